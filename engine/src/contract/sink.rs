@@ -1,0 +1,61 @@
+//! Law of `Sink`: `write` may be repeated after a crash, because nothing written is visible. `prepare(epoch)` makes all that
+//! was written since the last one durable but keeps it invisible, and names it in a `PreCommit` that can be stored.
+//! `commit` makes it visible at once and whole, and doing it again changes nothing. After a restart `recover` gets the
+//! stored `PreCommit` and decides between "done already", "commit again" and "stop, this does not fit".
+
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::ids::Epoch;
+
+/// A file that is durable but not yet part of its table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedFile {
+    /// Path relative to the table's directory, with `/`.
+    pub path: String,
+    /// Partition value `date`, if the table is partitioned.
+    pub date: Option<String>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Rows inside.
+    pub rows: u64,
+    /// CRC-32C of the whole file.
+    pub crc32c: u32,
+    /// Statistics as the table format wants them (JSON).
+    pub stats: String,
+}
+
+/// What a sink prepared for one epoch: plain data, part of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreCommit {
+    /// Which sink: unique within the lake.
+    pub app_id: String,
+    /// Epoch that it belongs to.
+    pub epoch: Epoch,
+    /// Newest earlier epoch in which this sink had something to commit; 0 if none.
+    pub previous: Epoch,
+    /// Files to add; empty if nothing was written, and then there is nothing to commit.
+    pub files: Vec<StagedFile>,
+    /// Newest event time written so far, in microseconds, for the catalog's freshness.
+    pub event_time_max: Option<i64>,
+}
+
+/// Where results go for good. Called from one thread.
+pub trait Sink: Send {
+    /// Takes rows. They stay invisible.
+    fn write(&mut self, rows: &RecordBatch) -> Result<()>;
+
+    /// Makes the rows since the last `prepare` durable and names them.
+    fn prepare(&mut self, epoch: Epoch) -> Result<PreCommit>;
+
+    /// Makes prepared rows visible. Idempotent. Errors: `Conflict` if another owner took over (fatal, never retried).
+    fn commit(&mut self, prepared: &PreCommit) -> Result<()>;
+
+    /// After a restart, with the newest stored `PreCommit`: commits it if that had not happened. Errors: `Corrupt` if what is
+    /// stored in the sink does not fit (it is ahead of the checkpoint, or has lost commits that cannot be repeated).
+    fn recover(&mut self, prepared: &PreCommit) -> Result<()>;
+
+    /// Without any checkpoint to go by (a new job): the sink must be empty for this app id. Errors: `Corrupt` if it is not.
+    fn start(&mut self) -> Result<()>;
+}

@@ -1,0 +1,17 @@
+//! The engine: log, decode, operators, lake, runtime. Invariant: it never sees SQL text, a protocol or HTTP, and modules
+//! import only modules of a lower rank (the order below; `cargo xtask tidy` checks it).
+
+// rank 0: words
+pub mod batch;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod metrics;
+pub mod time;
+pub mod topic;
+
+// rank 1: laws
+pub mod contract;
+
+// rank 2: parts
+pub mod plan;

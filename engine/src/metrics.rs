@@ -1,0 +1,113 @@
+//! The counters of the conservation law. Invariant: every record that enters is counted in exactly one way out, so that
+//! `balance` is zero at each checkpoint; anything else is a bug or a loss.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// A counter that several threads add to.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the gateway did with records: `received = appended + duplicate + rejected + failed`.
+#[derive(Debug, Default)]
+pub struct GatewayCounters {
+    /// Records that arrived complete from an authenticated device.
+    pub received: Counter,
+    /// Records that are durable in the log.
+    pub appended: Counter,
+    /// Records with a known (epoch, sequence): acknowledged, not stored again.
+    pub duplicate: Counter,
+    /// Records refused: too large, wrong topic, malformed.
+    pub rejected: Counter,
+    /// Records that were not acknowledged because the log refused or failed.
+    pub failed: Counter,
+    /// Of `appended`: sent with QoS 0, for which nothing is promised.
+    pub unpromised: Counter,
+    /// Connections refused: wrong key, unknown device, revoked.
+    pub refused: Counter,
+    /// Connections open now are `opened - closed`.
+    pub opened: Counter,
+    /// See `opened`.
+    pub closed: Counter,
+}
+
+/// Rows of one job since it was created, in records. Part of each checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounters {
+    /// Records read from the log.
+    pub consumed: u64,
+    /// Rows dropped by WHERE or by an inner join without a match.
+    pub filtered: u64,
+    /// Rows that entered a window.
+    pub aggregated: u64,
+    /// Rows passed to the output of a job without windows.
+    pub passed: u64,
+    /// Rows whose window had closed.
+    pub late: u64,
+    /// Records that could not be decoded or evaluated, or lie too far in the future.
+    pub rejected: u64,
+    /// Rows of closed windows: the sum over their groups.
+    pub emitted: u64,
+    /// Rows in windows still open.
+    pub open: u64,
+    /// Windows closed: distinct window ends for which at least one group was emitted.
+    pub windows: u64,
+    /// Rows written to the job's sink.
+    pub written: u64,
+}
+
+impl JobCounters {
+    /// Adds every count of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.consumed += other.consumed;
+        self.filtered += other.filtered;
+        self.aggregated += other.aggregated;
+        self.passed += other.passed;
+        self.late += other.late;
+        self.rejected += other.rejected;
+        self.emitted += other.emitted;
+        self.open += other.open;
+        self.windows += other.windows;
+        self.written += other.written;
+    }
+
+    /// `consumed` minus every way out: zero, or records were lost or counted twice.
+    pub fn row_balance(&self) -> i128 {
+        let out = [self.filtered, self.aggregated, self.passed, self.late, self.rejected];
+        i128::from(self.consumed) - out.iter().map(|&n| i128::from(n)).sum::<i128>()
+    }
+
+    /// Rows in windows minus rows of closed and open windows: zero, or a window lost rows. Each row is in one window.
+    pub fn window_balance(&self) -> i128 {
+        i128::from(self.aggregated) - i128::from(self.emitted) - i128::from(self.open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_row_shows_in_the_balance() {
+        let mut c =
+            JobCounters { consumed: 10, filtered: 2, aggregated: 5, late: 1, rejected: 2, emitted: 3, open: 2, ..Default::default() };
+        assert_eq!((c.row_balance(), c.window_balance()), (0, 0));
+        c.late = 0;
+        assert_eq!(c.row_balance(), 1);
+        c.open = 3;
+        assert_eq!(c.window_balance(), -1);
+    }
+}

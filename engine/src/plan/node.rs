@@ -1,0 +1,236 @@
+//! The nodes of a plan. Invariant: a closed set; every consumer matches all of it, so that a new node is a compile error
+//! where it is not handled.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion_expr_common::groups_accumulator::GroupsAccumulator;
+use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
+
+use crate::error::Result;
+use crate::ids::Name;
+use crate::time::Micros;
+
+/// Attributes that the log knows of a record, beside its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metadata {
+    /// `device_id`: the authenticated device, STRING.
+    DeviceId,
+    /// `topic`: STRING.
+    Topic,
+    /// `received_at`: when the log received it, TIMESTAMP.
+    ReceivedAt,
+    /// `partition`: BIGINT.
+    Partition,
+    /// `offset`: BIGINT.
+    Offset,
+}
+
+impl Metadata {
+    /// Key as written in `METADATA FROM '<key>'`, and its value.
+    pub const KEYS: [(&'static str, Self); 5] = [
+        ("device_id", Self::DeviceId),
+        ("offset", Self::Offset),
+        ("partition", Self::Partition),
+        ("received_at", Self::ReceivedAt),
+        ("topic", Self::Topic),
+    ];
+
+    /// The only type that it can be declared with.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Self::DeviceId | Self::Topic => DataType::Utf8View,
+            Self::ReceivedAt => crate::time::timestamp_type(),
+            Self::Partition | Self::Offset => DataType::Int64,
+        }
+    }
+}
+
+/// Where a column's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnSource {
+    /// The attribute of the payload with the column's name.
+    Payload,
+    /// What the log knows.
+    Metadata(Metadata),
+}
+
+/// A declared column of a stream's table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Name and type. STRING is `Utf8View`, times are `time::timestamp_type()`; nullable unless `NOT NULL`.
+    pub field: FieldRef,
+    /// Where it comes from.
+    pub source: ColumnSource,
+    /// For times: unit that values are cut down to, in microseconds (`TIMESTAMP(3)` is 1000).
+    pub time_unit: Micros,
+}
+
+/// Event time and watermark of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowTime {
+    /// Index into `Scan::columns`.
+    pub column: usize,
+    /// The watermark is the greatest event time so far minus this, in microseconds.
+    pub delay: Micros,
+}
+
+/// Reading a stream.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Stream of the log.
+    pub stream: Name,
+    /// Table that it was declared as.
+    pub table: Name,
+    /// Name of the format, a key of `decode::FORMATS`.
+    pub format: String,
+    /// Every declared column: a record is checked against all of them, whatever is wanted.
+    pub columns: Vec<Column>,
+    /// Columns that the next stage gets, indexes into `columns`, ascending.
+    pub projection: Vec<usize>,
+    /// `WATERMARK FOR`; without it, event time is the receive time.
+    pub row_time: Option<RowTime>,
+    /// Rows ahead of their receive time by more than this are rejected, in microseconds.
+    pub future_tolerance: Micros,
+    /// A partition without records for this long no longer holds the watermark back, in microseconds.
+    pub idle_timeout: Micros,
+}
+
+impl Scan {
+    /// Schema of what the next stage gets.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.projection.iter().map(|&i| self.columns[i].field.clone()).collect::<Vec<FieldRef>>()))
+    }
+}
+
+/// A reference join's treatment of rows without a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookupKind {
+    /// They are dropped, and counted as filtered.
+    Inner,
+    /// They go on with NULLs.
+    Left,
+}
+
+/// Joining each row with at most one row of a reference table, the version valid at the row's time.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// Reference table.
+    pub table: Name,
+    /// Inner or left.
+    pub kind: LookupKind,
+    /// Pairs of an expression over the row and a column of the reference table; together the table's primary key.
+    pub keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
+    /// Time as of which the version is chosen; `None` is the newest version (processing time).
+    pub time: Option<Arc<dyn PhysicalExpr>>,
+    /// Columns of the reference table that are appended to the row, by name.
+    pub columns: Vec<String>,
+    /// Row and appended columns.
+    pub schema: SchemaRef,
+}
+
+/// Computing columns.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// One expression a column.
+    pub expressions: Vec<Arc<dyn PhysicalExpr>>,
+    /// Their names and types.
+    pub schema: SchemaRef,
+}
+
+/// A stateless step.
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// Keeps rows for which the expression is true.
+    Filter(Arc<dyn PhysicalExpr>),
+    /// Reference join.
+    Lookup(Lookup),
+    /// Computes columns.
+    Project(Project),
+}
+
+/// Makes accumulators of one aggregate call.
+pub type AccumulatorFactory = Arc<dyn Fn() -> Result<Box<dyn GroupsAccumulator>> + Send + Sync>;
+
+/// One aggregate call.
+#[derive(Clone)]
+pub struct Aggregate {
+    /// As shown by EXPLAIN: `avg(temperature)`.
+    pub name: String,
+    /// Arguments over the window's input.
+    pub arguments: Vec<Arc<dyn PhysicalExpr>>,
+    /// `FILTER (WHERE …)`.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// Makes its accumulator.
+    pub accumulator: AccumulatorFactory,
+    /// Types of the accumulator's state.
+    pub state: Vec<FieldRef>,
+    /// Type of its result.
+    pub result: FieldRef,
+}
+
+impl fmt::Debug for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Kind and sizes of a window; the kind is a key of `operators::window::WINDOWS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowParameters {
+    /// `tumble`.
+    pub kind: String,
+    /// Sizes in microseconds, in the order of the kind's arguments.
+    pub sizes: Vec<Micros>,
+}
+
+/// Aggregation over windows. Output columns: `window_start`, `window_end`, keys, results of the aggregates.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Which windows.
+    pub parameters: WindowParameters,
+    /// Index of the event time in the input.
+    pub time: usize,
+    /// Group keys beside the window, with their names.
+    pub keys: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    /// Aggregate calls.
+    pub aggregates: Vec<Aggregate>,
+}
+
+impl Window {
+    /// Schema of the final result.
+    pub fn schema(&self) -> SchemaRef {
+        let time = |name: &str| Arc::new(Field::new(name, crate::time::timestamp_type(), false));
+        let mut fields: Vec<FieldRef> = vec![time("window_start"), time("window_end")];
+        fields.extend(self.keys.iter().map(|(_, f)| f.clone()));
+        fields.extend(self.aggregates.iter().map(|a| a.result.clone()));
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Schema of a partial result: keys, then the states of all aggregates.
+    pub fn partial_schema(&self) -> SchemaRef {
+        let mut fields: Vec<FieldRef> = self.keys.iter().map(|(_, f)| f.clone()).collect();
+        for (a, aggregate) in self.aggregates.iter().enumerate() {
+            for (s, field) in aggregate.state.iter().enumerate() {
+                fields.push(Arc::new(field.as_ref().clone().with_name(format!("a{a}s{s}")).with_nullable(true)));
+            }
+        }
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// A whole job between its stream and its sink.
+#[derive(Debug, Clone)]
+pub struct JobPlan {
+    /// Reading.
+    pub scan: Scan,
+    /// Steps before the window, or all steps if there is none.
+    pub before: Vec<Stage>,
+    /// The window, if any.
+    pub window: Option<Window>,
+    /// Steps on the window's result.
+    pub after: Vec<Stage>,
+    /// Schema of the result.
+    pub output: SchemaRef,
+}
