@@ -15,3 +15,7 @@ pub mod contract;
 
 // rank 2: parts
 pub mod plan;
+pub mod state;
+
+// rank 3: steps
+pub mod operators;

@@ -1,0 +1,209 @@
+//! Group keys as dense numbers. Invariant: equal keys (NULL equals NULL) get the same number, numbers are given in the order
+//! of first sight, and the keys can be given back in that order.
+
+use std::hash::{BuildHasher, Hasher};
+
+use ahash::RandomState;
+use arrow::array::{ArrayRef, AsArray, StringViewBuilder};
+use arrow::datatypes::{DataType, FieldRef};
+use arrow::row::{RowConverter, Rows, SortField};
+use hashbrown::HashTable;
+
+use crate::error::Result;
+
+/// Numbers keys from 0.
+pub enum KeyInterner {
+    /// No key columns: one group.
+    None,
+    /// One string column: compared as bytes.
+    Text(TextKeys),
+    /// Anything else, in arrow's row format.
+    Rows(RowKeys),
+}
+
+impl KeyInterner {
+    /// For key columns of these types.
+    pub fn new(fields: &[FieldRef]) -> Result<Self> {
+        Ok(match fields {
+            [] => Self::None,
+            [one] if *one.data_type() == DataType::Utf8View => Self::Text(TextKeys::new()),
+            _ => Self::Rows(RowKeys::new(fields)?),
+        })
+    }
+
+    /// Appends the number of each row's key to `groups`.
+    pub fn intern(&mut self, keys: &[ArrayRef], rows: usize, groups: &mut Vec<usize>) -> Result<()> {
+        groups.reserve(rows);
+        match self {
+            Self::None => groups.resize(groups.len() + rows, 0),
+            Self::Text(t) => t.intern(&keys[0], groups),
+            Self::Rows(r) => r.intern(keys, groups)?,
+        }
+        Ok(())
+    }
+
+    /// How many numbers were given.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::Text(t) => t.ends.len(),
+            Self::Rows(r) => r.rows.num_rows(),
+        }
+    }
+
+    /// Whether no number was given.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The key columns, in the order of the numbers.
+    pub fn columns(&self) -> Result<Vec<ArrayRef>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Text(t) => Ok(vec![t.column()]),
+            Self::Rows(r) => Ok(r.converter.convert_rows(r.rows.iter())?),
+        }
+    }
+}
+
+fn hasher() -> RandomState {
+    RandomState::with_seeds(0x7468_616c, 0x7765_6720, 0x6b65_7973, 1)
+}
+
+/// Distinct strings, end to end in one buffer.
+pub struct TextKeys {
+    hasher: RandomState,
+    table: HashTable<(u64, usize)>,
+    bytes: String,
+    ends: Vec<usize>,
+    null: Option<usize>,
+}
+
+impl TextKeys {
+    fn new() -> Self {
+        Self { hasher: hasher(), table: HashTable::new(), bytes: String::new(), ends: Vec::new(), null: None }
+    }
+
+    fn text(bytes: &str, ends: &[usize], group: usize) -> (usize, usize) {
+        let start = if group == 0 { 0 } else { ends[group - 1] };
+        debug_assert!(ends[group] <= bytes.len());
+        (start, ends[group])
+    }
+
+    fn intern(&mut self, keys: &ArrayRef, groups: &mut Vec<usize>) {
+        for key in keys.as_string_view() {
+            let Some(key) = key else {
+                let group = *self.null.get_or_insert_with(|| {
+                    self.ends.push(self.bytes.len());
+                    self.ends.len() - 1
+                });
+                groups.push(group);
+                continue;
+            };
+            let mut hash = self.hasher.build_hasher();
+            hash.write(key.as_bytes());
+            let hash = hash.finish();
+            let (bytes, ends, null) = (&self.bytes, &self.ends, self.null);
+            let same = |&(h, group): &(u64, usize)| {
+                let (start, end) = Self::text(bytes, ends, group);
+                h == hash && Some(group) != null && bytes.as_bytes()[start..end] == *key.as_bytes()
+            };
+            let group = match self.table.find(hash, same) {
+                Some(&(_, group)) => group,
+                None => {
+                    self.bytes.push_str(key);
+                    self.ends.push(self.bytes.len());
+                    let group = self.ends.len() - 1;
+                    self.table.insert_unique(hash, (hash, group), |&(h, _)| h);
+                    group
+                }
+            };
+            groups.push(group);
+        }
+    }
+
+    fn column(&self) -> ArrayRef {
+        let mut builder = StringViewBuilder::with_capacity(self.ends.len());
+        for group in 0..self.ends.len() {
+            let (start, end) = Self::text(&self.bytes, &self.ends, group);
+            builder.append_option((Some(group) != self.null).then(|| &self.bytes[start..end]));
+        }
+        std::sync::Arc::new(builder.finish())
+    }
+}
+
+/// Distinct keys of any types.
+pub struct RowKeys {
+    hasher: RandomState,
+    converter: RowConverter,
+    table: HashTable<(u64, usize)>,
+    rows: Rows,
+}
+
+impl RowKeys {
+    fn new(fields: &[FieldRef]) -> Result<Self> {
+        let converter = RowConverter::new(fields.iter().map(|f| SortField::new(f.data_type().clone())).collect())?;
+        let rows = converter.empty_rows(0, 0);
+        Ok(Self { hasher: hasher(), converter, table: HashTable::new(), rows })
+    }
+
+    fn intern(&mut self, keys: &[ArrayRef], groups: &mut Vec<usize>) -> Result<()> {
+        let incoming = self.converter.convert_columns(keys)?;
+        for row in &incoming {
+            let mut hash = self.hasher.build_hasher();
+            hash.write(row.data());
+            let hash = hash.finish();
+            let rows = &self.rows;
+            let group = match self.table.find(hash, |&(h, group)| h == hash && rows.row(group) == row) {
+                Some(&(_, group)) => group,
+                None => {
+                    let group = self.rows.num_rows();
+                    self.rows.push(row);
+                    self.table.insert_unique(hash, (hash, group), |&(h, _)| h);
+                    group
+                }
+            };
+            groups.push(group);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn equal_keys_get_equal_numbers_and_come_back() {
+        let text: ArrayRef =
+            Arc::new(StringViewArray::from(vec![Some("b"), None, Some(""), Some("b"), None, Some("a longer key than twelve"), Some("")]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 1, 2, 6, 3]));
+        let field = |n: &str, t| Arc::new(Field::new(n, t, true));
+        for (fields, keys) in [
+            (vec![field("t", DataType::Utf8View)], vec![text.clone()]),
+            (vec![field("t", DataType::Utf8View), field("n", DataType::Int64)], vec![text.clone(), number.clone()]),
+        ] {
+            let mut interner = KeyInterner::new(&fields).unwrap();
+            let mut groups = Vec::new();
+            interner.intern(&keys, 7, &mut groups).unwrap();
+            assert_eq!(groups, [0, 1, 2, 0, 1, 3, 2]);
+            interner.intern(&keys, 7, &mut groups).unwrap();
+            assert_eq!(groups[7..], [0, 1, 2, 0, 1, 3, 2]);
+            let want = StringViewArray::from(vec![Some("b"), None, Some(""), Some("a longer key than twelve")]);
+            assert_eq!(interner.columns().unwrap()[0].as_string_view(), &want);
+        }
+    }
+
+    #[test]
+    fn no_keys_is_one_group() {
+        let mut interner = KeyInterner::new(&[]).unwrap();
+        let mut groups = Vec::new();
+        interner.intern(&[], 3, &mut groups).unwrap();
+        assert_eq!((groups, interner.len()), (vec![0, 0, 0], 1));
+    }
+}

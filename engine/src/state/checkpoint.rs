@@ -1,0 +1,166 @@
+//! One consistent cut of a job. Invariant: offsets, operator state, counters and prepared sink files in it belong to the same
+//! barrier; a file that is damaged or of another version is refused.
+//!
+//! ```text
+//! "TWCK" | version u16 LE | reserved u16 | CRC-32C u32 LE of the rest | head length u32 LE | head (JSON)
+//!        | for each state blob: length u32 LE, bytes        (partitions in order, then the merge stage)
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::PreCommit;
+use crate::error::{Error, Result};
+use crate::ids::{Epoch, Offset, Partition};
+use crate::metrics::JobCounters;
+use crate::time::Micros;
+
+const MAGIC: [u8; 4] = *b"TWCK";
+const VERSION: u16 = 1;
+
+/// Where one partition stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionState {
+    /// Which.
+    pub partition: Partition,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// Its watermark in microseconds.
+    pub watermark: Micros,
+    /// Its counts since the job was created.
+    pub counters: JobCounters,
+    /// State of its operators, kept outside the JSON.
+    #[serde(skip)]
+    pub state: Vec<u8>,
+}
+
+/// A checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Job it belongs to.
+    pub job: String,
+    /// Its number.
+    pub epoch: Epoch,
+    /// `JobPlan::fingerprint` of the job: state fits only the same one.
+    pub fingerprint: String,
+    /// Version of the engine that wrote it, for people.
+    pub engine: String,
+    /// When, in microseconds; informative.
+    pub at: Micros,
+    /// Every partition.
+    pub partitions: Vec<PartitionState>,
+    /// What each sink prepared.
+    pub sinks: Vec<PreCommit>,
+    /// Counts of the merge stage.
+    pub merged: JobCounters,
+    /// State of the merge stage, kept outside the JSON.
+    #[serde(skip)]
+    pub state: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// All counts together.
+    pub fn counters(&self) -> JobCounters {
+        let mut sum = self.merged.clone();
+        self.partitions.iter().for_each(|p| sum.add(&p.counters));
+        sum
+    }
+
+    /// As bytes.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        let head = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
+        for blob in [&head].into_iter().chain(self.partitions.iter().map(|p| &p.state)).chain([&self.state]) {
+            let length = u32::try_from(blob.len()).map_err(|_| Error::unavailable("the state of a partition exceeds 4 GiB"))?;
+            body.extend_from_slice(&length.to_le_bytes());
+            body.extend_from_slice(blob);
+        }
+        let mut bytes = Vec::with_capacity(body.len() + 12);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0, 0]);
+        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// From bytes. Errors: `Corrupt`.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut body = checked_body(bytes)?;
+        let head = next_blob(&mut body)?;
+        let mut checkpoint: Self = serde_json::from_slice(head)?;
+        for partition in &mut checkpoint.partitions {
+            partition.state = next_blob(&mut body)?.to_vec();
+        }
+        checkpoint.state = next_blob(&mut body)?.to_vec();
+        if !body.is_empty() {
+            return Err(Error::corrupt(format!("a checkpoint has {} bytes too many", body.len())));
+        }
+        Ok(checkpoint)
+    }
+}
+
+/// Whether bytes are a whole checkpoint file of a known version.
+pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
+    let Some((head, body)) = bytes.split_first_chunk::<12>() else { return Err(Error::corrupt("a checkpoint is cut short")) };
+    if head[..4] != MAGIC {
+        return Err(Error::corrupt("this is not a checkpoint"));
+    }
+    let version = u16::from_le_bytes([head[4], head[5]]);
+    if version != VERSION {
+        return Err(Error::corrupt(format!("the checkpoint has version {version}, this program knows {VERSION}"))
+            .hint("use the version of thalweg that wrote it, or a later one"));
+    }
+    if crc32c::crc32c(body) != u32::from_le_bytes([head[8], head[9], head[10], head[11]]) {
+        return Err(Error::corrupt("a checkpoint's checksum does not fit its bytes"));
+    }
+    Ok(body)
+}
+
+fn next_blob<'a>(body: &mut &'a [u8]) -> Result<&'a [u8]> {
+    let short = || Error::corrupt("a checkpoint is cut short");
+    let (length, rest) = body.split_first_chunk::<4>().ok_or_else(short)?;
+    let (blob, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(short)?;
+    *body = rest;
+    Ok(blob)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        let partition = |p: u32| PartitionState {
+            partition: p,
+            offset: 7 + u64::from(p),
+            watermark: -3,
+            counters: JobCounters { consumed: 7, aggregated: 7, open: 7, ..Default::default() },
+            state: vec![p as u8; 5],
+        };
+        Checkpoint {
+            job: "site_10s".into(),
+            epoch: 4,
+            fingerprint: "abc".into(),
+            engine: "0.1.0".into(),
+            at: 1,
+            partitions: vec![partition(0), partition(1)],
+            sinks: vec![PreCommit { app_id: "a".into(), epoch: 4, previous: 2, files: vec![], event_time_max: None }],
+            merged: JobCounters::default(),
+            state: b"merge".to_vec(),
+        }
+    }
+
+    #[test]
+    fn bytes_round_trip_and_any_flipped_bit_is_noticed() {
+        let bytes = sample().encode().unwrap();
+        assert_eq!(Checkpoint::decode(&bytes).unwrap(), sample());
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let reserved = (6..8).contains(&(bit / 8));
+            assert_eq!(Checkpoint::decode(&damaged).is_err(), !reserved, "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Checkpoint::decode(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! State that outlives a process. Invariant: everything here is written whole or not at all, carries a version and a
+//! checksum, and is refused with a reason when it does not fit.
+
+mod checkpoint;
+mod files;
+pub mod snapshot;
+
+pub use checkpoint::{Checkpoint, PartitionState};
+pub use files::CheckpointFiles;
