@@ -1,0 +1,200 @@
+//! Documents made from source text. Invariant: the same sources give the same bytes, and tidy refuses a document that
+//! differs from what would be written.
+
+use crate::rust::{Source, closing, split_list};
+use crate::tree::{File, Finding, Tree, root};
+
+const NOTE: &str = "<!-- written by `cargo xtask codegen`: change the source, not this file -->\n";
+
+/// Writes every generated document that is not up to date.
+pub fn run(_: &[String]) -> Result<(), String> {
+    let tree = Tree::load(&root())?;
+    for (path, text) in documents(&tree) {
+        if tree.get(path) != Some(text.as_str()) {
+            std::fs::write(root().join(path), text).map_err(|e| format!("{path}: {e}"))?;
+            println!("wrote {path}");
+        }
+    }
+    Ok(())
+}
+
+/// Generated documents are up to date.
+pub fn fresh(tree: &Tree) -> Vec<Finding> {
+    let stale = documents(tree).into_iter().filter(|(path, text)| tree.get(path) != Some(text.as_str()));
+    stale.map(|(path, _)| Finding::new(path, 0, "not up to date: run cargo xtask codegen")).collect()
+}
+
+/// Path and text of each document whose sources exist.
+fn documents(tree: &Tree) -> Vec<(&'static str, String)> {
+    let limits = tree.get("engine/src/limits.rs").map(|text| ("docs/limits.md", limits(text)));
+    let connectors = connectors(tree).map(|text| ("docs/connectors.md", text));
+    limits.into_iter().chain(connectors).collect()
+}
+
+/// One row a constant: name, value as written, documentation.
+fn limits(text: &str) -> String {
+    let mut out = format!("# Limits\n\n{NOTE}\n| limit | value | meaning |\n|---|---|---|\n");
+    let mut about: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if let Some(doc) = line.strip_prefix("/// ") {
+            about.push(doc);
+            continue;
+        }
+        if let Some((name, value)) = line.strip_prefix("pub const ").and_then(|l| l.trim_end_matches(';').split_once(" = ")) {
+            let name = name.split(':').next().unwrap_or(name);
+            out += &format!("| `{name}` | `{value}` | {} |\n", about.join(" ").replace('|', "\\|"));
+        }
+        about.clear();
+    }
+    out
+}
+
+/// One section a connector, with a table of its options; `None` if there are none.
+fn connectors(tree: &Tree) -> Option<String> {
+    let mut sections: Vec<(String, String)> = Vec::new();
+    for file in tree.rust().filter(|f| f.path.starts_with("connectors/src/")) {
+        let source = Source::new(file);
+        for spec in literals(&source, "ConnectorSpec", 0, source.production_end) {
+            sections.push(section(tree, &source, &spec));
+        }
+    }
+    sections.sort();
+    let body: String = sections.iter().map(|(_, text)| text.as_str()).collect();
+    let intro = "Options of `CREATE TABLE … WITH ('connector' = '<name>', …)`. Every table also takes the options of its format.";
+    (!sections.is_empty()).then(|| format!("# Connectors\n\n{NOTE}\n{intro}\n{body}"))
+}
+
+fn section(tree: &Tree, source: &Source<'_>, spec: &Literal) -> (String, String) {
+    let name = spec.text("name");
+    let mut out = format!("\n## {name}\n\n{}\n", spec.text("about"));
+    let list = spec.field("options").and_then(|r| Some(r.start + source.code[r.clone()].find('[')? + 1..r.end - 1)).unwrap_or(0..0);
+    let options = split_list(&source.code, list.start, list.end);
+    if !options.is_empty() {
+        out += "\n| option | required | default | meaning |\n|---|---|---|---|\n";
+    }
+    for option in options {
+        out += &match literals(source, "OptionSpec", option.start, option.end).first() {
+            Some(literal) => row(literal),
+            None => shared(tree, &source.code[option]),
+        };
+    }
+    (name, out)
+}
+
+/// The row of an option that is a constant, here or in another file of the crate.
+fn shared(tree: &Tree, path: &str) -> String {
+    let name = path.rsplit("::").next().unwrap_or(path);
+    let declaration = format!(" {name}: OptionSpec = ");
+    for file in tree.rust().filter(|f| f.path.starts_with("connectors/src/")) {
+        let source = Source::new(file);
+        if let Some(at) = source.code.find(&declaration) {
+            return literals(&source, "OptionSpec", at, source.code.len()).first().map(row).unwrap_or_default();
+        }
+    }
+    String::new()
+}
+
+fn row(option: &Literal) -> String {
+    let required = option.field("required").is_some_and(|r| &option.code[r] == "true");
+    let default = option.field("default").and_then(|r| literal_text(&option.file.text[r]));
+    let default = default.map_or_else(String::new, |d| format!("`{d}`"));
+    let about = option.text("about").replace('|', "\\|");
+    format!("| `{}` | {} | {default} | {about} |\n", option.text("name"), if required { "yes" } else { "" })
+}
+
+/// One struct literal: where its fields stand.
+struct Literal<'a> {
+    file: &'a File,
+    code: &'a str,
+    fields: Vec<std::ops::Range<usize>>,
+}
+
+impl Literal<'_> {
+    /// Where the value of a field stands.
+    fn field(&self, name: &str) -> Option<std::ops::Range<usize>> {
+        self.fields.iter().find_map(|range| {
+            let rest = self.code[range.clone()].strip_prefix(name)?.strip_prefix(':')?;
+            Some(range.end - rest.trim_start().len()..range.end)
+        })
+    }
+
+    /// Value of a field that is a text; empty if it is something else.
+    fn text(&self, name: &str) -> String {
+        self.field(name).and_then(|r| literal_text(&self.file.text[r])).unwrap_or_default()
+    }
+}
+
+/// Struct literals of a type between two positions.
+fn literals<'a>(source: &'a Source<'a>, kind: &str, start: usize, end: usize) -> Vec<Literal<'a>> {
+    let (code, opening) = (source.code.as_str(), format!("{kind} {{"));
+    let mut found = Vec::new();
+    let mut from = start;
+    while let Some(at) = code[from..end].find(&opening).map(|p| from + p) {
+        let open = at + opening.len() - 1;
+        from = closing(code, open);
+        found.push(Literal { file: source.file, code, fields: split_list(code, open + 1, from - 1) });
+    }
+    found
+}
+
+/// Text of the first string literal in an expression; lines joined by `\` are put together.
+fn literal_text(expression: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut characters = expression.split_once('"')?.1.chars().peekable();
+    loop {
+        match characters.next()? {
+            '"' => return Some(out),
+            '\\' => match characters.next()? {
+                '\n' => while characters.next_if(|c| c.is_whitespace()).is_some() {},
+                'n' => out.push(' '),
+                other => out.push(other),
+            },
+            other => out.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: &str = "//! Bounds.\n\n/// Longest record,\n/// in bytes.\npub const RECORD_BYTES_MAX: usize = 256 * 1024;\nconst _: () = assert!(true);\n";
+    const CONNECTOR: &str = r#"//! File.
+pub static SPEC: ConnectorSpec = ConnectorSpec {
+    name: "file",
+    about: "Reads a file.",
+    role: Role::Source(open),
+    options: &[
+        OptionSpec { name: "path", required: true, default: None, about: "where, one \
+            of a|b" },
+        OptionSpec { name: "refresh", required: false, default: Some("30s"), about: "how often" },
+    ],
+};
+"#;
+
+    #[test]
+    fn limits_become_a_table() {
+        let text = limits(LIMITS);
+        assert!(text.ends_with("| `RECORD_BYTES_MAX` | `256 * 1024` | Longest record, in bytes. |\n"), "{text}");
+    }
+
+    #[test]
+    fn options_become_a_table_in_place_or_shared() {
+        let want = "\n## file\n\nReads a file.\n\n| option | required | default | meaning |\n|---|---|---|---|\n\
+            | `path` | yes |  | where, one of a\\|b |\n| `refresh` |  | `30s` | how often |\n";
+        let refresh = r#"OptionSpec { name: "refresh", required: false, default: Some("30s"), about: "how often" }"#;
+        let shared = CONNECTOR.replace(refresh, "super::log::REFRESH");
+        let log = format!("//! Log.\npub(crate) const REFRESH: OptionSpec = {refresh};\n");
+        for text in [CONNECTOR, &shared] {
+            let tree = Tree::of(&[("connectors/src/file.rs", text), ("connectors/src/log.rs", &log)]);
+            let made = connectors(&tree).expect("there is one connector");
+            assert!(made.ends_with(want), "{made}");
+        }
+    }
+
+    #[test]
+    fn a_stale_document_is_found() {
+        let stale = |text: &str| fresh(&Tree::of(&[("engine/src/limits.rs", LIMITS), ("docs/limits.md", text)])).len();
+        assert_eq!((stale(&limits(LIMITS)), stale("# Limits\n")), (0, 1));
+    }
+}

@@ -1,0 +1,80 @@
+//! What the gate needs beside Rust. Invariant: what is there is not touched, what is installed is said, and what cannot be
+//! installed ends with the command to type.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::tree::root;
+
+/// Programs and the Debian packages that bring them.
+const PROGRAMS: &[(&str, &str)] = &[("cc", "build-essential"), ("mosquitto_pub", "mosquitto-clients"), ("python3", "python3")];
+/// Parts of the toolchain.
+const COMPONENTS: &[(&str, &str)] = &[("clippy-driver", "clippy"), ("rustfmt", "rustfmt")];
+/// Python packages of the end-to-end tests, with versions.
+const REQUIREMENTS: &str = "tests/e2e/requirements.txt";
+
+/// Installs what is missing.
+pub fn all(target: &Path) -> Result<(), String> {
+    for (program, component) in COMPONENTS {
+        if !exists(program) {
+            return Err(format!("{program} is missing: run rustup component add {component}"));
+        }
+    }
+    for (program, package) in PROGRAMS {
+        if !exists(program) {
+            debian(package, &format!("{program} is missing"))?;
+        }
+    }
+    python(target).map(drop)
+}
+
+/// The interpreter of the virtual environment below the target directory, made if it is missing or its packages changed.
+pub fn python(target: &Path) -> Result<PathBuf, String> {
+    let folder = target.join("e2e-python");
+    let (interpreter, stamp) = (folder.join("bin/python"), folder.join("installed.txt"));
+    let wanted = std::fs::read_to_string(root().join(REQUIREMENTS)).map_err(|e| format!("{REQUIREMENTS}: {e}"))?;
+    if interpreter.exists() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
+        return Ok(interpreter);
+    }
+    println!("installing the packages of {REQUIREMENTS} into {}", folder.display());
+    let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+    if make().is_err() {
+        debian("python3-venv", "python3 cannot make a virtual environment")?;
+        make()?;
+    }
+    run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]).current_dir(root()))?;
+    std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    Ok(interpreter)
+}
+
+/// Whether a program is on the path.
+fn exists(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+}
+
+fn debian(package: &str, why: &str) -> Result<(), String> {
+    let by_hand = format!("{why}: install the package {package}");
+    if !exists("apt-get") {
+        return Err(by_hand);
+    }
+    println!("{why}: installing the package {package}");
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0\n"));
+    let apt = |arguments: &[&str]| {
+        let mut command = if root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !root {
+            command.args(["-n", "apt-get"]);
+        }
+        run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()))
+    };
+    apt(&["update", "-qq"])
+        .and_then(|()| apt(&["install", "-y", "-qq", "--no-install-recommends", package]))
+        .map_err(|e| format!("{by_hand} ({e})"))
+}
+
+/// Runs a command with its arguments in the error.
+fn run(command: &mut Command) -> Result<(), String> {
+    let shown =
+        format!("{} {}", command.get_program().display(), command.get_args().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" "));
+    let status = command.stdin(Stdio::null()).status().map_err(|e| format!("{shown}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
+}
