@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use arrow::array::{RecordBatch, UInt64Array};
 use arrow::buffer::Buffer;
+use arrow::datatypes::DataType;
 
 use crate::ids::{Offset, Partition};
 use crate::time::Micros;
@@ -158,4 +159,23 @@ pub struct Reject {
     pub offset: Offset,
     /// What was wrong and where, for a person: `column temperature: expected DOUBLE, found "hot"`.
     pub reason: String,
+}
+
+/// The SQL name of a column's type, for messages: `DOUBLE`. A type without one gives its Arrow name.
+pub fn type_name(data_type: &DataType) -> String {
+    let name = match data_type {
+        DataType::Boolean => "BOOLEAN",
+        DataType::Int8 => "TINYINT",
+        DataType::Int16 => "SMALLINT",
+        DataType::Int32 => "INT",
+        DataType::Int64 => "BIGINT",
+        DataType::Float32 => "FLOAT",
+        DataType::Float64 => "DOUBLE",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTES",
+        DataType::Timestamp(_, _) => "TIMESTAMP",
+        DataType::Date32 => "DATE",
+        other => return other.to_string(),
+    };
+    name.to_owned()
 }

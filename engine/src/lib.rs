@@ -14,8 +14,18 @@ pub mod topic;
 pub mod contract;
 
 // rank 2: parts
+pub mod decode;
+pub mod log;
 pub mod plan;
+pub mod reference;
 pub mod state;
+pub mod system;
 
 // rank 3: steps
 pub mod operators;
+
+// rank 4: storage for good
+pub mod lake;
+
+// rank 5: life
+pub mod runtime;

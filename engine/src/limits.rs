@@ -13,13 +13,82 @@ pub const APPEND_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Most partitions of one stream.
 pub const PARTITIONS_MAX: u32 = 256;
+/// Most records of one frame: a cursor can always hand out a whole frame.
+pub const FRAME_RECORDS_MAX: usize = BATCH_ROWS_MAX;
+/// Most streams of one log. Devices name streams, so they must not be able to make any number of them.
+pub const STREAMS_MAX: usize = 64;
+/// Least distance of two marks of a segment's index, in bytes.
+pub const INDEX_STRIDE_BYTES: u64 = 64 * 1024;
+/// Bytes that recovery and verification read at a time.
+pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
+/// Zeros that are written ahead of small frames, in bytes: syncing into them is faster because the length stays.
+pub const ZERO_AHEAD_BYTES: usize = 512 * 1024;
+/// Frames from this size on are appended without zeros ahead, in bytes.
+pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
+/// Places that a partition remembers for its sequential readers.
+pub const READ_HINTS_MAX: usize = 16;
+/// Capacity that an idle group buffer may keep, in bytes.
+pub const GROUP_BUFFER_KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// Written bytes after which free space is looked at again.
+pub const DISK_CHECK_BYTES: u64 = 16 * 1024 * 1024;
+/// Time after which free space is looked at again, in milliseconds.
+pub const DISK_CHECK_INTERVAL_MS: u64 = 1_000;
+/// Pause between attempts to write on a full disk, in milliseconds.
+pub const DISK_FULL_RETRY_MS: u64 = 250;
 /// Free bytes of the log's disk below which ingestion is refused.
 pub const DISK_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
+
+/// Open connections of devices, those included that have not yet proved who they are.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// Connections from one network address that have not yet proved who they are.
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 1_024;
+/// Connections one device may hold at once, each with a client id of its own.
+pub const CONNECTIONS_PER_DEVICE_MAX: usize = 8;
+/// Longest packet of a peer that has not yet proved who it is, in bytes.
+pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
+/// Longest client id, in bytes.
+pub const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Longest MQTT packet of a known device, in bytes: the largest payload, its topic and properties.
+pub const MQTT_PACKET_BYTES_MAX: usize = RECORD_PAYLOAD_BYTES_MAX + 16 * 1024;
+/// Time a peer has to prove who it is, in milliseconds.
+pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
+/// Time a peer may leave what was sent to it unread, in milliseconds.
+pub const WRITE_TIMEOUT_MS: u64 = 10_000;
+/// Publishes of one connection that wait to be durable; reading stops there. Told to MQTT 5 devices as Receive Maximum.
+pub const UNACKNOWLEDGED_MAX: usize = 256;
+/// Streams one connection may publish to.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 16;
+/// Topic aliases one MQTT 5 connection may use.
+pub const TOPIC_ALIASES_MAX: u16 = 16;
+/// Topic filters one connection may subscribe to.
+pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 32;
+/// Messages that wait to be sent to one connection; beyond, they are dropped and counted.
+pub const DELIVERIES_QUEUED_MAX: usize = 256;
+/// Messages sent to one connection that it has not yet acknowledged.
+pub const DELIVERIES_UNACKNOWLEDGED_MAX: usize = 32;
+/// Time a record that the log has no room for is offered again, in milliseconds; then its sender is told.
+pub const APPEND_RETRY_MS_MAX: u64 = 5_000;
+/// The same for devices that cannot be told (MQTT 3.1.1); then their connection is closed without acknowledgement.
+pub const APPEND_RETRY_SILENT_MS_MAX: u64 = 60_000;
+/// Time between two offers of the same record, in milliseconds.
+pub const APPEND_RETRY_INTERVAL_MS: u64 = 20;
+/// Time appended records are waited for until they are durable, in milliseconds.
+pub const DURABLE_WAIT_MS_MAX: u64 = 30_000;
+/// Time a stopping gateway waits for outstanding acknowledgements, in milliseconds.
+pub const GATEWAY_STOP_MS_MAX: u64 = 2_000;
+/// Records a source hands out at most at once.
+pub const SOURCE_RECORDS_MAX: usize = 256;
 
 /// Rows a cursor hands out at most in one batch.
 pub const BATCH_ROWS_MAX: usize = 16 * 1024;
 /// Bytes a cursor reads at most for one batch.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Objects and arrays of a JSON payload that may lie inside one another, the record's own object included.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Attributes of a JSON record whose place in the order is remembered for the next record.
+pub const JSON_ORDER_ATTRIBUTES_MAX: usize = 256;
+/// Longest attribute name that is remembered so, in bytes with its quotes.
+pub const JSON_ORDER_NAME_BYTES_MAX: usize = 256;
 /// Messages between a partition's chain and the job's merge stage.
 pub const CHAIN_QUEUE_MAX: usize = 8;
 /// Groups one pane of one partition may hold.
@@ -30,6 +99,8 @@ pub const PANES_OPEN_MAX: usize = 10_000;
 pub const REFERENCE_ROWS_MAX: usize = 10_000_000;
 /// Versions of one reference table that are kept.
 pub const REFERENCE_VERSIONS_MAX: usize = 64;
+/// Size of the file of a reference table, in bytes.
+pub const REFERENCE_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Rows ahead of their receive time by more than this are rejected, in milliseconds.
 pub const FUTURE_TOLERANCE_MS_DEFAULT: i64 = 300_000;
@@ -42,13 +113,117 @@ pub const CHECKPOINTS_KEPT: usize = 3;
 /// Live results kept for one slow reader of a job's output, in batches; the oldest are dropped and counted.
 pub const LIVE_BATCHES_MAX: usize = 256;
 
+/// Longest SQL statement or script, in bytes.
+pub const SQL_BYTES_MAX: usize = 1024 * 1024;
+/// Tokens of a SQL statement between two commas, those before open parentheses included: its syntax tree is no deeper.
+pub const SQL_CHAIN_TOKENS_MAX: usize = 1_000;
+/// Parentheses and brackets of a SQL statement that may be open at once.
+pub const SQL_NESTING_MAX: usize = 16;
+/// Beginnings of expressions that the SQL parser may try for each token, beside those for any statement: where a keyword may
+/// also be a name, it tries both.
+pub const SQL_ATTEMPTS_PER_TOKEN_MAX: usize = 10;
+/// See `SQL_ATTEMPTS_PER_TOKEN_MAX`.
+pub const SQL_ATTEMPTS_MIN: usize = 50_000;
+/// Parts of the expressions of a SQL statement, counted as often as simplifying would repeat them.
+pub const SQL_PARTS_MAX: usize = 100_000;
+/// Tables that a SQL query reads, counted as often as WITH repeats them.
+pub const SQL_TABLES_MAX: usize = 64;
+/// Nodes of the plan of a SQL query.
+pub const SQL_PLAN_NODES_MAX: usize = 1_000;
+/// Nodes of the plan of a SQL query that follow one another: each is a stack frame of planning and running.
+pub const SQL_PLAN_DEPTH_MAX: usize = 48;
+/// Subqueries inside subqueries of expressions: optimizing them takes nearly twice as long a level.
+pub const SQL_SUBQUERY_DEPTH_MAX: usize = 6;
+/// Stack of the thread that plans a SQL statement, in bytes.
+pub const SQL_STACK_BYTES: usize = 64 * 1024 * 1024;
+
 /// Small files of one table that trigger a seal into `data/`.
 pub const RECENT_FILES_MAX: usize = 48;
 /// Rows of one Parquet row group.
 pub const ROW_GROUP_ROWS: usize = 1024 * 1024;
+/// Compressed bytes of small files that one sealed file is made of; they are sorted in memory.
+pub const SEAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Rows of small files that one sealed file is made of.
+pub const SEAL_ROWS_MAX: u64 = 2 * 1024 * 1024;
+/// Days that one sink writes to at once; beyond, the open files are closed and others begun.
+pub const LAKE_PARTITIONS_OPEN_MAX: usize = 32;
+/// Commits between two checkpoints of a Delta log.
+pub const LAKE_CHECKPOINT_COMMITS: u32 = 16;
+/// Commits after which the state of a table is read from its log again.
+pub const LAKE_RELOAD_COMMITS: u32 = 64;
+/// Newest commits of a table that are checked when it is opened.
+pub const LAKE_COMMITS_CHECKED: usize = 5;
+
+/// Devices one registry holds.
+pub const DEVICES_MAX: usize = 1_000_000;
+/// Devices on one page of a list.
+pub const DEVICE_PAGE_MAX: usize = 1_000;
+/// Keys of one device that may be valid at the same time.
+pub const DEVICE_KEYS_MAX: usize = 4;
+/// Longest catalog document of a device, in bytes of JSON.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Deepest nesting of a catalog document.
+pub const METADATA_DEPTH_MAX: usize = 8;
+/// Shortest activation key that an operator may choose, in bytes.
+pub const ACTIVATION_KEY_BYTES_MIN: usize = 12;
+/// Longest secret that is looked at, in bytes.
+pub const SECRET_BYTES_MAX: usize = 512;
+/// Failed logins of one device from one address before it has to wait.
+pub const LOGIN_FAILURES_MAX: u32 = 5;
+/// Longest wait after failed logins, in seconds.
+pub const LOGIN_DELAY_S_MAX: u64 = 60;
+/// Failed logins are forgotten after this long without one, in seconds.
+pub const LOGIN_MEMORY_S: u64 = 900;
+/// Pairs of device and address whose failed logins are remembered.
+pub const LOGIN_ENTRIES_MAX: usize = 65_536;
+/// Refused logins written to the audit journal in a minute; the others are counted.
+pub const AUDIT_REFUSALS_PER_MINUTE_MAX: u32 = 10;
+/// Tokens of operators and analysts.
+pub const OPERATOR_TOKENS_MAX: usize = 1_000;
+/// Revocations that wait for one slow listener; one that lags behind asks `is_active` of its connections.
+pub const REVOCATIONS_MAX: usize = 1_024;
+/// Longest line of a journal, in bytes.
+pub const JOURNAL_LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Entries below which a journal is not worth compacting.
+pub const JOURNAL_COMPACT_ENTRIES_MIN: usize = 1_024;
+/// A journal is compacted when it holds this many times its live entries.
+pub const JOURNAL_COMPACT_FACTOR: usize = 4;
+
+/// Connections that the HTTP server keeps open at the same time; one more is closed at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 4_096;
+/// Time to the end of a request's header, counted from the opening of the connection or the end of the request before.
+pub const HTTP_HEADER_S_MAX: u64 = 10;
+/// Time to the beginning of the response, in seconds.
+pub const HTTP_REQUEST_S_MAX: u64 = 30;
+/// Time to the first rows of a query, in seconds.
+pub const HTTP_QUERY_S_MAX: u64 = 600;
+/// Time that a peer may take no byte of a response, in seconds.
+pub const HTTP_STALL_S_MAX: u64 = 30;
+/// Time that open requests get to end when the server stops, in seconds.
+pub const HTTP_SHUTDOWN_S_MAX: u64 = 10;
+/// Bytes of a request's header, all fields together.
+pub const HTTP_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request's body, except telemetry.
+pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a body of telemetry: several records.
+pub const HTTP_TELEMETRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Records in one body of telemetry.
+pub const HTTP_TELEMETRY_RECORDS_MAX: usize = 20_000;
+/// Bytes of a body that is too long which are read and thrown away, so that its sender gets to see the answer.
+pub const HTTP_DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Time for throwing them away, in seconds.
+pub const HTTP_DISCARD_S_MAX: u64 = 5;
 
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX * 4 <= FRAME_BYTES_MAX, "a frame holds several records of the largest size");
 const _: () = assert!(FRAME_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a full frame can wait while another fills");
 const _: () = assert!((FRAME_BYTES_MAX as u64) * 4 <= SEGMENT_BYTES_DEFAULT, "a segment holds several frames of the largest size");
 const _: () = assert!(FRAME_BYTES_MAX <= BATCH_BYTES_MAX, "a cursor can always read a whole frame");
+const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_ROWS_MAX, "a cursor can always hand out a whole frame");
+const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
+const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");
+const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 16 bits");
+const _: () = assert!(METADATA_BYTES_MAX * DEVICE_PAGE_MAX <= JOURNAL_LINE_BYTES_MAX, "a page of devices can be registered at once");
+const _: () = assert!(HTTP_TELEMETRY_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a whole body of telemetry can wait for one commit");
+const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX < HTTP_TELEMETRY_BYTES_MAX, "a record of the largest size fits into a body");
+const _: () = assert!(HTTP_DISCARD_S_MAX < HTTP_REQUEST_S_MAX, "the answer about a long body is not cut off itself");

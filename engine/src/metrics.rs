@@ -42,6 +42,8 @@ pub struct GatewayCounters {
     pub opened: Counter,
     /// See `opened`.
     pub closed: Counter,
+    /// Messages to devices that were dropped because their connection did not take them in time.
+    pub undelivered: Counter,
 }
 
 /// Rows of one job since it was created, in records. Part of each checkpoint.

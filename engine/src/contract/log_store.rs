@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::batch::{Record, Records};
 use crate::error::Result;
-use crate::ids::{Offset, Partition};
+use crate::ids::{Name, Offset, Partition};
 use crate::time::Micros;
 
 /// A place in the log that a record was given. It is durable when the partition's `Progress::durable` exceeds `offset`.
@@ -61,4 +61,10 @@ pub trait LogStore: Send + Sync + 'static {
 
     /// Forgets the pins of a reader.
     fn unpin(&self, name: &str);
+}
+
+/// The logs of all streams, by name.
+pub trait Streams: Send + Sync + 'static {
+    /// The log of a stream. Errors: `NotFound` if there is no such stream.
+    fn stream(&self, name: &Name) -> Result<Arc<dyn LogStore>>;
 }

@@ -1,0 +1,49 @@
+//! The log: what was acknowledged is there, in order, after any crash, until retention says otherwise. Invariant: only this
+//! module knows how records lie on disk, and it reads and writes only through `contract::Disk`.
+//!
+//! ```text
+//! Logs (streams) ─► Log (store) ─► Partition ─┬─ append: intake ─► group ─► writer ─► appender ─► segment files
+//!                                             └─ read:   reader ─► index, frames ◄─┘
+//! start:  open ─► scan (frames of the newest segment) ─► recovery (pure decision) ─► act
+//! ```
+
+// the format, from the smallest part up
+mod frame;
+mod index;
+mod little_endian;
+mod record;
+mod segment;
+
+// what files hold, and what follows from it
+mod open;
+mod recovery;
+mod scan;
+mod window;
+
+// a partition at work
+mod appender;
+mod group;
+mod live;
+mod partition;
+mod reader;
+mod retention;
+mod writer;
+
+// what others use
+pub mod inspect;
+mod memory;
+mod meta;
+mod store;
+mod streams;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+
+pub use memory::{Durability, MemoryLog};
+pub use retention::Retained;
+pub use store::Log;
+pub use streams::{LogConfig, Logs};

@@ -1,0 +1,222 @@
+//! A partition as producers, readers and its writer thread share it. Invariant: an offset is published as durable after the
+//! sync that covers it, in order, and never after a failure.
+//!
+//! ```text
+//! append ─► intake: gate, group, next offset        (short lock; encodes straight into the group)
+//!              │ swapped by the writer thread
+//!              ▼
+//!           frame ─► write ─► sync ─► segment summary ─► published ─► progress, readable
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::batch::Record;
+use crate::contract::{Clock, Disk, Progress};
+use crate::error::{Error, Result};
+use crate::ids::Offset;
+use crate::limits::APPEND_PENDING_BYTES_MAX;
+use crate::time::Micros;
+
+use super::group::Group;
+use super::live::Segment;
+use super::reader::Hint;
+use super::record;
+
+/// One partition of an open stream.
+#[derive(Debug)]
+pub(super) struct Partition {
+    /// `stream/partition`, for messages.
+    pub(super) label: String,
+    /// Index of the partition in its stream.
+    pub(super) number: u32,
+    /// Where its files are.
+    pub(super) disk: Arc<dyn Disk>,
+    /// Receive times.
+    pub(super) clock: Arc<dyn Clock>,
+    /// Wakes the writer.
+    pub(super) work: Condvar,
+    /// Its segments, oldest first.
+    pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
+    /// Where sequential readers go on.
+    pub(super) hints: Mutex<VecDeque<Hint>>,
+    intake: Mutex<Intake>,
+    published: Mutex<Offset>,
+    readable: Condvar,
+    progress: watch::Sender<Progress>,
+}
+
+/// What producers and the writer hand to each other.
+#[derive(Debug)]
+pub(super) struct Intake {
+    /// Records that wait.
+    pub(super) group: Group,
+    /// Whether more may come.
+    pub(super) gate: Gate,
+    /// Whether the writer waits to be woken.
+    pub(super) writer_waits: bool,
+    /// Whether the active segment is to be sealed, so that retention can delete it.
+    pub(super) roll: bool,
+    next: Offset,
+    received_last: Micros,
+}
+
+/// Whether records are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// Yes.
+    Open,
+    /// Not until there is space again.
+    DiskFull,
+    /// No more; what waits is still written.
+    Closed,
+    /// Never again.
+    Failed(Arc<str>),
+}
+
+impl Partition {
+    /// A partition whose records below `next` are durable.
+    pub(super) fn new(
+        (label, number): (String, u32),
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        segments: VecDeque<Arc<Segment>>,
+        (next, received_last): (Offset, Micros),
+    ) -> Self {
+        let group = Group::default();
+        let intake = Intake { group, gate: Gate::Open, writer_waits: false, roll: false, next, received_last };
+        Self {
+            label,
+            number,
+            disk,
+            clock,
+            work: Condvar::new(),
+            segments: RwLock::new(segments),
+            hints: Mutex::new(VecDeque::new()),
+            intake: Mutex::new(intake),
+            published: Mutex::new(next),
+            readable: Condvar::new(),
+            progress: watch::Sender::new(Progress { durable: next, failed: None }),
+        }
+    }
+
+    /// See `LogStore::append`.
+    pub(super) fn append(&self, record: &Record<'_>) -> Result<Offset> {
+        record::validate(record)?;
+        let now = self.clock.now();
+        let mut intake = self.intake().inspect_err(|e| self.fail(e.message()))?;
+        match &intake.gate {
+            Gate::Open => {}
+            Gate::DiskFull => {
+                return Err(Error::unavailable(format!("the disk of log {} is full", self.label))
+                    .hint("free space or shorten retention; ingestion goes on by itself"));
+            }
+            Gate::Closed => return Err(Error::unavailable(format!("log {} is closed", self.label))),
+            Gate::Failed(reason) => return Err(Error::internal(format!("log {} has failed: {reason}", self.label))),
+        }
+        if intake.group.bytes() + record::encoded_bytes(record) > APPEND_PENDING_BYTES_MAX {
+            return Err(Error::unavailable(format!("log {} has too much waiting for the disk", self.label)));
+        }
+        let offset = intake.next;
+        intake.received_last = now.max(intake.received_last);
+        let received = intake.received_last;
+        intake.group.push(record, offset, received);
+        intake.next += 1;
+        let wake = std::mem::take(&mut intake.writer_waits);
+        drop(intake);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(offset)
+    }
+
+    /// Every offset below is durable.
+    pub(super) fn durable(&self) -> Offset {
+        *lock(&self.published)
+    }
+
+    /// Offset of the oldest record that is kept.
+    pub(super) fn start(&self) -> Offset {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.front().map_or_else(|| self.durable(), |s| s.header.base)
+    }
+
+    /// The segments as they are now.
+    pub(super) fn segments_now(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// A new segment takes the following records.
+    pub(super) fn add_segment(&self, segment: Arc<Segment>) {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).push_back(segment);
+    }
+
+    /// See `LogStore::progress`.
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// See `LogStore::wait`.
+    pub(super) fn wait(&self, from: Offset, timeout: Duration) -> bool {
+        let guard = lock(&self.published);
+        let (durable, _) =
+            self.readable.wait_timeout_while(guard, timeout, |durable| *durable <= from).unwrap_or_else(PoisonError::into_inner);
+        *durable > from
+    }
+
+    /// Every offset below `durable` is durable now.
+    pub(super) fn publish(&self, durable: Offset) {
+        let mut published = lock(&self.published);
+        assert!(durable > *published, "durable offsets only grow");
+        *published = durable;
+        // Under the lock, so that whoever learns it one way finds it the other way too.
+        self.progress.send_modify(|p| p.durable = durable);
+        drop(published);
+        self.readable.notify_all();
+    }
+
+    /// Poisons the partition: nothing is taken or acknowledged any more.
+    pub(super) fn fail(&self, reason: &str) {
+        tracing::error!(log = %self.label, reason, "log partition failed; nothing more is acknowledged");
+        let reason: Arc<str> = reason.into();
+        lock(&self.intake).gate = Gate::Failed(reason.clone());
+        self.progress.send_modify(|p| {
+            p.failed.get_or_insert(reason);
+        });
+        self.work.notify_one();
+    }
+
+    /// Why the partition failed, if it did.
+    pub(super) fn failure(&self) -> Option<Arc<str>> {
+        self.progress.borrow().failed.clone()
+    }
+
+    /// No more records are taken; the writer thread ends after those that wait.
+    pub(super) fn close(&self) {
+        let mut intake = lock(&self.intake);
+        if !matches!(intake.gate, Gate::Failed(_)) {
+            intake.gate = Gate::Closed;
+        }
+        drop(intake);
+        self.work.notify_one();
+    }
+
+    /// Asks the writer to begin a new segment.
+    pub(super) fn request_roll(&self) {
+        lock(&self.intake).roll = true;
+        self.work.notify_one();
+    }
+
+    /// What the writer takes from. Errors: a producer panicked while it held it.
+    pub(super) fn intake(&self) -> Result<MutexGuard<'_, Intake>> {
+        self.intake.lock().map_err(|_| Error::internal("a thread panicked while it appended"))
+    }
+}
+
+/// Locks a mutex whose data is whole even if a thread panicked while it held it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

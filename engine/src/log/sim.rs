@@ -1,0 +1,290 @@
+//! A disk and a clock for tests. Invariant: `crash` leaves what was synced and any chosen part of what was not, by sectors
+//! and by names, as a power cut may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::contract::{Clock, Disk, DiskFile, OpenMode};
+use crate::time::Micros;
+
+use super::partition::lock;
+
+const SECTOR: usize = 512;
+
+/// Things that go wrong on demand, and what was done so far.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Every sync of a file fails.
+    pub(super) sync_fails: AtomicBool,
+    /// Every sync of a file takes until this ends.
+    pub(super) sync_hangs: AtomicBool,
+    /// Every write fails for lack of space, after half of it was written.
+    pub(super) full: AtomicBool,
+    /// Cutting a file fails.
+    pub(super) cut_fails: AtomicBool,
+    /// Every write panics.
+    pub(super) write_panics: AtomicBool,
+    /// Syncs of files so far.
+    pub(super) syncs: AtomicU64,
+    /// Bytes read so far.
+    pub(super) bytes_read: AtomicU64,
+}
+
+/// A disk in memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SimDisk {
+    names: Arc<Mutex<Names>>,
+    /// What goes wrong.
+    pub(super) faults: Arc<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    dirs: BTreeSet<PathBuf>,
+    now: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    durable: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Bytes { position: usize, bytes: Vec<u8> },
+    Len(usize),
+}
+
+#[derive(Debug)]
+struct SimFile {
+    content: Arc<Mutex<Content>>,
+    faults: Arc<Faults>,
+    writable: bool,
+}
+
+impl SimDisk {
+    /// The disk after a power cut; `survives` decides about each sector and name that was not synced.
+    pub(super) fn crash(&self, mut survives: impl FnMut() -> bool) -> Self {
+        let names = lock(&self.names);
+        let mut after = BTreeMap::new();
+        let paths: BTreeSet<_> = names.now.keys().chain(names.durable.keys()).collect();
+        for path in paths {
+            let (now, durable) = (names.now.get(path), names.durable.get(path));
+            let same = now.map(Arc::as_ptr) == durable.map(Arc::as_ptr);
+            let Some(content) = (if same || !survives() { durable } else { now }) else { continue };
+            let content = lock(content);
+            let mut bytes = content.durable.clone();
+            for change in &content.unsynced {
+                match change {
+                    Change::Len(len) if survives() => bytes.resize(*len, 0),
+                    Change::Len(_) => {}
+                    Change::Bytes { position, bytes: written } => {
+                        let mut at = 0;
+                        while at < written.len() {
+                            let end = written.len().min(at + SECTOR - (position + at) % SECTOR);
+                            if survives() {
+                                write(&mut bytes, position + at, &written[at..end]);
+                            }
+                            at = end;
+                        }
+                    }
+                }
+            }
+            let kept = Content { now: bytes.clone(), durable: bytes, unsynced: Vec::new() };
+            after.insert(path.clone(), Arc::new(Mutex::new(kept)));
+        }
+        let names = Names { dirs: names.dirs.clone(), now: after.clone(), durable: after };
+        Self { names: Arc::new(Mutex::new(names)), faults: Arc::default() }
+    }
+
+    /// The disk after the death of the process: everything is still there, and what was not synced still is not.
+    pub(super) fn kill(&self) -> Self {
+        let names = lock(&self.names);
+        let mut copies = BTreeMap::new();
+        let mut copy = |content: &Arc<Mutex<Content>>| {
+            copies.entry(Arc::as_ptr(content)).or_insert_with(|| Arc::new(Mutex::new(lock(content).clone()))).clone()
+        };
+        let now = names.now.iter().map(|(path, content)| (path.clone(), copy(content))).collect();
+        let durable = names.durable.iter().map(|(path, content)| (path.clone(), copy(content))).collect();
+        let names = Names { dirs: names.dirs.clone(), now, durable };
+        Self { names: Arc::new(Mutex::new(names)), faults: Arc::default() }
+    }
+
+    /// A copy on which everything survived.
+    pub(super) fn copy(&self) -> Self {
+        self.crash(|| true)
+    }
+
+    /// All files and their bytes.
+    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        lock(&self.names).now.iter().map(|(path, content)| (path.clone(), lock(content).now.clone())).collect()
+    }
+
+    /// Replaces the bytes of a file.
+    pub(super) fn overwrite(&self, path: &Path, bytes: Vec<u8>) {
+        let content = Content { now: bytes.clone(), durable: bytes, unsynced: Vec::new() };
+        let content = Arc::new(Mutex::new(content));
+        let mut names = lock(&self.names);
+        names.now.insert(path.to_owned(), content.clone());
+        names.durable.insert(path.to_owned(), content);
+    }
+}
+
+fn write(to: &mut Vec<u8>, position: usize, bytes: &[u8]) {
+    if to.len() < position + bytes.len() {
+        to.resize(position + bytes.len(), 0);
+    }
+    to[position..position + bytes.len()].copy_from_slice(bytes);
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        let content = lock(&self.content);
+        let from = (position as usize).min(content.now.len());
+        let n = buf.len().min(content.now.len() - from);
+        buf[..n].copy_from_slice(&content.now[from..from + n]);
+        self.faults.bytes_read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
+        assert!(!self.faults.write_panics.load(Ordering::Relaxed), "a write panics, as the test wants");
+        assert!(self.writable);
+        let full = self.faults.full.load(Ordering::Relaxed);
+        let buf = if full { &buf[..buf.len() / 2] } else { buf };
+        let mut content = lock(&self.content);
+        write(&mut content.now, position as usize, buf);
+        content.unsynced.push(Change::Bytes { position: position as usize, bytes: buf.to_vec() });
+        if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        while self.faults.sync_hangs.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.faults.syncs.fetch_add(1, Ordering::Relaxed);
+        if self.faults.sync_fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("injected"));
+        }
+        let mut content = lock(&self.content);
+        let content = &mut *content;
+        for change in content.unsynced.drain(..) {
+            match change {
+                Change::Len(len) => content.durable.resize(len, 0),
+                Change::Bytes { position, bytes } => write(&mut content.durable, position, &bytes),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.faults.cut_fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("injected"));
+        }
+        let mut content = lock(&self.content);
+        content.now.resize(len as usize, 0);
+        content.unsynced.push(Change::Len(len as usize));
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.content).now.len() as u64)
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let mut names = lock(&self.names);
+        let content = match (mode, names.now.get(path)) {
+            (OpenMode::CreateNew, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (OpenMode::CreateNew, None) => {
+                let content = Arc::<Mutex<Content>>::default();
+                names.now.insert(path.to_owned(), content.clone());
+                content
+            }
+            (_, Some(content)) => content.clone(),
+            (_, None) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Box::new(SimFile { content, faults: self.faults.clone(), writable: mode != OpenMode::Read }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut names = lock(&self.names);
+        names.dirs.extend(path.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut names = lock(&self.names);
+        let content = names.now.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        names.now.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        lock(&self.names).now.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut names = lock(&self.names);
+        let names = &mut *names;
+        names.durable.retain(|p, _| p.parent() != Some(path));
+        names.durable.extend(names.now.iter().filter(|(p, _)| p.parent() == Some(path)).map(|(p, c)| (p.clone(), c.clone())));
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let names = lock(&self.names);
+        if !names.dirs.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut paths: Vec<_> = names.dirs.iter().chain(names.now.keys()).filter(|p| p.parent() == Some(path)).cloned().collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        let names = lock(&self.names);
+        names.now.contains_key(path) || names.dirs.contains(path)
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(if self.faults.full.load(Ordering::Relaxed) { 0 } else { u64::MAX })
+    }
+}
+
+/// A clock that stands until it is moved.
+#[derive(Debug, Default)]
+pub(super) struct SimClock {
+    now: AtomicI64,
+    monotonic_ms: AtomicU64,
+}
+
+impl SimClock {
+    /// Sets the wall clock.
+    pub(super) fn set(&self, now: Micros) {
+        self.now.store(now, Ordering::Relaxed);
+    }
+
+    /// Lets monotonic time pass.
+    pub(super) fn pass(&self, time: Duration) {
+        self.monotonic_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Micros {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,183 @@
+//! The log of one stream. Invariant: a device's records all go to one partition, for ever, because the number of partitions
+//! is fixed when the stream is made.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::batch::{Record, Records};
+use crate::contract::{Clock, Disk, LogStore, Progress, Ticket};
+use crate::error::{Error, Result};
+use crate::ids::{self, Name, Offset};
+use crate::time::Micros;
+
+use super::appender::{Appender, Place};
+use super::meta::StreamMeta;
+use super::open::{self, Opened};
+use super::partition::{Partition, lock};
+use super::retention::{Policy, Retained};
+use super::{segment, writer};
+
+/// The log of one stream, open.
+#[derive(Debug)]
+pub struct Log {
+    stream: Name,
+    partitions: Vec<Arc<Partition>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    pins: Mutex<BTreeMap<String, BTreeMap<ids::Partition, Offset>>>,
+}
+
+impl Log {
+    /// Makes the files of a stream in `dir`; its `stream.json` comes last.
+    pub(super) fn create(stream: &Name, dir: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock, partitions: u32) -> Result<()> {
+        for partition in 0..partitions {
+            let partition_dir = segment::partition_dir(dir, partition);
+            disk.create_dir_all(&partition_dir).map_err(|e| Error::from(e).context(partition_dir.display()))?;
+            let listing = open::list(&**disk, &partition_dir)?;
+            if let Some((_, path)) = listing.segments.first() {
+                let bytes = disk.open(path, crate::contract::OpenMode::Read).and_then(|f| f.len())?;
+                if bytes > segment::SEGMENT_HEADER_BYTES as u64 || listing.segments.len() > 1 {
+                    return Err(Error::corrupt(format!("stream {stream} holds records but {} is missing", super::meta::FILE_NAME))
+                        .hint("bring the file back from a copy, or move the directory of the stream away"));
+                }
+                continue;
+            }
+            let place = Place { disk: disk.clone(), dir: partition_dir, partition, segment_bytes: 0 };
+            Appender::create_next(place, 0, uuid::Uuid::nil()).create().map_err(|failure| match failure {
+                super::appender::Failure::Full(e) => Error::from(e).context(format!("stream {stream}")),
+                super::appender::Failure::Fatal(reason) => Error::internal(reason),
+            })?;
+        }
+        StreamMeta::new(stream.clone(), partitions, clock.now()).write(&**disk, dir)
+    }
+
+    /// Opens the log of a stream in `dir`. A partition that is damaged is open for reading what lies before the damage, and
+    /// says why it takes nothing.
+    pub(super) fn open(stream: &Name, dir: &Path, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, segment_bytes: u64) -> Result<Self> {
+        let meta = StreamMeta::read(&**disk, dir, stream)?;
+        disk.sync_dir(dir).map_err(|e| Error::from(e).context(dir.display()))?;
+        let mut log = Self { stream: stream.clone(), partitions: Vec::new(), threads: Mutex::default(), pins: Mutex::default() };
+        for number in 0..meta.partitions {
+            let place = Place { disk: disk.clone(), dir: segment::partition_dir(dir, number), partition: number, segment_bytes };
+            let opened = open::open(&place).unwrap_or_else(|e| Opened {
+                segments: Default::default(),
+                next: 0,
+                received_last: Micros::MIN,
+                end: Err(e.to_string()),
+            });
+            let label = (format!("{stream}/{number}"), number);
+            let state = (opened.next, opened.received_last);
+            let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state));
+            match opened.end {
+                Ok(appender) => {
+                    let thread = writer::spawn(partition.clone(), appender, &place)?;
+                    lock(&log.threads).push(thread);
+                }
+                Err(reason) => partition.fail(&reason),
+            }
+            log.partitions.push(partition);
+        }
+        Ok(log)
+    }
+
+    /// Its stream.
+    pub fn stream(&self) -> &Name {
+        &self.stream
+    }
+
+    /// Partitions that failed, each with the reason. Empty means healthy.
+    pub fn failures(&self) -> Vec<(ids::Partition, Arc<str>)> {
+        self.partitions.iter().filter_map(|p| Some((p.number, p.failure()?))).collect()
+    }
+
+    /// Bytes that it takes on disk, zeros ahead not counted.
+    pub fn bytes(&self) -> u64 {
+        self.partitions.iter().flat_map(|p| p.segments_now()).map(|s| s.bytes()).sum()
+    }
+
+    /// Writes what waits, and ends the writer threads. Appending answers `Unavailable` from now on.
+    pub(super) fn close(&self) {
+        for partition in &self.partitions {
+            partition.close();
+        }
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            // A panic of the writer has already failed its partition.
+            let _ = thread.join();
+        }
+    }
+
+    /// Deletes old segments of all partitions; `bytes_max` is for the whole stream.
+    pub(super) fn retain(&self, keep_from: Option<Micros>, span_max: Micros, bytes_max: Option<u64>) -> Result<Retained> {
+        let mut retained = Retained::default();
+        for partition in &self.partitions {
+            let pinned_from = lock(&self.pins).values().filter_map(|pins| pins.get(&partition.number)).min().copied();
+            let bytes_max = bytes_max.map(|bytes| bytes / u64::from(self.partitions()));
+            let policy = Policy { keep_from, span_max, bytes_max, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
+            retained.add(&partition.retain(&policy)?);
+        }
+        Ok(retained)
+    }
+
+    fn partition(&self, number: ids::Partition) -> Result<&Arc<Partition>> {
+        let missing = || Error::invalid(format!("stream {} has no partition {number}", self.stream));
+        self.partitions.get(number as usize).ok_or_else(missing)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl LogStore for Log {
+    fn partitions(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    fn append(&self, record: &Record<'_>) -> Result<Ticket> {
+        let partition = ids::partition_of(record.device, self.partitions());
+        let offset = self.partition(partition)?.append(record)?;
+        Ok(Ticket { partition, offset })
+    }
+
+    fn progress(&self, partition: ids::Partition) -> watch::Receiver<Progress> {
+        match self.partition(partition) {
+            Ok(partition) => partition.progress(),
+            Err(e) => watch::Sender::new(Progress { durable: 0, failed: Some(e.to_string().into()) }).subscribe(),
+        }
+    }
+
+    fn bounds(&self, partition: ids::Partition) -> Range<Offset> {
+        self.partition(partition).map_or(0..0, |p| {
+            // The start first: it only grows, and never beyond the durable offset.
+            let start = p.start();
+            start..p.durable()
+        })
+    }
+
+    fn read(&self, partition: ids::Partition, from: Offset) -> Result<Option<Records>> {
+        self.partition(partition)?.read(from)
+    }
+
+    fn wait(&self, partition: ids::Partition, from: Offset, timeout: Duration) -> bool {
+        self.partition(partition).is_ok_and(|p| p.wait(from, timeout))
+    }
+
+    fn offset_at(&self, partition: ids::Partition, time: Micros) -> Result<Offset> {
+        self.partition(partition)?.offset_at(time)
+    }
+
+    fn pin(&self, name: &str, partition: ids::Partition, offset: Offset) {
+        lock(&self.pins).entry(name.to_owned()).or_default().insert(partition, offset);
+    }
+
+    fn unpin(&self, name: &str) {
+        lock(&self.pins).remove(name);
+    }
+}

@@ -1,0 +1,162 @@
+//! The logs of all streams under one directory. Invariant: a stream is one directory, open once; one that cannot be opened
+//! does not keep the others from being served.
+//!
+//! ```text
+//! <dir>/<stream>/stream.json          partitions, fixed when the stream was made
+//! <dir>/<stream>/<partition>/N.log    segments; see `segment`
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::contract::{Clock, Disk, LogStore, Streams};
+use crate::error::{Error, Result};
+use crate::ids::Name;
+use crate::limits::{PARTITIONS_MAX, SEGMENT_BYTES_DEFAULT, STREAMS_MAX};
+use crate::time::Micros;
+
+use super::meta;
+use super::partition::lock;
+use super::retention::Retained;
+use super::store::Log;
+
+/// How logs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Size at which a segment is sealed, in bytes.
+    pub segment_bytes: u64,
+    /// Partitions of streams made from now on.
+    pub partitions_default: u32,
+    /// Age from which records may be deleted; `None` keeps them.
+    pub retention: Option<Duration>,
+    /// Size of a stream from which its oldest records are deleted, in bytes; `None` sets no limit.
+    pub retention_bytes: Option<u64>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, partitions_default: 4, retention: None, retention_bytes: None }
+    }
+}
+
+/// The logs of all streams.
+#[derive(Debug)]
+pub struct Logs {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    config: LogConfig,
+    streams: RwLock<BTreeMap<Name, Result<Arc<Log>>>>,
+    retained_at: Mutex<Duration>,
+}
+
+impl Logs {
+    /// Opens all streams under `dir`, which is made if it does not exist. Only one process may do so at a time; the caller
+    /// holds the lock of the data directory. Blocks for disk I/O. Errors: `Invalid` for the configuration; those of reading
+    /// `dir`. A stream that cannot be opened is no error here: see `problems`.
+    pub fn open(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: LogConfig) -> Result<Arc<Self>> {
+        if !(1..=PARTITIONS_MAX).contains(&config.partitions_default) {
+            return Err(Error::invalid(format!("{} partitions are not possible", config.partitions_default))
+                .hint(format!("use 1 to {PARTITIONS_MAX}")));
+        }
+        let context = |e: std::io::Error| Error::from(e).context(dir.display());
+        disk.create_dir_all(dir).map_err(context)?;
+        disk.sync_dir(dir).map_err(context)?;
+        let mut streams = BTreeMap::new();
+        for name in list(&*disk, dir)? {
+            let log = Log::open(&name, &dir.join(name.as_str()), &disk, &clock, config.segment_bytes).map(Arc::new);
+            if let Err(e) = &log {
+                tracing::error!(stream = %name, "stream cannot be opened: {e}");
+            }
+            streams.insert(name, log);
+        }
+        let retained_at = Mutex::new(clock.monotonic());
+        Ok(Arc::new(Self { dir: dir.to_owned(), disk, clock, config, streams: RwLock::new(streams), retained_at }))
+    }
+
+    /// The log of a stream, made if it does not exist (which blocks for disk I/O). Errors: why it could not be opened, or
+    /// `Unavailable` if there are too many streams or the disk is full.
+    pub fn stream(&self, name: &Name) -> Result<Arc<Log>> {
+        if let Some(log) = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return log.clone();
+        }
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = streams.get(name) {
+            return log.clone();
+        }
+        if streams.len() >= STREAMS_MAX {
+            return Err(Error::unavailable(format!("stream {name} cannot be made: there are {STREAMS_MAX} already")));
+        }
+        let dir = self.dir.join(name.as_str());
+        Log::create(name, &dir, &self.disk, &*self.clock, self.config.partitions_default)?;
+        let log = Arc::new(Log::open(name, &dir, &self.disk, &self.clock, self.config.segment_bytes)?);
+        streams.insert(name.clone(), Ok(log.clone()));
+        Ok(log)
+    }
+
+    /// All streams that exist, by name.
+    pub fn streams(&self) -> Vec<Name> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// What does not work, for a person: streams that could not be opened, partitions that failed. Empty means healthy.
+    pub fn problems(&self) -> Vec<String> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let of_stream = |(name, log): (&Name, &Result<Arc<Log>>)| match log {
+            Ok(log) => log.failures().into_iter().map(|(p, reason)| format!("log {name}/{p}: {reason}")).collect(),
+            Err(e) => vec![format!("log {name}: {e}")],
+        };
+        streams.iter().flat_map(of_stream).collect()
+    }
+
+    /// Deletes what is older or more than the configuration keeps and no reader has pinned. To be called from time to time,
+    /// not before all readers have set their pins. One pass deletes by age no more than twice the time since the last one is
+    /// worth, and at least one segment: a clock that jumps does not empty the log.
+    pub fn retain(&self) -> Result<Retained> {
+        let now = self.clock.monotonic();
+        let elapsed = now.saturating_sub(std::mem::replace(&mut *lock(&self.retained_at), now));
+        let span_max = micros(elapsed).saturating_mul(2);
+        let keep_from = self.config.retention.map(|age| self.clock.now().saturating_sub(micros(age)));
+        let logs: Vec<_> = self.open_logs();
+        let mut retained = Retained::default();
+        for log in logs {
+            retained.add(&log.retain(keep_from, span_max, self.config.retention_bytes)?);
+        }
+        Ok(retained)
+    }
+
+    /// Writes what waits and ends all writer threads. Appending answers `Unavailable` from now on; reading goes on.
+    pub fn close(&self) {
+        for log in self.open_logs() {
+            log.close();
+        }
+    }
+
+    fn open_logs(&self) -> Vec<Arc<Log>> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams.values().filter_map(|log| log.as_ref().ok().cloned()).collect()
+    }
+}
+
+impl Streams for Logs {
+    /// Only streams that exist: a sender of records cannot make one.
+    fn stream(&self, name: &Name) -> Result<Arc<dyn LogStore>> {
+        match self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            Some(log) => Ok(log.clone()?),
+            None => Err(Error::not_found(format!("there is no stream {name}")).hint("CREATE TABLE over a stream makes it")),
+        }
+    }
+}
+
+/// The streams under `dir`: directories with a valid name and a `stream.json`.
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Name>> {
+    let paths = disk.list(dir).map_err(|e| Error::from(e).context(dir.display()))?;
+    let names = paths.iter().filter(|path| disk.exists(&path.join(meta::FILE_NAME)));
+    Ok(names.filter_map(|path| Name::new(path.file_name()?.to_str()?).ok()).collect())
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}

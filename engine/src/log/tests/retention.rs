@@ -1,0 +1,69 @@
+//! Retention over a whole log. Invariant: readers are told that a record is gone, and nothing pinned goes.
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::log::Retained;
+
+#[test]
+fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
+    let disk = SimDisk::default();
+    let settings = LogConfig { retention_bytes: Some(1_000), ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings.clone()).unwrap();
+    let log = stream(&logs);
+    append_frames(&log, 0..40);
+    let all = segment_files(&disk).len();
+    log.pin("job", 0, 7);
+    log.pin("other", 0, 34);
+    let retained = logs.retain().unwrap();
+    assert!(retained.segments >= 1);
+    let start = log.bounds(0).start;
+    assert!(start > 0 && start <= 7, "{start}");
+    assert_eq!(retained.records, start);
+    log.unpin("job");
+    logs.retain().unwrap();
+    assert_eq!(log.bounds(0).start, 34);
+    assert!(log.bytes() <= 1_000);
+    assert!(segment_files(&disk).len() < all);
+    assert_eq!(logs.retain().unwrap(), Retained::default());
+    let gone = log.read(0, 0).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Invalid);
+    assert!(gone.to_string().contains("no longer kept"));
+    let kept = log.bounds(0);
+    assert_eq!(read_frames(&log), 40);
+    logs.close();
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings).unwrap();
+    assert_eq!(stream(&logs).bounds(0), kept);
+    assert!(disk.files().keys().all(|p| p.extension().is_none_or(|e| e != "deleted")));
+}
+
+#[test]
+fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
+    let disk = SimDisk::default();
+    let clock = Arc::new(SimClock::default());
+    let settings = LogConfig { retention: Some(Duration::from_secs(10)), ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), settings).unwrap();
+    let log = stream(&logs);
+    for second in 0..30 {
+        clock.set(second * crate::time::SECOND);
+        append_frames(&log, second.cast_unsigned()..second.cast_unsigned() + 1);
+    }
+    clock.pass(Duration::from_secs(30));
+    logs.retain().unwrap();
+    let start = log.bounds(0).start;
+    assert!((10..=19).contains(&start), "{start}");
+    // The clock jumps by a century: a pass takes one segment only, as no time has passed.
+    clock.set(4_000_000_000 * crate::time::SECOND);
+    assert_eq!(logs.retain().unwrap().segments, 1);
+    clock.set(100 * crate::time::SECOND);
+    for _ in 0..200 {
+        clock.pass(Duration::from_secs(30));
+        logs.retain().unwrap();
+        if log.bounds(0).start == 30 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(log.bounds(0), 30..30);
+    append_frames(&log, 30..32);
+    assert_eq!(read_frames(&log), 32);
+}

@@ -1,0 +1,189 @@
+//! The machine's disk and clock. Invariant: this is the only file that touches real files for data that must last, and the
+//! only one that reads the real time.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::contract::{Clock, Disk, DiskFile, OpenMode};
+use crate::time::Micros;
+
+/// The file system of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+/// An open file of the machine.
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, mut buf: &mut [u8], mut position: u64) -> io::Result<usize> {
+        let wanted = buf.len();
+        while !buf.is_empty() {
+            match self.0.read_at(buf, position) {
+                Ok(0) => break,
+                Ok(n) => {
+                    buf = &mut buf[n..];
+                    position += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(wanted - buf.len())
+    }
+
+    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
+        self.0.write_all_at(buf, position)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::CreateNew => {
+                options.write(true).create_new(true);
+            }
+        }
+        Ok(Box::new(RealFile(options.open(path)?)))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        if path.as_os_str().is_empty() || path.is_dir() {
+            return Ok(());
+        }
+        let parent = parent_of(path);
+        self.create_dir_all(parent)?;
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            created => created?,
+        }
+        self.sync_dir(parent)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut paths = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The directory that holds the name of `path`.
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time starts now.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the real time")]
+    fn now(&self) -> Micros {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX),
+            Err(before) => Micros::try_from(before.duration().as_micros()).map_or(Micros::MIN, |us| -us),
+        }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_names_do_what_the_law_says() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("a/b/c");
+        RealDisk.create_dir_all(&dir).unwrap();
+        RealDisk.create_dir_all(&dir).unwrap();
+        let path = dir.join("file");
+        let file = RealDisk.open(&path, OpenMode::CreateNew).unwrap();
+        file.write_at(b"world", 3).unwrap();
+        file.sync_data().unwrap();
+        let mut bytes = [9; 10];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 8);
+        assert_eq!(&bytes[..8], b"\0\0\0world");
+        file.set_len(4).unwrap();
+        assert_eq!(file.len().unwrap(), 4);
+        assert_eq!(RealDisk.open(&path, OpenMode::CreateNew).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(RealDisk.open(&path, OpenMode::Read).unwrap().write_at(b"x", 0).is_err());
+
+        let other = dir.join("other");
+        RealDisk.rename(&path, &other).unwrap();
+        RealDisk.sync_dir(&dir).unwrap();
+        assert_eq!(RealDisk.list(&dir).unwrap(), std::slice::from_ref(&other));
+        RealDisk.remove(&other).unwrap();
+        assert!(!RealDisk.exists(&other));
+        assert_eq!(RealDisk.open(&other, OpenMode::ReadWrite).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(RealDisk.free_bytes(&dir).unwrap() > 0);
+    }
+
+    #[test]
+    fn the_clock_knows_the_century_and_does_not_go_back() {
+        let clock = SystemClock::new();
+        assert!(clock.now() > 1_700_000_000 * crate::time::SECOND);
+        let first = clock.monotonic();
+        assert!(clock.monotonic() >= first);
+    }
+}
