@@ -3,6 +3,7 @@
 
 pub mod filter;
 pub mod keys;
+pub mod lookup;
 pub mod project;
 pub mod watermark;
 pub mod window;
