@@ -1,0 +1,222 @@
+//! Sealing: the small files of a day become one sorted file that is never written again. Invariant: a seal changes no row; the
+//! commit that adds the sealed file removes exactly the files whose rows are in it.
+//!
+//! ```text
+//! recent/date=D/ e1 e2 e3 … e48  ──► read, sort by device and time ──► data/date=D/e<n>-s0.parquet
+//!                                    one commit: Remove(e1…e48) + Add(data), dataChange = false, txn(maint/<table>, n)
+//! ```
+//!
+//! The replaced files stay on disk for an hour, so that readers of an older version do not break (`sweep`).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::PoisonError;
+
+use arrow::array::RecordBatch;
+use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use deltalake_core::kernel::{Action, Add, Remove};
+use deltalake_core::protocol::DeltaOperation;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use crate::contract::StagedFile;
+use crate::error::{Error, Result};
+use crate::lake::layout::{Layout, Level};
+use crate::lake::snapshot::{TableFile, partition_values};
+use crate::lake::table::LakeTable;
+use crate::lake::writer::{Day, TableWriter};
+use crate::limits::{RECENT_FILES_MAX, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
+use crate::time::{self, DAY, MILLISECOND, Micros, SECOND};
+
+/// Begin of the transaction ids of maintenance.
+pub(super) const APP_ID_PREFIX: &str = "maint/";
+/// Rows may come late by this much before their day is sealed, and a sealed day waits this long for more late rows.
+const LATENESS: Micros = 3600 * SECOND;
+
+/// Which days are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealScope<'a> {
+    /// Those that are over, or have too many small files.
+    Due,
+    /// This one, `2026-01-02`.
+    Date(&'a str),
+    /// Every day.
+    All,
+}
+
+/// A day that was sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedDay {
+    /// `cold.telemetry`.
+    pub table: String,
+    /// The day.
+    pub date: String,
+    /// Small files that were replaced.
+    pub replaced: usize,
+    /// Sealed files that took their place.
+    pub files: usize,
+    /// Rows in them.
+    pub rows: u64,
+}
+
+/// Days to seal with their small files, each day's cut into groups that fit into memory; one group becomes one file.
+fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> BTreeMap<&'a str, Vec<Vec<&'a TableFile>>> {
+    let mut days: BTreeMap<&str, Vec<&TableFile>> = BTreeMap::new();
+    for file in files.iter().filter(|f| !f.is_sealed()) {
+        days.entry(&file.date).or_default().push(file);
+    }
+    let is_due = |date: &str, recent: &[&TableFile]| {
+        if recent.len() > RECENT_FILES_MAX {
+            return true;
+        }
+        let is_over = day_of(date).is_some_and(|day| (day + 1) * DAY + LATENESS <= now);
+        let sealed_before = files.iter().any(|f| f.is_sealed() && f.date == date);
+        let waited = recent.iter().any(|f| f.written_at + LATENESS <= now);
+        is_over && (!sealed_before || waited)
+    };
+    days.retain(|&date, recent| match scope {
+        SealScope::Due => is_due(date, recent),
+        SealScope::Date(wanted) => date == wanted,
+        SealScope::All => true,
+    });
+    days.into_iter().map(|(date, recent)| (date, groups(&recent))).collect()
+}
+
+fn groups<'a>(files: &[&'a TableFile]) -> Vec<Vec<&'a TableFile>> {
+    let mut groups: Vec<Vec<&TableFile>> = Vec::new();
+    let (mut bytes, mut rows) = (0, 0);
+    for &file in files {
+        bytes += file.bytes;
+        rows += file.rows;
+        match groups.last_mut() {
+            Some(group) if bytes <= SEAL_BYTES_MAX && rows <= SEAL_ROWS_MAX => group.push(file),
+            _ => {
+                groups.push(vec![file]);
+                (bytes, rows) = (file.bytes, file.rows);
+            }
+        }
+    }
+    groups
+}
+
+fn day_of(date: &str) -> Option<Day> {
+    time::parse(format!("{date}T00:00:00Z").as_bytes()).map(|t| t.div_euclid(DAY))
+}
+
+impl LakeTable {
+    /// Seals the days in `scope`. Errors: `Conflict` if another thread is sealing this table.
+    pub fn seal(&self, scope: SealScope<'_>, now: Micros) -> Result<Vec<SealedDay>> {
+        let lease = match self.maintenance.try_lock() {
+            Ok(lease) => lease,
+            Err(std::sync::TryLockError::Poisoned(e)) => PoisonError::into_inner(e),
+            Err(std::sync::TryLockError::WouldBlock) => {
+                return Err(Error::conflict(format!("{} is being sealed already", self.full_name())));
+            }
+        };
+        let snapshot = self.snapshot()?;
+        let days = decide(&snapshot.files, now, scope);
+        let sealed = days.into_iter().map(|(date, groups)| self.seal_day(date, &groups)).collect();
+        drop(lease);
+        sealed
+    }
+
+    /// Transaction id of this table's maintenance.
+    fn maintenance_app(&self) -> String {
+        format!("{APP_ID_PREFIX}{}", self.full_name())
+    }
+
+    fn seal_day(&self, date: &str, groups: &[Vec<&TableFile>]) -> Result<SealedDay> {
+        let app = self.maintenance_app();
+        let number = self.begin().version(&app)? + 1;
+        let day = day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
+        let mut writer = TableWriter::new(self.environment.clone(), self.layout.clone(), Level::Sealed);
+        let mut staged: Vec<StagedFile> = Vec::new();
+        let replaced: Vec<&TableFile> = groups.iter().flatten().copied().collect();
+        let expected: u64 = replaced.iter().map(|f| f.rows).sum();
+        let mut write = || -> Result<u64> {
+            for group in groups {
+                writer.write_day(day, &sorted(&self.layout, group)?)?;
+                staged.extend(writer.finish(self, &format!("e{number:08}"), staged.len())?);
+            }
+            Ok(staged.iter().map(|f| f.rows).sum())
+        };
+        let rows = match write() {
+            Ok(rows) if rows == expected => rows,
+            failed => {
+                // No commit names these files yet; left alone, a glob over the sealed files would count rows twice.
+                staged.iter().try_for_each(|f| std::fs::remove_file(self.path().join(&f.path)))?;
+                let lost = Error::internal(format!("seal of {} {date}: the files do not hold {expected} rows", self.full_name()));
+                return Err(failed.err().unwrap_or(lost));
+            }
+        };
+        self.commit_seal(&replaced, &staged, &app, number)?;
+        Ok(SealedDay { table: self.full_name(), date: date.to_owned(), replaced: replaced.len(), files: staged.len(), rows })
+    }
+
+    fn commit_seal(&self, replaced: &[&TableFile], staged: &[StagedFile], app: &str, number: i64) -> Result<()> {
+        let now = self.environment.now() / MILLISECOND;
+        let removes = replaced.iter().map(|f| Action::Remove(remove(f, now)));
+        let adds = staged.iter().map(|f| Action::Add(add(f, now)));
+        let actions: Vec<Action> = removes.chain(adds).collect();
+        let operation = DeltaOperation::Optimize { predicate: None, target_size: SEAL_BYTES_MAX as i64 };
+        let mut guard = self.begin();
+        let snapshot = self.snapshot()?;
+        if let Some(gone) = replaced.iter().find(|f| snapshot.file(&f.relative).is_none()) {
+            return Err(Error::conflict(format!("{} of {} was removed while it was sealed", gone.relative, self.full_name())));
+        }
+        guard.commit(actions, operation, app, number)
+    }
+}
+
+/// The rows of some files in the order of a sealed file.
+fn sorted(layout: &Layout, files: &[&TableFile]) -> Result<RecordBatch> {
+    let mut batches = Vec::new();
+    for file in files {
+        let context = |e: Error| e.context(format!("lake file {}", file.path.display()));
+        batches.extend(read(layout, file).map_err(context)?);
+    }
+    let all = concat_batches(&layout.columns, &batches)?;
+    drop(batches);
+    if layout.sort.is_empty() {
+        return Ok(all);
+    }
+    let options = Some(SortOptions { descending: false, nulls_first: true });
+    let keys: Vec<SortColumn> = layout.sort.iter().map(|&i| SortColumn { values: all.column(i).clone(), options }).collect();
+    Ok(take_record_batch(&all, &lexsort_to_indices(&keys, None)?)?)
+}
+
+fn read(layout: &Layout, file: &TableFile) -> Result<Vec<RecordBatch>> {
+    let options = ArrowReaderOptions::new().with_schema(layout.columns.clone());
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(&file.path)?, options)?.build()?;
+    Ok(reader.collect::<Result<_, _>>()?)
+}
+
+fn add(file: &StagedFile, now_ms: i64) -> Add {
+    Add {
+        path: file.path.clone(),
+        partition_values: partition_values(file.date.as_deref().unwrap_or_default()),
+        size: file.bytes as i64,
+        modification_time: now_ms,
+        data_change: false,
+        stats: Some(file.stats.clone()),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+        clustering_provider: None,
+    }
+}
+
+fn remove(file: &TableFile, now_ms: i64) -> Remove {
+    Remove {
+        path: file.relative.clone(),
+        data_change: false,
+        deletion_timestamp: Some(now_ms),
+        extended_file_metadata: Some(true),
+        partition_values: Some(partition_values(&file.date)),
+        size: Some(file.bytes as i64),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+    }
+}

@@ -1,0 +1,180 @@
+//! All tables of a lake. Invariant: one process owns the lake, and every table of it is opened, whole, before anybody gets one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::runtime::Handle;
+
+use crate::contract::connector::distance;
+use crate::contract::{Clock, PreCommit};
+use crate::error::{Error, Result};
+use crate::ids::Name;
+use crate::lake::about::Namespace;
+use crate::lake::catalog::{CatalogStore, Reference};
+use crate::lake::compact::{SealScope, SealedDay};
+use crate::lake::environment::Environment;
+use crate::lake::table::{LakeTable, TableSpec};
+use crate::time::Micros;
+
+/// A directory of tables. Shared as `Arc<Lake>`.
+#[derive(Debug)]
+pub struct Lake {
+    environment: Arc<Environment>,
+    tables: RwLock<BTreeMap<(Namespace, Name), Arc<LakeTable>>>,
+    catalog: Mutex<CatalogStore>,
+}
+
+/// What maintenance did.
+#[derive(Debug, Default)]
+pub struct MaintenanceReport {
+    /// Days that were sealed.
+    pub sealed: Vec<SealedDay>,
+    /// Replaced files that were removed from disk.
+    pub files_removed: usize,
+    /// Old files of the logs that were removed.
+    pub log_files_removed: usize,
+    /// What went wrong, a table each; the others were maintained all the same.
+    pub failures: Vec<Error>,
+}
+
+impl Lake {
+    /// Takes the lake at `root`, which is made if it is not there, and opens its tables. Work runs on `handle`, a runtime with
+    /// threads of its own. Errors: `Conflict` if another process has the lake, `Corrupt` if a table's last commits are damaged.
+    pub fn open(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
+        let environment = Environment::open(root, clock, handle)?;
+        for namespace in Namespace::ALL {
+            environment.durable.create_dir_all(&environment.root.join(namespace.as_str()))?;
+        }
+        Self::with(environment)
+    }
+
+    /// Reads the lake at `root`, also while another process owns it; what would change it answers `Conflict`. Errors:
+    /// `NotFound` if it is not there, `Corrupt` if a table's last commits are damaged.
+    pub fn open_to_read(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
+        Self::with(Environment::open_to_read(root, clock, handle)?)
+    }
+
+    fn with(environment: Environment) -> Result<Arc<Self>> {
+        let environment = Arc::new(environment);
+        let mut tables = BTreeMap::new();
+        for namespace in Namespace::ALL {
+            let directory = environment.root.join(namespace.as_str());
+            if !directory.exists() {
+                continue;
+            }
+            for entry in std::fs::read_dir(&directory)? {
+                let path = entry?.path();
+                // A directory without a first commit is what a crash during creation leaves; `create` takes it over.
+                let is_table = path.join("_delta_log").join(format!("{:020}.json", 0)).exists() || has_checkpoint(&path);
+                let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| Name::new(n).ok());
+                if let Some(name) = name.filter(|_| is_table) {
+                    tables.insert((namespace, name.clone()), LakeTable::open(&environment, namespace, name)?);
+                }
+            }
+        }
+        let catalog = Mutex::new(CatalogStore::open(&environment)?);
+        Ok(Arc::new(Self { environment, tables: RwLock::new(tables), catalog }))
+    }
+
+    /// Makes a table, or takes over its description if it exists with the same columns. Errors: `Conflict` if it exists with
+    /// other columns, `Invalid` for columns that the lake cannot hold or a missing owner, description or source.
+    pub fn create(&self, spec: TableSpec) -> Result<Arc<LakeTable>> {
+        self.environment.check_owner()?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (spec.namespace, spec.name.clone());
+        if let Some(table) = tables.get(&key) {
+            table.adopt(&spec)?;
+            return Ok(table.clone());
+        }
+        let table = LakeTable::create(&self.environment, &spec)?;
+        tables.insert(key, table.clone());
+        Ok(table)
+    }
+
+    /// A table by its namespace and name. Errors: `NotFound`, with the nearest names.
+    pub fn table(&self, namespace: &str, name: &str) -> Result<Arc<LakeTable>> {
+        let wanted = format!("{namespace}.{name}");
+        let tables = self.tables();
+        if let Some(table) = tables.iter().find(|t| t.full_name() == wanted) {
+            return Ok(table.clone());
+        }
+        let error = Error::not_found(format!("there is no lake table {wanted}"));
+        let nearest = tables.iter().map(|t| t.full_name()).min_by_key(|n| distance(n, &wanted));
+        Err(match nearest {
+            Some(nearest) if distance(&nearest, &wanted) <= 3 => error.hint(format!("did you mean {nearest}?")),
+            Some(_) => {
+                let names: Vec<String> = tables.iter().take(20).map(|t| t.full_name()).collect();
+                error.hint(format!("there are {}", names.join(", ")))
+            }
+            None => error.hint("the lake is empty"),
+        })
+    }
+
+    /// Every table, by namespace and name.
+    pub fn tables(&self) -> Vec<Arc<LakeTable>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Directory of the lake.
+    pub fn root(&self) -> &Path {
+        &self.environment.root
+    }
+
+    /// Makes a data set that others are joined with known to the catalog; its data stays where it is.
+    pub fn register_reference(&self, reference: Reference) -> Result<()> {
+        reference.about.check()?;
+        self.lock_catalog().register(reference)
+    }
+
+    /// Writes the manifests of all tables. Each appears whole or not at all; unchanged ones are not written again.
+    pub fn refresh_catalog(&self) -> Result<()> {
+        self.environment.check_owner()?;
+        let tables = self.tables();
+        self.lock_catalog().write(&tables)
+    }
+
+    /// Seals days that are due, and removes files that nobody needs any more. One table at a time.
+    pub fn maintain(&self, now: Micros) -> Result<MaintenanceReport> {
+        self.environment.check_owner()?;
+        let mut report = MaintenanceReport::default();
+        for table in self.tables() {
+            let mut maintain = || -> Result<()> {
+                report.sealed.extend(table.seal(SealScope::Due, now)?);
+                report.files_removed += table.sweep(now)?;
+                report.log_files_removed += table.clean_log()?;
+                Ok(())
+            };
+            if let Err(e) = maintain() {
+                report.failures.push(e.context(table.full_name()));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Removes files that were staged more than a day ago and never committed. `keep` holds what the stored checkpoints of all
+    /// jobs may still commit. Returns what was removed.
+    pub fn remove_orphans(&self, now: Micros, keep: &[PreCommit]) -> Result<Vec<PathBuf>> {
+        let mut removed = Vec::new();
+        for table in self.tables() {
+            for path in table.orphans(now, keep)? {
+                std::fs::remove_file(&path)?;
+                removed.push(path);
+            }
+        }
+        Ok(removed)
+    }
+
+    pub(super) fn manifests(&self, table: &LakeTable) -> Vec<PathBuf> {
+        self.lock_catalog().manifests(table)
+    }
+
+    fn lock_catalog(&self) -> std::sync::MutexGuard<'_, CatalogStore> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the log begins with a checkpoint, because its first commits were cleaned away.
+fn has_checkpoint(table: &Path) -> bool {
+    table.join("_delta_log").join("_last_checkpoint").exists()
+}

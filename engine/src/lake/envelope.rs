@@ -1,0 +1,300 @@
+//! Rows that carry a record's origin: cold rows, late rows, rejects. Invariant: every record given gets its row or rows, in
+//! offset order, and its payload byte for byte: as text if it is UTF-8, else as bytes.
+//!
+//! ```text
+//! cold  _partition _offset _device_id _received_at _topic _content_type _producer_epoch _producer_sequence _reject
+//!       <declared columns, NULL in rejects> _payload _payload_raw
+//! late  _partition _offset _device_id _received_at event_time watermark payload payload_raw
+//! dlq   _partition _offset _device_id _received_at _topic job reason payload payload_raw
+//! ```
+//!
+//! Text columns are views into the bytes of the log; nothing is copied until Parquet encodes it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, StringViewArray, StringViewBuilder, TimestampMicrosecondArray,
+    UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+use crate::batch::{Entry, Records, Reject};
+use crate::contract::Decoded;
+use crate::contract::operator::LateRows;
+use crate::error::{Error, Result};
+use crate::ids::Offset;
+use crate::time::{Micros, timestamp_type};
+
+fn field(name: &str, data_type: DataType) -> FieldRef {
+    Arc::new(Field::new(name, data_type, false))
+}
+
+fn nullable(name: &str, data_type: DataType) -> FieldRef {
+    Arc::new(Field::new(name, data_type, true))
+}
+
+fn origin() -> Vec<FieldRef> {
+    vec![
+        field("_partition", DataType::Int32),
+        field("_offset", DataType::Int64),
+        field("_device_id", DataType::Utf8View),
+        field("_received_at", timestamp_type()),
+    ]
+}
+
+/// Columns of the cold table of a stream with these declared columns.
+pub fn cold_schema(declared: &Schema) -> SchemaRef {
+    let mut fields = origin();
+    fields.extend([
+        field("_topic", DataType::Utf8View),
+        nullable("_content_type", DataType::Utf8View),
+        nullable("_producer_epoch", DataType::Int64),
+        nullable("_producer_sequence", DataType::Int64),
+        nullable("_reject", DataType::Utf8View),
+    ]);
+    fields.extend(declared.fields().iter().map(|f| nullable(f.name(), f.data_type().clone())));
+    fields.extend([nullable("_payload", DataType::Utf8View), nullable("_payload_raw", DataType::Binary)]);
+    Arc::new(Schema::new(fields))
+}
+
+/// Columns of a job's table of late rows.
+pub fn late_schema() -> SchemaRef {
+    let mut fields = origin();
+    fields.extend([
+        field("event_time", timestamp_type()),
+        field("watermark", timestamp_type()),
+        nullable("payload", DataType::Utf8View),
+        nullable("payload_raw", DataType::Binary),
+    ]);
+    Arc::new(Schema::new(fields))
+}
+
+/// Columns of a table's dead letters.
+pub fn dlq_schema() -> SchemaRef {
+    let mut fields = origin();
+    fields.extend([
+        field("_topic", DataType::Utf8View),
+        nullable("job", DataType::Utf8View),
+        field("reason", DataType::Utf8View),
+        nullable("payload", DataType::Utf8View),
+        nullable("payload_raw", DataType::Binary),
+    ]);
+    Arc::new(Schema::new(fields))
+}
+
+/// One cold row for each decoded row and each reject. `schema` is `cold_schema` of the columns of `decoded`. Errors: `Internal`
+/// if the decoder lost a record or made one up, `Invalid` if the columns do not fit.
+pub fn cold_rows(schema: &SchemaRef, records: &Records, decoded: &Decoded) -> Result<RecordBatch> {
+    let rows = merge(records, decoded)?;
+    let entries: Vec<&Entry> = rows.iter().map(|r| &records.entries[r.entry]).collect();
+    let reasons: StringViewArray = rows.iter().map(|r| r.reject.map(|i| decoded.rejects[i].reason.as_str())).collect();
+    let mut columns = origin_columns(records, &entries)?;
+    columns.push(text(records, &entries, |e| &e.topic)?);
+    columns.push(Arc::new(entries.iter().map(|e| e.content_type.media_type()).collect::<StringViewArray>()));
+    columns.push(Arc::new(entries.iter().map(|e| e.producer.map(|p| i64::from(p.epoch))).collect::<Int64Array>()));
+    columns.push(Arc::new(entries.iter().map(|e| e.producer.map(|p| p.sequence as i64)).collect::<Int64Array>()));
+    columns.push(Arc::new(reasons));
+    if decoded.rejects.is_empty() {
+        columns.extend(decoded.rows.columns().iter().cloned());
+    } else {
+        let indices: UInt32Array = rows.iter().map(|r| r.row).collect();
+        for column in decoded.rows.columns() {
+            columns.push(take(column, &indices, None)?);
+        }
+    }
+    columns.extend(payloads(records, &entries)?);
+    finish(schema, columns)
+}
+
+/// One row for each late row; `records` hold the records they came from. Errors: `Internal` if one is not among them.
+pub fn late_rows(records: &Records, late: &LateRows) -> Result<RecordBatch> {
+    let entries = late.offsets.values().iter().map(|&o| find(records, o)).collect::<Result<Vec<_>>>()?;
+    let mut columns = origin_columns(records, &entries)?;
+    columns.push(times(late.times.iter().copied()));
+    columns.push(times(late.watermarks.iter().copied()));
+    columns.extend(payloads(records, &entries)?);
+    finish(&late_schema(), columns)
+}
+
+/// One row for each reject; `job` names the job that rejected it, `None` the decoder. Errors: `Internal` if a rejected record is
+/// not among `records`.
+pub fn dlq_rows(records: &Records, job: Option<&str>, rejects: &[Reject]) -> Result<RecordBatch> {
+    let entries = rejects.iter().map(|r| find(records, r.offset)).collect::<Result<Vec<_>>>()?;
+    let mut columns = origin_columns(records, &entries)?;
+    columns.push(text(records, &entries, |e| &e.topic)?);
+    columns.push(Arc::new(rejects.iter().map(|_| job).collect::<StringViewArray>()));
+    columns.push(Arc::new(rejects.iter().map(|r| Some(r.reason.as_str())).collect::<StringViewArray>()));
+    columns.extend(payloads(records, &entries)?);
+    finish(&dlq_schema(), columns)
+}
+
+/// Where one cold row comes from.
+struct ColdRow {
+    entry: usize,
+    row: Option<u32>,
+    reject: Option<usize>,
+}
+
+/// Walks entries, decoded rows and rejects together; all three are in offset order.
+fn merge(records: &Records, decoded: &Decoded) -> Result<Vec<ColdRow>> {
+    let offsets = decoded.offsets.values();
+    let mut rows = Vec::with_capacity(offsets.len() + decoded.rejects.len());
+    let (mut row, mut reject) = (0, 0);
+    for (entry, Entry { offset, .. }) in records.entries.iter().enumerate() {
+        let before = rows.len();
+        while offsets.get(row) == Some(offset) {
+            rows.push(ColdRow { entry, row: Some(row as u32), reject: None });
+            row += 1;
+        }
+        while decoded.rejects.get(reject).is_some_and(|r| r.offset == *offset) {
+            rows.push(ColdRow { entry, row: None, reject: Some(reject) });
+            reject += 1;
+        }
+        if rows.len() == before {
+            return Err(Error::internal(format!("the decoder lost the record at offset {offset} of partition {}", records.partition)));
+        }
+    }
+    if row < offsets.len() || reject < decoded.rejects.len() {
+        return Err(Error::internal(format!("the decoder gave rows of records that partition {} does not have here", records.partition)));
+    }
+    Ok(rows)
+}
+
+fn find(records: &Records, offset: Offset) -> Result<&Entry> {
+    let missing = || Error::internal(format!("offset {offset} of partition {} is not among the records read", records.partition));
+    records.find(offset).ok_or_else(missing)
+}
+
+fn origin_columns(records: &Records, entries: &[&Entry]) -> Result<Vec<ArrayRef>> {
+    let partition = i32::try_from(records.partition).map_err(|_| Error::invalid("a partition number is too large"))?;
+    Ok(vec![
+        Arc::new(Int32Array::from_value(partition, entries.len())),
+        Arc::new(entries.iter().map(|e| Some(e.offset as i64)).collect::<Int64Array>()),
+        text(records, entries, |e| &e.device)?,
+        times(entries.iter().map(|e| e.received)),
+    ])
+}
+
+fn times(values: impl Iterator<Item = Micros>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
+}
+
+/// A text part of each entry; the log has checked that it is UTF-8.
+fn text(records: &Records, entries: &[&Entry], part: impl Fn(&Entry) -> &Range<u32>) -> Result<ArrayRef> {
+    let mut builder = StringViewBuilder::with_capacity(entries.len());
+    let block = builder.append_block(records.bytes.clone());
+    for entry in entries {
+        let range = part(entry);
+        builder.try_append_view(block, range.start, range.end - range.start)?;
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// The payloads as text, and those that are not text as bytes.
+fn payloads(records: &Records, entries: &[&Entry]) -> Result<[ArrayRef; 2]> {
+    let mut texts = StringViewBuilder::with_capacity(entries.len());
+    let block = texts.append_block(records.bytes.clone());
+    let mut raw = BinaryBuilder::with_capacity(entries.len(), 0);
+    for entry in entries {
+        let Range { start, end } = entry.payload;
+        if texts.try_append_view(block, start, end - start).is_ok() {
+            raw.append_null();
+        } else {
+            texts.append_null();
+            raw.append_value(records.slice(&entry.payload));
+        }
+    }
+    Ok([Arc::new(texts.finish()), Arc::new(raw.finish())])
+}
+
+fn finish(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    RecordBatch::try_new(schema.clone(), columns).map_err(|e| Error::invalid(format!("rows do not fit their table: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{ContentType, ProducerSequence};
+    use arrow::array::{Array, AsArray, Float64Array, UInt64Array};
+    use arrow::buffer::Buffer;
+    use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+
+    fn records(payloads: &[&[u8]]) -> Records {
+        let (mut bytes, mut entries) = (Vec::new(), Vec::new());
+        let mut put = |part: &[u8]| {
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(part);
+            start..bytes.len() as u32
+        };
+        for (i, payload) in payloads.iter().enumerate() {
+            let device = put(format!("a-device-with-a-long-name-{i}").as_bytes());
+            let (topic, payload) = (put(b"devices/d/telemetry"), put(payload));
+            let producer = (i == 0).then_some(ProducerSequence { epoch: 3, sequence: 9 });
+            let received = 1_000 + i as i64;
+            entries.push(Entry { offset: 10 + i as u64, received, device, topic, payload, content_type: ContentType::Json, producer });
+        }
+        Records { partition: 2, bytes: Buffer::from_vec(bytes), entries }
+    }
+
+    fn decoded(values: &[f64], offsets: &[u64], rejects: &[(u64, &str)]) -> Decoded {
+        let column: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        Decoded {
+            rows: RecordBatch::try_from_iter([("v", column)]).unwrap(),
+            offsets: UInt64Array::from(offsets.to_vec()),
+            received: Int64Array::from(vec![0; offsets.len()]),
+            rejects: rejects.iter().map(|(offset, reason)| Reject { offset: *offset, reason: (*reason).to_owned() }).collect(),
+        }
+    }
+
+    #[test]
+    fn rejects_stand_where_their_records_stood() {
+        let records = records(&[b"{\"v\":1}", b"hot", b"[{\"v\":3},{\"v\":4}]", b"\xff\x00"]);
+        let decoded = decoded(&[1.0, 3.0, 4.0], &[10, 12, 12], &[(11, "not json"), (13, "not utf-8")]);
+        let schema = cold_schema(&decoded.rows.schema());
+        let rows = cold_rows(&schema, &records, &decoded).unwrap();
+        assert_eq!(rows.num_rows(), 5);
+        let offsets: Vec<_> = rows["_offset"].as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(offsets, [10, 11, 12, 12, 13]);
+        let values: Vec<_> = rows["v"].as_primitive::<Float64Type>().iter().collect();
+        assert_eq!(values, [Some(1.0), None, Some(3.0), Some(4.0), None]);
+        let reasons: Vec<_> = rows["_reject"].as_string_view().iter().collect();
+        assert_eq!(reasons, [None, Some("not json"), None, None, Some("not utf-8")]);
+        let payloads: Vec<_> = rows["_payload"].as_string_view().iter().collect();
+        assert_eq!(payloads[1], Some("hot"));
+        assert_eq!(payloads[4], None);
+        assert_eq!(rows["_payload_raw"].as_binary::<i32>().value(4), b"\xff\x00");
+        assert!(rows["_payload_raw"].is_null(0));
+        assert_eq!(rows["_device_id"].as_string_view().value(4), "a-device-with-a-long-name-3");
+        assert_eq!(rows["_producer_sequence"].as_primitive::<Int64Type>().iter().collect::<Vec<_>>()[..2], [Some(9), None]);
+        assert!(rows["_partition"].as_primitive::<Int32Type>().values().iter().all(|&p| p == 2));
+    }
+
+    #[test]
+    fn a_record_that_the_decoder_lost_is_an_error() {
+        let records = records(&[b"1", b"2"]);
+        let lost = decoded(&[1.0], &[10], &[]);
+        assert!(cold_rows(&cold_schema(&lost.rows.schema()), &records, &lost).unwrap_err().message().contains("offset 11"));
+        let invented = decoded(&[1.0, 2.0, 3.0], &[10, 11, 12], &[]);
+        assert!(cold_rows(&cold_schema(&invented.rows.schema()), &records, &invented).is_err());
+    }
+
+    #[test]
+    fn late_and_rejected_rows_find_their_records() {
+        let records = records(&[b"a", b"b", b"\xfe"]);
+        let late = LateRows { offsets: UInt64Array::from(vec![12, 10]), times: vec![5, 6], watermarks: vec![7, 7] };
+        let rows = late_rows(&records, &late).unwrap();
+        assert_eq!(rows.schema(), late_schema());
+        assert_eq!(rows["payload"].as_string_view().iter().collect::<Vec<_>>(), [None, Some("a")]);
+        assert_eq!(rows["payload_raw"].as_binary::<i32>().value(0), b"\xfe");
+
+        let rejects = [Reject { offset: 11, reason: "too far ahead".into() }];
+        let rows = dlq_rows(&records, Some("site_10s"), &rejects).unwrap();
+        assert_eq!(rows["reason"].as_string_view().value(0), "too far ahead");
+        assert_eq!(rows["job"].as_string_view().value(0), "site_10s");
+        assert_eq!(rows["_topic"].as_string_view().value(0), "devices/d/telemetry");
+        let unknown = [Reject { offset: 99, reason: String::new() }];
+        assert!(dlq_rows(&records, None, &unknown).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The lake: Delta tables on local disk that anybody's tools can read. Invariant: a row is in the lake if, and only if, a commit
+//! of its table's Delta log names its file, and both are durable before anybody is told.
+//!
+//! ```text
+//! <lake>/<namespace>/<table>/                    cold.telemetry, warm.site_10s, site_10s$late, telemetry$dlq
+//!    _delta_log/                                 the truth: which files are rows
+//!    recent/date=2026-01-02/e00000012-…-s0.parquet   small, minutes old; read through the log only
+//!    data/date=2026-01-01/e00000003-s0.parquet       sealed: sorted, never rewritten; a plain glob reads it right
+//!    _meta/table.json                            what the table is
+//! <lake>/<namespace>/datapackage.json
+//! <lake>/_catalog/catalog.json  references.json
+//! <lake>/_scratch/  _lock                         files in the making; one process owns the lake
+//!
+//! What a commit is, for the sink of one job at epoch K:
+//!
+//!   write(rows)   ─► Parquet in _scratch/                     nobody sees it
+//!   prepare(K)    ─► fsync, rename into recent/date=…/, fsync the directory   durable, not in the log: nobody sees it
+//!   (the job's checkpoint K is stored, with the names, sizes and checksums of these files)
+//!   commit(K)     ─► _delta_log/<n>.json = Add(files) + txn(job, K): fsync, link if absent, fsync the directory
+//!
+//! After a crash the version v that the log holds for the job decides (`sink::decide`):
+//!   v = K         done
+//!   v = previous  files verified, committed again
+//!   else          stop: the lake is ahead of the checkpoint, or has lost commits
+//!
+//! A seal is one commit Remove(recent/*) + Add(data/*) that changes no data, with txn(maint/<table>, n).
+//! ```
+
+// from the disk upwards
+mod durable;
+mod environment;
+mod failure;
+mod store;
+
+// what a table is
+mod about;
+mod envelope;
+mod layout;
+mod schema;
+mod snapshot;
+mod table;
+
+// how rows get in, and where they end up
+mod commit;
+mod compact;
+mod sink;
+mod sweep;
+mod writer;
+
+// all tables together
+mod catalog;
+mod directory;
+mod verify;
+
+pub use about::{About, Classification, Kind, Namespace, Tier};
+pub use catalog::{ColumnEntry, Reference};
+pub use compact::{SealScope, SealedDay};
+pub use directory::{Lake, MaintenanceReport};
+pub use envelope::{cold_rows, cold_schema, dlq_rows, dlq_schema, late_rows, late_schema};
+pub use snapshot::{TableFile, TableSnapshot};
+pub use table::{LakeTable, TableSpec};
+pub use verify::{Finding, Problem, VerifyReport};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! One Delta table of the lake. Invariant: the state that readers get is the state after the newest commit of this process;
+//! commits go through `commit::CommitGuard`, one at a time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use arrow::datatypes::SchemaRef;
+use deltalake_core::kernel::{Metadata, MetadataExt};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTable, DeltaTableError};
+use url::Url;
+
+use crate::contract::Sink;
+use crate::error::{Error, Result};
+use crate::ids::Name;
+use crate::lake::about::{About, Namespace};
+use crate::lake::commit::Progress;
+use crate::lake::environment::Environment;
+use crate::lake::layout::Layout;
+use crate::lake::schema;
+use crate::lake::sink::LakeSink;
+use crate::lake::snapshot::TableSnapshot;
+use crate::lake::store::DurableStore;
+use crate::limits::LAKE_CHECKPOINT_COMMITS;
+use crate::time::{MILLISECOND, Micros};
+
+const TIME_COLUMN: &str = "lake.time_column";
+const SORT_COLUMNS: &str = "lake.sort_columns";
+
+/// A table to create.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// Which kind of table.
+    pub namespace: Namespace,
+    /// Its name within the namespace.
+    pub name: Name,
+    /// Columns in the engine's types; `date` is reserved.
+    pub schema: SchemaRef,
+    /// Column whose UTC day is the partition. Where it is NULL, `_received_at` stands in if there is one, else the day of
+    /// writing.
+    pub time_column: Option<String>,
+    /// Columns that sealed files are sorted by; if empty, the device id (if there is one) and the time.
+    pub sort_columns: Vec<String>,
+    /// What people should know of it.
+    pub about: About,
+}
+
+/// A table at one version of its log.
+pub(super) struct TableState {
+    pub(super) delta: DeltaTableState,
+    committed_at: Micros,
+    snapshot: OnceLock<Arc<TableSnapshot>>,
+}
+
+impl TableState {
+    pub(super) fn new(delta: DeltaTableState, committed_at: Micros) -> Arc<Self> {
+        Arc::new(Self { delta, committed_at, snapshot: OnceLock::new() })
+    }
+}
+
+/// A table of the lake, shared by sinks, maintenance and readers.
+pub struct LakeTable {
+    pub(super) environment: Arc<Environment>,
+    pub(super) log_store: LogStoreRef,
+    pub(super) layout: Arc<Layout>,
+    pub(super) progress: Mutex<Progress>,
+    pub(super) maintenance: Mutex<()>,
+    namespace: Namespace,
+    name: Name,
+    path: PathBuf,
+    schema: SchemaRef,
+    state: RwLock<Arc<TableState>>,
+}
+
+impl std::fmt::Debug for LakeTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakeTable").field("name", &self.full_name()).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl LakeTable {
+    /// Makes a new table. Errors: `Invalid` for columns the lake cannot hold or missing descriptions.
+    pub(super) fn create(environment: &Arc<Environment>, spec: &TableSpec) -> Result<Arc<Self>> {
+        let columns = schema::to_delta(&spec.schema)?;
+        let layout = check_spec(spec)?;
+        let path = table_path(environment, spec.namespace, &spec.name);
+        environment.durable.create_dir_all(&path.join("_delta_log"))?;
+        let log_store = log_store(environment, &path)?;
+        let create = CreateBuilder::new()
+            .with_log_store(log_store.clone())
+            .with_table_name(spec.name.as_str())
+            .with_comment(&spec.about.description)
+            .with_columns(columns)
+            .with_partition_columns([schema::DATE])
+            .with_configuration(properties(spec, &layout)?.into_iter().map(|(k, v)| (k, Some(v))))
+            .with_raise_if_key_not_exists(false);
+        environment.wait(async move { create.await })?;
+        Self::open(environment, spec.namespace, spec.name.clone())
+    }
+
+    /// Opens the newest version of a table. Errors: `Corrupt` if its log cannot be read, or its last commits are not whole.
+    pub(super) fn open(environment: &Arc<Environment>, namespace: Namespace, name: Name) -> Result<Arc<Self>> {
+        let path = table_path(environment, namespace, &name);
+        let log_store = log_store(environment, &path)?;
+        if environment.check_owner().is_ok() {
+            environment.durable.sync_dir(&path.join("_delta_log"))?;
+        }
+        crate::lake::verify::check_last_commits(&path)?;
+        let state = load(environment, &log_store).map_err(|e| {
+            Error::corrupt(format!("the log of lake table {namespace:?} {name} cannot be read: {}", e.message()))
+                .hint("restore the table's directory from a backup")
+        })?;
+        let configuration = state.delta.metadata().configuration();
+        let columns = schema::from_delta(&state.delta.schema()).map_err(|e| e.context(format!("lake table {}", path.display())))?;
+        let sort: Vec<String> = configuration.get(SORT_COLUMNS).map_or(Ok(Vec::new()), |text| serde_json::from_str(text))?;
+        let layout = Arc::new(Layout::new(columns, configuration.get(TIME_COLUMN).map(String::as_str), &sort));
+        let schema = schema::with_date(&layout.columns);
+        let table = Arc::new(Self {
+            environment: environment.clone(),
+            log_store,
+            layout,
+            progress: Mutex::default(),
+            maintenance: Mutex::default(),
+            namespace,
+            name,
+            path,
+            schema,
+            state: RwLock::new(state),
+        });
+        if table.environment.check_owner().is_ok() {
+            table.remove_unfinished_seals()?;
+        }
+        Ok(table)
+    }
+
+    /// Takes over a new description. Errors: `Conflict` if columns or partitioning differ from the table's.
+    pub(super) fn adopt(self: &Arc<Self>, spec: &TableSpec) -> Result<()> {
+        let layout = check_spec(spec)?;
+        let difference = schema::difference(&self.layout.columns, &spec.schema);
+        let difference = difference.or_else(|| (layout.time != self.layout.time).then(|| "another time column".to_owned()));
+        if let Some(difference) = difference {
+            return Err(Error::conflict(format!("lake table {} exists with other columns: {difference}", self.full_name()))
+                .hint("use another name, or move the old table away"));
+        }
+        let state = self.state();
+        let old = state.delta.metadata().configuration();
+        let wanted = properties(spec, &layout)?;
+        let changed: HashMap<String, String> = wanted.into_iter().filter(|(k, v)| old.get(k) != Some(v)).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.begin().set_properties(changed)
+    }
+
+    /// A sink that commits as `app_id`, which must be unique within the lake and stable across restarts.
+    pub fn sink(self: &Arc<Self>, app_id: &str) -> Result<Box<dyn Sink>> {
+        if app_id.is_empty() || app_id.starts_with(crate::lake::compact::APP_ID_PREFIX) {
+            return Err(Error::invalid(format!("sink id {app_id:?} is reserved")));
+        }
+        Ok(Box::new(LakeSink::new(self.clone(), app_id)?))
+    }
+
+    /// Whether rows were ever committed as `app_id`.
+    pub fn has_commits_of(&self, app_id: &str) -> Result<bool> {
+        Ok(self.begin().version(app_id)? != 0)
+    }
+
+    /// The table after its newest commit. Costs nothing until there is another one.
+    pub fn snapshot(&self) -> Result<Arc<TableSnapshot>> {
+        let state = self.state();
+        if let Some(snapshot) = state.snapshot.get() {
+            return Ok(snapshot.clone());
+        }
+        let time = self.layout.time.map(|i| self.layout.columns.field(i).name().as_str());
+        let snapshot = TableSnapshot::read(&state.delta, &self.path, self.schema.clone(), time, state.committed_at)?;
+        Ok(state.snapshot.get_or_init(|| Arc::new(snapshot)).clone())
+    }
+
+    /// What people should know of it.
+    pub fn about(&self) -> About {
+        About::from_properties(self.state().delta.metadata().configuration())
+    }
+
+    /// Columns in the engine's types, the partition `date` last. Rows are written without it.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Columns of the rows that a sink takes.
+    pub fn columns(&self) -> &SchemaRef {
+        &self.layout.columns
+    }
+
+    /// Column whose day is the partition.
+    pub fn time_column(&self) -> Option<&str> {
+        self.layout.time.map(|i| self.layout.columns.field(i).name().as_str())
+    }
+
+    /// Which kind of table.
+    pub fn namespace(&self) -> Namespace {
+        self.namespace
+    }
+
+    /// Name within the namespace.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// `cold.telemetry`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.namespace.as_str(), self.name)
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn state(&self) -> Arc<TableState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_state(&self, state: Arc<TableState>) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(super) fn lock_progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Delta library's own view of the table.
+    pub(super) fn delta_table(&self) -> DeltaTable {
+        let mut table = DeltaTable::new(self.log_store.clone());
+        table.state = Some(self.state().delta.clone());
+        table
+    }
+}
+
+fn table_path(environment: &Environment, namespace: Namespace, name: &Name) -> PathBuf {
+    environment.root.join(namespace.as_str()).join(name.as_str())
+}
+
+fn log_store(environment: &Environment, path: &Path) -> Result<LogStoreRef> {
+    let url = Url::from_directory_path(path).map_err(|()| Error::invalid(format!("{} is not an absolute path", path.display())))?;
+    let below = DurableStore::below(path, environment.durable.clone())
+        .map_err(|e| Error::internal(format!("lake table {}: {e}", path.display())))?;
+    let whole = DurableStore::whole_disk(environment.durable.clone());
+    Ok(default_logstore(Arc::new(below), Arc::new(whole), &url, &StorageConfig::default()))
+}
+
+/// Reads the newest version from the log.
+pub(super) fn load(environment: &Environment, log_store: &LogStoreRef) -> Result<Arc<TableState>> {
+    let mut table = DeltaTable::new(log_store.clone());
+    environment.wait(table.load())?;
+    let state = table.state.ok_or_else(|| Error::internal("delta: a loaded table has no state"))?;
+    let committed_at = state.version_timestamp(state.version()).unwrap_or(0) * MILLISECOND;
+    Ok(TableState::new(state, committed_at))
+}
+
+fn check_spec(spec: &TableSpec) -> Result<Layout> {
+    spec.about.check()?;
+    for name in spec.sort_columns.iter().chain(&spec.time_column) {
+        if spec.schema.index_of(name).is_err() {
+            return Err(Error::invalid(format!("lake table {}: there is no column '{name}'", spec.name)));
+        }
+    }
+    let layout = Layout::new(spec.schema.clone(), spec.time_column.as_deref(), &spec.sort_columns);
+    let wrong = layout.time.filter(|&i| *spec.schema.field(i).data_type() != crate::time::timestamp_type());
+    if let Some(i) = wrong {
+        return Err(Error::invalid(format!("lake table {}: column '{}' is not a TIMESTAMP", spec.name, spec.schema.field(i).name())));
+    }
+    Ok(layout)
+}
+
+fn properties(spec: &TableSpec, layout: &Layout) -> Result<HashMap<String, String>> {
+    let mut properties = spec.about.to_properties()?;
+    properties.insert("delta.checkpointInterval".into(), LAKE_CHECKPOINT_COMMITS.to_string());
+    properties.insert("delta.logRetentionDuration".into(), "interval 7 days".into());
+    if !layout.statistics.is_empty() {
+        properties.insert("delta.dataSkippingStatsColumns".into(), layout.statistics_property());
+    }
+    if let Some(time) = &spec.time_column {
+        properties.insert(TIME_COLUMN.into(), time.clone());
+    }
+    properties.insert(SORT_COLUMNS.into(), serde_json::to_string(&spec.sort_columns)?);
+    Ok(properties)
+}
+
+/// A table's metadata with other properties; identity, columns and partitioning stay.
+pub(super) fn metadata_with(metadata: &Metadata, changed: &HashMap<String, String>) -> Result<Metadata, DeltaTableError> {
+    let mut metadata = metadata.clone();
+    for (key, value) in changed {
+        metadata = metadata.add_config_key(key.clone(), value.clone())?;
+        if key == "lake.description" {
+            metadata = metadata.with_description(value.clone())?;
+        }
+    }
+    Ok(metadata)
+}
