@@ -40,6 +40,8 @@ pub struct Checkpoint {
     pub job: String,
     /// Its number.
     pub epoch: Epoch,
+    /// The statement that made the job.
+    pub sql: String,
     /// `JobPlan::fingerprint` of the job: state fits only the same one.
     pub fingerprint: String,
     /// Version of the engine that wrote it, for people.
@@ -138,6 +140,7 @@ mod tests {
         };
         Checkpoint {
             job: "site_10s".into(),
+            sql: "INSERT INTO site_10s SELECT 1".into(),
             epoch: 4,
             fingerprint: "abc".into(),
             engine: "0.1.0".into(),

@@ -1,0 +1,142 @@
+//! One run of a job, from its last checkpoint. Invariant: a run either continues exactly where the last checkpoint stood, or
+//! refuses to start and says why.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, bounded};
+
+use super::archive::ArchiveChain;
+use super::chain::Chain;
+use super::driver::{Begin, Driver};
+use super::finish::Finish;
+use super::job::{JobKind, JobSpec, JobState, Shared, Sinks, StartAt};
+use super::query::{QueryChain, time_unit};
+use super::spawn::{join, spawn};
+use super::supervisor::Environment;
+use super::worker::{Item, Worker};
+use crate::contract::CheckpointStore;
+use crate::error::{Error, Result};
+use crate::ids::{Offset, Partition};
+use crate::limits::CHAIN_QUEUE_MAX;
+use crate::metrics::JobCounters;
+use crate::operators::window::WindowMerge;
+use crate::state::{Checkpoint, CheckpointFiles};
+use crate::time::{MILLISECOND, Micros};
+
+/// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
+pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, durable: Durable) -> Result<()> {
+    let mut sinks = (spec.sinks)()?;
+    let (store, checkpoint) = match durable {
+        Durable::No => (None, None),
+        Durable::Yes => {
+            let directory = environment.directory.join(&spec.name);
+            let store = CheckpointFiles::open(environment.disk.clone(), &directory)?;
+            let checkpoint = store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()?;
+            (Some(Box::new(store) as Box<dyn CheckpointStore>), checkpoint)
+        }
+    };
+    settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
+    let partitions = (0..spec.log.partitions()).map(|p| open_partition(spec, p, checkpoint.as_ref())).collect::<Result<Vec<_>>>()?;
+    let begin = begin(spec, checkpoint.as_ref(), &partitions)?;
+    shared.exit.store(false, Ordering::Release);
+    shared.epoch_asked.store(begin.epoch, Ordering::Release);
+    shared.committed(begin.epoch, checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
+    shared.merged(&begin.merged);
+    let mut receivers: Vec<Receiver<Item>> = Vec::new();
+    let mut threads: Vec<JoinHandle<Result<()>>> = Vec::new();
+    for (partition, (chain, position)) in (0..).zip(partitions) {
+        shared.progress(partition, position, chain.watermark(), chain.counters());
+        let (sender, receiver) = bounded(CHAIN_QUEUE_MAX);
+        receivers.push(receiver);
+        let worker = Worker {
+            partition,
+            log: spec.log.clone(),
+            chain,
+            position,
+            shared: shared.clone(),
+            sender,
+            clock: environment.clock.clone(),
+            idle_timeout: Duration::from_millis(u64::try_from(spec.scan().idle_timeout / MILLISECOND).unwrap_or(0)),
+            epoch: begin.epoch,
+        };
+        threads.push(spawn(&format!("{partition}.{}", spec.name), move || worker.run())?);
+    }
+    shared.set_life(JobState::Running);
+    let driver = Driver::new((spec, shared), (environment.clock.clone(), environment.checkpoint_interval), store, sinks, receivers, begin);
+    let ended = driver.run();
+    shared.exit.store(true, Ordering::Release);
+    let workers = threads.into_iter().map(|t| join(t).and_then(|r| r)).collect::<Vec<_>>();
+    // What a worker met explains why the driver found it gone.
+    workers.into_iter().collect::<Result<Vec<()>>>()?;
+    ended.map(|_| ())
+}
+
+/// Whether a job keeps checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// It survives restarts.
+    Yes,
+    /// It ends with those who watch it.
+    No,
+}
+
+fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoint>) -> Result<()> {
+    let Some(checkpoint) = checkpoint else {
+        return sinks.each().try_for_each(|sink| sink.start());
+    };
+    if checkpoint.fingerprint != spec.fingerprint() {
+        return Err(Error::conflict(format!("the state of job {} at checkpoint {} belongs to another query", spec.name, checkpoint.epoch))
+            .hint("write the changed query into a new table"));
+    }
+    let mut prepared = checkpoint.sinks.iter();
+    for sink in sinks.each() {
+        let p = prepared.next().ok_or_else(|| Error::corrupt("a checkpoint knows fewer sinks than its job has"))?;
+        sink.recover(p).map_err(|e| e.context(format!("job {}, checkpoint {}", spec.name, checkpoint.epoch)))?;
+    }
+    Ok(())
+}
+
+fn open_partition(spec: &JobSpec, partition: Partition, checkpoint: Option<&Checkpoint>) -> Result<(Box<dyn Chain>, Offset)> {
+    let mut chain: Box<dyn Chain> = match &spec.kind {
+        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, references)?),
+        JobKind::Archive { scan } => Box::new(ArchiveChain::new(scan)?),
+    };
+    let bounds = spec.log.bounds(partition);
+    let Some(checkpoint) = checkpoint else {
+        return Ok((chain, if spec.start == StartAt::Earliest { bounds.start } else { bounds.end }));
+    };
+    let state = checkpoint.partitions.get(partition as usize).filter(|s| s.partition == partition);
+    let state = state.ok_or_else(|| Error::corrupt(format!("checkpoint {} has no partition {partition}", checkpoint.epoch)))?;
+    if !(bounds.start..=bounds.end).contains(&state.offset) {
+        return Err(Error::corrupt(format!(
+            "job {} stood at offset {} of partition {partition}, but the log holds {} to {}",
+            spec.name, state.offset, bounds.start, bounds.end
+        ))
+        .hint("the log and the checkpoints do not belong together; restore both from the same backup"));
+    }
+    chain.restore(state.watermark, state.counters.clone(), &state.state)?;
+    Ok((chain, state.offset))
+}
+
+fn begin(spec: &JobSpec, checkpoint: Option<&Checkpoint>, partitions: &[(Box<dyn Chain>, Offset)]) -> Result<Begin> {
+    let (mut merge, finish) = match &spec.kind {
+        JobKind::Query { plan, .. } => {
+            let merge = plan.window.clone().map(|w| WindowMerge::new(w, time_unit(&plan.scan)));
+            (merge, Finish::new(&plan.after)?)
+        }
+        JobKind::Archive { .. } => (None, Finish::default()),
+    };
+    if let (Some(merge), Some(checkpoint)) = (merge.as_mut(), checkpoint) {
+        merge.restore(&checkpoint.state)?;
+    }
+    Ok(Begin {
+        epoch: checkpoint.map_or(0, |c| c.epoch),
+        merged: checkpoint.map_or_else(JobCounters::default, |c| JobCounters { open: 0, ..c.merged.clone() }),
+        merge,
+        finish,
+        partitions: partitions.iter().map(|(chain, position)| (chain.watermark(), *position)).collect::<Vec<(Micros, Offset)>>(),
+    })
+}

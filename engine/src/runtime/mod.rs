@@ -1,0 +1,23 @@
+//! Running jobs. Invariant: what a job has done is defined by its checkpoints: offsets, state and sinks move together, and a
+//! restart continues from the last one as if nothing had happened.
+//!
+//! ```text
+//! worker (a thread a partition):  cursor.read ─► chain.push ─► bounded queue ─┐
+//! driver (a thread a job):                     barriers, merge, sinks, checkpoint ◄┘
+//! ```
+
+pub mod archive;
+mod attempt;
+pub mod chain;
+mod driver;
+mod finish;
+pub mod ingest;
+pub mod job;
+pub mod query;
+mod spawn;
+pub mod supervisor;
+mod worker;
+
+pub use chain::{Chunk, Target};
+pub use job::{JobKind, JobSpec, JobState, JobStatus, Sinks, StartAt};
+pub use supervisor::{Environment, Supervisor, Tail};

@@ -1,0 +1,119 @@
+//! The loop of one partition: read, push, hand on. Invariant: a barrier is placed between two batches, and everything before
+//! it has been handed on before it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+
+use super::chain::{Chain, Chunk};
+use super::job::Shared;
+use crate::contract::{Clock, LogStore};
+use crate::error::Result;
+use crate::ids::{Epoch, Offset, Partition};
+use crate::state::PartitionState;
+use crate::time::Micros;
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a worker hands to the driver.
+#[derive(Debug)]
+pub enum Item {
+    /// Results of some records, and the watermark after them.
+    Data { chunks: Vec<Chunk>, watermark: Micros, idle: Idle },
+    /// The state at a barrier.
+    Barrier(Epoch, Box<PartitionState>),
+}
+
+/// Whether a partition holds the watermark of the job back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// It had records within the idle timeout.
+    No,
+    /// It had none; it is carried along.
+    Yes,
+}
+
+/// One partition of one job.
+pub struct Worker {
+    pub partition: Partition,
+    pub log: Arc<dyn LogStore>,
+    pub chain: Box<dyn Chain>,
+    pub position: Offset,
+    pub shared: Arc<Shared>,
+    pub sender: Sender<Item>,
+    pub clock: Arc<dyn Clock>,
+    pub idle_timeout: Duration,
+    /// The epoch that the job continues from.
+    pub epoch: Epoch,
+}
+
+impl Worker {
+    /// Runs until the driver goes away or an error.
+    pub fn run(mut self) -> Result<()> {
+        let mut heard = self.clock.monotonic();
+        let mut idle = Idle::No;
+        while !self.shared.exit.load(Ordering::Acquire) {
+            if !self.barrier()? {
+                return Ok(());
+            }
+            if self.log.wait(self.partition, self.position, TICK) {
+                heard = self.clock.monotonic();
+                idle = Idle::No;
+                if !self.batch()? {
+                    return Ok(());
+                }
+            } else if self.clock.monotonic().saturating_sub(heard) >= self.idle_timeout && !self.carry_along(&mut idle)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads and pushes once. False if the driver is gone.
+    fn batch(&mut self) -> Result<bool> {
+        let Some(records) = self.log.read(self.partition, self.position)? else { return Ok(true) };
+        let mut chunks = Vec::new();
+        self.chain.push(&records, &mut chunks)?;
+        self.position = records.end();
+        self.publish();
+        Ok(self.sender.send(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }).is_ok())
+    }
+
+    /// Lets an idle partition follow the others, so that windows close. False if the driver is gone.
+    fn carry_along(&mut self, idle: &mut Idle) -> Result<bool> {
+        let target = self.shared.input_watermark.load(Ordering::Acquire);
+        if *idle == Idle::Yes && target <= self.chain.watermark() {
+            return Ok(true);
+        }
+        *idle = Idle::Yes;
+        let mut chunks = Vec::new();
+        if target > self.chain.watermark() {
+            self.chain.carry(target, &mut chunks)?;
+            self.publish();
+        }
+        Ok(self.sender.send(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::Yes }).is_ok())
+    }
+
+    /// Places a barrier if one is asked for. False if the driver is gone.
+    fn barrier(&mut self) -> Result<bool> {
+        let asked = self.shared.epoch_asked.load(Ordering::Acquire);
+        if asked <= self.epoch {
+            return Ok(true);
+        }
+        self.epoch = asked;
+        let state = PartitionState {
+            partition: self.partition,
+            offset: self.position,
+            watermark: self.chain.watermark(),
+            counters: self.chain.counters(),
+            state: self.chain.snapshot()?,
+        };
+        Ok(self.sender.send(Item::Barrier(asked, Box::new(state))).is_ok())
+    }
+
+    fn publish(&self) {
+        self.shared.progress(self.partition, self.position, self.chain.watermark(), self.chain.counters());
+    }
+}
