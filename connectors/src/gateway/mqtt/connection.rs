@@ -1,0 +1,358 @@
+//! One device's connection. Invariant: it waits for exactly one thing to happen at a time, and whatever ends it from outside
+//! (takeover, revocation, stop) is looked at first, even while the device does not read.
+//!
+//! ```text
+//! loop:  offer the stalled record ─► settle (PUBACK the durable prefix) ─► parse what is left ─► write everything
+//!        ─► wait: cut | log moved | socket readable (while there is room) | message for the device | time
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::Version;
+use mqtt_protocol_core::mqtt::packet::{Packet, Qos};
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
+use thalweg_engine::limits;
+use tokio::time::Instant;
+
+use super::delivery::Delivery;
+use super::entry::Entry;
+use super::intake::{Echo, Intake, Settled, Step};
+use super::packets::{self, GoodbyeWill, Incoming, Publish, Subscribe};
+use super::registry::{Cut, Inbox, Session};
+use super::server::Shared;
+use super::subscribe;
+use super::will::Will;
+use super::wire::{READ_BYTES, Wire};
+
+/// Time between two notes to the authority that a busy device was heard of.
+const SEEN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The device said goodbye.
+    Goodbye(GoodbyeWill),
+    /// The socket closed or failed.
+    Lost,
+    /// The device broke the protocol; the library has queued its answer.
+    Broken(MqttError),
+    /// The device did what it may not.
+    Violation(DisconnectReasonCode),
+    /// Nothing more can be acknowledged.
+    LogFailed,
+    /// Ended from outside.
+    Cut(Cut),
+}
+
+/// What the connection woke up for.
+enum Wake {
+    Cut,
+    Settle,
+    Readable,
+    Message(Delivery),
+    Time,
+}
+
+/// A live connection.
+pub(super) struct Connection {
+    wire: Wire,
+    entry: Entry,
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    intake: Intake,
+    will: Option<Will>,
+    /// Bytes read but not yet parsed, because there was no room for what they hold.
+    left: Vec<u8>,
+    paused: bool,
+    stop_at: Option<Instant>,
+    seen_at: Instant,
+}
+
+/// What remains of a connection: the log may still owe it answers.
+pub(super) struct Ended {
+    shared: Arc<Shared>,
+    session: Arc<Session>,
+    intake: Intake,
+    will: Option<Will>,
+}
+
+impl Connection {
+    /// `left` are bytes that came after CONNECT.
+    pub(super) fn new(wire: Wire, entry: Entry, inbox: Inbox, will: Option<Will>, left: Vec<u8>) -> Self {
+        let (session, shared) = (entry.session.clone(), entry.shared.clone());
+        let intake = Intake::new(shared.context.clone(), session.device.clone(), wire.version());
+        let seen_at = Instant::now();
+        Self { wire, entry, session, shared, inbox, intake, will, left, paused: false, stop_at: None, seen_at }
+    }
+
+    /// Serves the device until one of them ends it. The socket is closed when this returns.
+    pub(super) async fn run(mut self) -> Ended {
+        let end = self.serve().await;
+        drop(self.entry);
+        if !matches!(end, End::Goodbye(_) | End::Lost | End::Cut(Cut::Stopping))
+            && let Some(left_out) = self.shared.warnings.admit()
+        {
+            let (device, client) = (&self.session.device, &self.session.client_id);
+            tracing::warn!(%device, client, left_out, "connection closed by the gateway: {end:?}");
+        }
+        let code = match &end {
+            End::Goodbye(_) | End::Lost | End::Broken(_) => None,
+            End::Violation(code) => Some(*code),
+            End::LogFailed => Some(DisconnectReasonCode::ImplementationSpecificError),
+            End::Cut(Cut::TakenOver) => Some(DisconnectReasonCode::SessionTakenOver),
+            End::Cut(Cut::Revoked) => Some(DisconnectReasonCode::NotAuthorized),
+            End::Cut(Cut::Stopping) => Some(DisconnectReasonCode::ServerShuttingDown),
+        };
+        let forget_will = matches!(end, End::Goodbye(GoodbyeWill::Forget) | End::Cut(Cut::Revoked | Cut::Stopping));
+        let will = if forget_will { None } else { self.will };
+        if let (Some(code), Version::V5_0) = (code, self.wire.version())
+            && let Ok(packet) = packets::disconnect(code)
+        {
+            let _ = self.wire.send(packet);
+        }
+        if end != End::Lost {
+            self.wire.close().await;
+        }
+        Ended { shared: self.shared, session: self.session, intake: self.intake, will }
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.advance().await {
+                return end;
+            }
+            let step = match self.wake().await {
+                Wake::Cut => self.cut(),
+                Wake::Settle => Ok(()),
+                Wake::Readable => self.read(),
+                Wake::Message(message) => self.push(message),
+                Wake::Time => self.time(),
+            };
+            if let Err(end) = step {
+                // What was read before the end may be durable already: the device is told.
+                let _ = self.settle();
+                return end;
+            }
+        }
+    }
+
+    /// Everything that can be done without waiting for something new.
+    async fn advance(&mut self) -> Result<(), End> {
+        // Settled after every append: a record that the log knew already is durable without anything moving.
+        loop {
+            let echo = self.echo();
+            verdict(self.intake.retry(echo))?;
+            self.settle()?;
+            if self.left.is_empty() || !self.intake.has_room() {
+                break;
+            }
+            let left = std::mem::take(&mut self.left);
+            self.consume(&left)?;
+        }
+        if self.wire.has_output() {
+            tokio::select! {
+                biased;
+                cut = cut_now(&mut self.inbox) => {
+                    self.wire.mute();
+                    return Err(End::Cut(cut));
+                }
+                flushed = self.wire.flush() => flushed.map_err(|_| End::Lost)?,
+            }
+        }
+        self.cut()?;
+        if self.stop_at.is_some() && self.intake.is_idle() {
+            return Err(End::Cut(Cut::Stopping));
+        }
+        Ok(())
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let reading = self.stop_at.is_none() && self.left.is_empty() && self.intake.has_room();
+        if reading && self.paused {
+            self.wire.forgive_silence();
+        }
+        self.paused = !reading;
+        let silent_at = self.wire.silent_at().filter(|_| reading);
+        let next = [silent_at, self.intake.retry_at(), self.stop_at].into_iter().flatten().min();
+        let takes_messages = self.wire.has_room() && self.stop_at.is_none();
+        tokio::select! {
+            biased;
+            _ = self.inbox.cut.changed() => Wake::Cut,
+            () = self.intake.moved() => Wake::Settle,
+            // An error shows when reading.
+            _ = self.wire.socket.readable(), if reading => Wake::Readable,
+            Some(message) = self.inbox.messages.recv(), if takes_messages => Wake::Message(message),
+            () = sleep_until(next) => Wake::Time,
+        }
+    }
+
+    /// A stop lets outstanding acknowledgements finish; everything else ends at once.
+    fn cut(&mut self) -> Result<(), End> {
+        match *self.inbox.cut.borrow_and_update() {
+            None => Ok(()),
+            Some(Cut::Stopping) => {
+                let grace = Duration::from_millis(limits::GATEWAY_STOP_MS_MAX);
+                self.stop_at.get_or_insert_with(|| Instant::now() + grace);
+                Ok(())
+            }
+            Some(cut) => Err(End::Cut(cut)),
+        }
+    }
+
+    fn time(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.stop_at.is_some_and(|at| at <= now) {
+            return Err(End::Cut(Cut::Stopping));
+        }
+        if !self.paused && self.wire.silent_at().is_some_and(|at| at <= now) {
+            self.wire.announce_silence();
+            return Err(End::Broken(MqttError::KeepAliveTimeout));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), End> {
+        let mut buffer = [0; READ_BYTES];
+        match self.wire.try_read(&mut buffer) {
+            Ok(None) => Ok(()),
+            Ok(Some(0)) | Err(_) => Err(End::Lost),
+            Ok(Some(n)) => {
+                if self.seen_at.elapsed() >= SEEN_INTERVAL {
+                    self.seen_at = Instant::now();
+                    self.shared.context.authority.seen(&self.session.device, None);
+                }
+                self.consume(&buffer[..n])
+            }
+        }
+    }
+
+    /// Takes packets out of `bytes` while there is room, and keeps the rest.
+    fn consume(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let mut cursor = Cursor::new(bytes);
+        while (cursor.position() as usize) < bytes.len() {
+            if !self.intake.has_room() {
+                self.left.extend_from_slice(&bytes[cursor.position() as usize..]);
+                break;
+            }
+            if let Some(packet) = self.wire.parse(&mut cursor).map_err(End::Broken)? {
+                self.handle(packet)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, packet: Packet) -> Result<(), End> {
+        let version = self.wire.version();
+        match packet.into() {
+            Incoming::Publish(publish) => self.publish(publish),
+            Incoming::Subscribe(request) => self.subscribe(&request),
+            Incoming::Unsubscribe { packet_id, filters } => {
+                let codes = subscribe::unsubscribe(&self.session, &filters);
+                self.reply(packets::unsuback(version, packet_id, codes))
+            }
+            Incoming::Ping => self.reply(Ok(packets::pingresp(version))),
+            Incoming::Goodbye { will } => Err(End::Goodbye(will)),
+            Incoming::Acknowledged => Ok(()),
+            Incoming::Unexpected => Err(End::Violation(DisconnectReasonCode::ProtocolError)),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish) -> Result<(), End> {
+        if publish.qos() == Qos::ExactlyOnce {
+            return Err(End::Violation(DisconnectReasonCode::QosNotSupported));
+        }
+        if publish.asks_for_retention() {
+            return Err(End::Violation(DisconnectReasonCode::RetainNotSupported));
+        }
+        let echo = self.echo();
+        verdict(self.intake.offer(publish, echo))
+    }
+
+    fn subscribe(&mut self, request: &Subscribe) -> Result<(), End> {
+        if request.has_identifier {
+            return Err(End::Violation(DisconnectReasonCode::SubscriptionIdentifiersNotSupported));
+        }
+        let codes = subscribe::subscribe(&self.session, &request.entries);
+        self.reply(packets::suback(self.wire.version(), request.packet_id, codes))
+    }
+
+    fn reply(&mut self, packet: Result<Packet, MqttError>) -> Result<(), End> {
+        packet.and_then(|p| self.wire.send(p)).map_err(End::Broken)
+    }
+
+    fn echo(&self) -> Echo {
+        if self.session.has_listeners() { Echo::Wanted } else { Echo::Unwanted }
+    }
+
+    /// Queues a PUBACK for every publish that is durable now, and shows it to the device's subscribers.
+    fn settle(&mut self) -> Result<(), End> {
+        let (wire, shared, session) = (&mut self.wire, &self.shared, &self.session);
+        let version = wire.version();
+        let mut broken = None;
+        let settled = self.intake.settle(|Settled { packet_id, refused, echo }| {
+            if let Some(id) = packet_id
+                && let Err(e) = packets::puback(version, id, refused).and_then(|p| wire.send(p))
+            {
+                broken = Some(e);
+            }
+            if let Some(message) = echo {
+                let reached = shared.registry.deliver(&session.device, &message, Some(session));
+                shared.context.counters.undelivered.add(reached.dropped as u64);
+            }
+        });
+        match (settled, broken) {
+            (Err(_), _) => Err(End::LogFailed),
+            (Ok(()), Some(e)) => Err(End::Broken(e)),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    /// Queues a message to the device, and those that wait behind it.
+    fn push(&mut self, first: Delivery) -> Result<(), End> {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            if !message.send(&mut self.wire) {
+                self.shared.context.counters.undelivered.add(1);
+            }
+            next = if self.wire.has_room() { self.inbox.messages.try_recv().ok() } else { None };
+        }
+        Ok(())
+    }
+}
+
+impl Ended {
+    /// Publishes the will, and waits for what the log took before the end.
+    pub(super) async fn finish(self) {
+        if let Some(will) = self.will {
+            will.publish(&self.shared.context, &self.session.device).await;
+        }
+        self.intake.finish().await;
+    }
+}
+
+fn verdict(step: Step) -> Result<(), End> {
+    match step {
+        Step::Taken => Ok(()),
+        Step::Violation(code) => Err(End::Violation(code)),
+        Step::Revoked => Err(End::Cut(Cut::Revoked)),
+        Step::LogFailed => Err(End::LogFailed),
+    }
+}
+
+/// Waits until the connection is to end at once; a stop can wait until everything is written.
+async fn cut_now(inbox: &mut Inbox) -> Cut {
+    match inbox.cut.wait_for(|cut| matches!(cut, Some(Cut::TakenOver | Cut::Revoked))).await.map(|cut| *cut) {
+        Ok(Some(cut)) => cut,
+        _ => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

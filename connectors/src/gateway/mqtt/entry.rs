@@ -1,0 +1,31 @@
+//! A session's entry in the books: registry, authority, counters. Invariant: whatever ends a connection, a panic included, its
+//! entry is undone exactly once, and before the last words are said to the peer.
+
+use std::sync::Arc;
+
+use super::registry::Session;
+use super::server::Shared;
+
+/// An entered session; dropping it leaves the books.
+pub(super) struct Entry {
+    pub(super) session: Arc<Session>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Entry {
+    /// `session` was registered.
+    pub(super) fn new(session: Arc<Session>, shared: Arc<Shared>) -> Self {
+        shared.context.counters.opened.add(1);
+        shared.context.authority.seen(&session.device, Some(true));
+        Self { session, shared }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.shared.registry.unregister(&self.session);
+        self.shared.context.counters.closed.add(1);
+        let has_another = self.shared.registry.has(&self.session.device);
+        self.shared.context.authority.seen(&self.session.device, Some(has_another));
+    }
+}

@@ -1,0 +1,32 @@
+//! `'connector' = 'log'`: a stream of the log as a table. Invariant: the stream is named, never guessed from the table.
+
+use thalweg_engine::contract::{ConnectorSpec, OptionSpec, Role};
+
+/// How far behind or ahead rows may be; every table over the log has these.
+pub(crate) const IDLE_TIMEOUT: OptionSpec = OptionSpec {
+    name: "scan.watermark.idle-timeout",
+    required: false,
+    default: Some("5s"),
+    about: "a partition without records for this long no longer holds the watermark back",
+};
+
+/// See [`IDLE_TIMEOUT`].
+pub(crate) const FUTURE_TOLERANCE: OptionSpec = OptionSpec {
+    name: "scan.future-tolerance",
+    required: false,
+    default: Some("5min"),
+    about: "rows whose event time is further ahead of their receive time are rejected",
+};
+
+/// The connector.
+pub(crate) static SPEC: ConnectorSpec = ConnectorSpec {
+    name: "log",
+    about: "Reads a stream of the log: what devices sent to this gateway.",
+    role: Role::Log,
+    options: &[
+        OptionSpec { name: "format", required: true, default: None, about: "how payloads are decoded, for example json" },
+        FUTURE_TOLERANCE,
+        IDLE_TIMEOUT,
+        OptionSpec { name: "stream", required: true, default: None, about: "name of the stream" },
+    ],
+};
