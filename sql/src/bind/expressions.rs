@@ -1,0 +1,233 @@
+//! Expressions. Invariant: every function is known, every type has a meaning, and nothing that a planner ignores is left: what
+//! follows a call, a precision of an interval, a digit of a TIMESTAMP.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
+    Query, SetExpr, Spanned, TypedString, Value, VisitMut, VisitorMut,
+};
+use sqlparser::tokenizer::{Location, Span};
+
+use super::Mode;
+use crate::diagnostics::{Problem, Result, start, start_or};
+use crate::functions::{Functions, Kind};
+use crate::lower::reject::Unsupported;
+use crate::parser::Tokens;
+use crate::types;
+
+/// Functions that grouped by a window before there were window tables.
+const LEGACY_WINDOWS: [&str; 12] = [
+    "cumulate",
+    "hop",
+    "hop_end",
+    "hop_rowtime",
+    "hop_start",
+    "session",
+    "session_end",
+    "session_start",
+    "tumble",
+    "tumble_end",
+    "tumble_rowtime",
+    "tumble_start",
+];
+
+/// Checks all expressions of a query, and rewrites casts to a TIMESTAMP with fewer digits so that they cut the rest off.
+pub(super) fn check(query: &mut Query, tokens: &Tokens, functions: &Functions, mode: Mode) -> Result<()> {
+    match query.visit(&mut Expressions { tokens, functions, mode, depth: 0 }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(problem) => Err(*problem),
+    }
+}
+
+struct Expressions<'a> {
+    tokens: &'a Tokens,
+    functions: &'a Functions,
+    mode: Mode,
+    /// How many queries are open.
+    depth: usize,
+}
+
+impl VisitorMut for Expressions<'_> {
+    type Break = Box<Problem>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth += 1;
+        if self.depth > 1 && self.mode == Mode::Stream {
+            let inner = match query.body.as_ref() {
+                SetExpr::Select(select) => select.select_token.0.span.start,
+                body => start_or(body, self.tokens.find("FROM")),
+            };
+            return ControlFlow::Break(Box::new(Unsupported::on_stream("a subquery", "write one SELECT").at(inner)));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        match self.expression(expression) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(problem) => ControlFlow::Break(Box::new(problem)),
+        }
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Some(unit) = cut_to(expression) {
+            *expression = date_trunc(unit, std::mem::replace(expression, Expr::Value(Value::Null.into())));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Expressions<'_> {
+    fn expression(&self, expression: &Expr) -> Result<()> {
+        let at = self.place(expression);
+        match expression {
+            Expr::Function(function) => self.function(function),
+            Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) => self.data_type(data_type, at),
+            Expr::Interval(interval) => self.interval(interval, at),
+            Expr::Prefixed { prefix, .. } => Err(Unsupported::TABLE_ARGUMENT.at(prefix.span.start)),
+            Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Err(Unsupported::PLACEHOLDER.at(at)),
+            Expr::AtTimeZone { .. } if self.mode == Mode::Stream => {
+                Err(Unsupported::on_stream("AT TIME ZONE", "times are UTC; convert them where they are shown").at(at))
+            }
+            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) if self.mode == Mode::Stream => {
+                Err(Unsupported::on_stream("GROUPING SETS, CUBE or ROLLUP", "write one job for each grouping")
+                    .at(self.tokens.find("GROUP BY")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where an expression begins; clauses that lost their place are found by the SELECT.
+    fn place(&self, expression: &impl Spanned) -> Location {
+        start_or(expression, self.tokens.find("SELECT"))
+    }
+
+    fn function(&self, function: &Function) -> Result<()> {
+        let Function { name, uses_odbc_syntax: _, parameters, args, filter, null_treatment, over, within_group } = function;
+        let at = start_or(name, self.tokens.find("SELECT"));
+        let lower = name.to_string().to_lowercase();
+        let kind = self.functions.kind(&lower);
+        if LEGACY_WINDOWS.contains(&lower.as_str()) && kind.is_none() {
+            return Err(Unsupported::LEGACY_WINDOW.named(name, at));
+        }
+        if lower == "proctime" {
+            return Err(Unsupported::VOLATILE.named(name, at));
+        }
+        let Some(kind) = kind else {
+            let hint = self.functions.suggest(&lower).unwrap_or_else(|| "functions are listed in the SQL reference".to_owned());
+            return Err(Problem::new(at, format!("function '{name}' is not known")).hint(hint));
+        };
+        if *parameters != FunctionArguments::None || matches!(args, FunctionArguments::Subquery(_)) {
+            return Err(Unsupported::clause("this form of function call").at(at));
+        }
+        let list = match args {
+            FunctionArguments::List(list) => Some(list),
+            _ => None,
+        };
+        self.calls_on_stream(kind, function, list, at)?;
+        let decorated = filter.is_some() || null_treatment.is_some() || over.is_some() || !within_group.is_empty();
+        let inside = list.is_some_and(|l| l.duplicate_treatment.is_some() || !l.clauses.is_empty());
+        match kind {
+            Kind::Scalar { .. } if decorated || inside => {
+                Err(Unsupported::clause("DISTINCT, FILTER, OVER or ORDER BY with this function").named(name, at))
+            }
+            Kind::Window if over.is_none() => {
+                Err(Problem::new(at, format!("function '{name}' needs OVER (…)")).hint("write OVER (ORDER BY …)"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a stream refuses of calls that batch queries know.
+    fn calls_on_stream(&self, kind: Kind, function: &Function, list: Option<&FunctionArgumentList>, at: Location) -> Result<()> {
+        if self.mode == Mode::Batch {
+            return Ok(());
+        }
+        if function.over.is_some() || kind == Kind::Window {
+            return Err(
+                Unsupported::on_stream("OVER", "group by a window: FROM TABLE(TUMBLE(…)) … GROUP BY window_start, window_end").at(at)
+            );
+        }
+        match kind {
+            Kind::Scalar { repeatable: false } => Err(Unsupported::VOLATILE.named(&function.name, at)),
+            Kind::Special => Err(Unsupported::on_stream("this function", "leave it out").named(&function.name, at)),
+            Kind::Aggregate { streams: false } => {
+                Err(Unsupported::on_stream("this aggregate", "aggregates are COUNT, SUM, AVG, MIN and MAX").named(&function.name, at))
+            }
+            Kind::Aggregate { .. } => {
+                if list.is_some_and(|l| l.duplicate_treatment.is_some()) {
+                    return Err(Unsupported::DISTINCT.at(at));
+                }
+                let detail = list.is_some_and(|l| !l.clauses.is_empty());
+                if detail || function.null_treatment.is_some() || !function.within_group.is_empty() {
+                    return Err(Unsupported::AGGREGATE_DETAIL.at(at));
+                }
+                Ok(())
+            }
+            Kind::Scalar { .. } | Kind::Window => Ok(()),
+        }
+    }
+
+    fn data_type(&self, data_type: &DataType, at: Location) -> Result<()> {
+        let refuse = |hint: &str| Err(Problem::new(at, format!("type {data_type} is not supported")).hint(hint));
+        match types::timestamp_precision(data_type) {
+            Some(Ok(0 | 3 | 6)) => return Ok(()),
+            Some(Ok(_)) => return refuse("write TIMESTAMP, TIMESTAMP(0), TIMESTAMP(3) or TIMESTAMP(6)"),
+            Some(Err(hint)) => return refuse(hint),
+            None => {}
+        }
+        match data_type {
+            DataType::Varchar(Some(_)) | DataType::Char(_) | DataType::String(Some(_)) => refuse("write STRING: its length is not limited"),
+            DataType::Custom(..) => refuse("types are STRING, BOOLEAN, INT, BIGINT, FLOAT, DOUBLE and TIMESTAMP(p)"),
+            _ if self.mode == Mode::Stream => match types::column_type(data_type) {
+                Ok(_) => Ok(()),
+                Err(hint) => refuse(hint),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn interval(&self, interval: &Interval, at: Location) -> Result<()> {
+        let Interval { value: _, leading_field: _, leading_precision, last_field, fractional_seconds_precision } = interval;
+        match (leading_precision, last_field, fractional_seconds_precision) {
+            (None, None, None) => Ok(()),
+            _ => Err(Unsupported::INTERVAL_FORM.at(at)),
+        }
+    }
+}
+
+/// The unit that a cast to `TIMESTAMP(0)` or `TIMESTAMP(3)` cuts to.
+fn cut_to(expression: &Expr) -> Option<&'static str> {
+    let (Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast, data_type, .. }
+    | Expr::TypedString(TypedString { data_type, .. })) = expression
+    else {
+        return None;
+    };
+    match types::timestamp_precision(data_type)? {
+        Ok(0) => Some("second"),
+        Ok(3) => Some("millisecond"),
+        _ => None,
+    }
+}
+
+fn date_trunc(unit: &str, time: Expr) -> Expr {
+    let span = Span::new(start(&time), start(&time));
+    let argument = |e: Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e));
+    let args = vec![argument(Expr::Value(Value::SingleQuotedString(unit.to_owned()).into())), argument(time)];
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident { value: "date_trunc".to_owned(), quote_style: None, span }]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

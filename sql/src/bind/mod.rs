@@ -1,0 +1,79 @@
+//! From names to tables. Invariant: every table factor, version, hint and clause of a query is claimed here or refused, because
+//! DataFusion drops some of them silently.
+//!
+//! ```text
+//! relations   each table factor -> what it means, and a plain name in its place
+//! size        nothing that doubles with each step
+//! clauses     each clause of each SELECT -> known, or refused
+//! expressions each function, type and literal -> known, or refused
+//! names       each column -> as declared, if it was written in another case
+//! ```
+
+mod clauses;
+mod expressions;
+mod joins;
+mod names;
+mod relations;
+mod size;
+mod tumble;
+
+use sqlparser::ast::Query;
+use sqlparser::tokenizer::Location;
+
+use crate::diagnostics::Result;
+use crate::functions::Functions;
+use crate::parser::{QueryText, Tokens};
+use crate::tables::Catalog;
+
+pub(crate) use relations::{Relation, RelationKind};
+pub(crate) use tumble::{Tumble, WINDOW_COLUMNS, WINDOW_END, WINDOW_START, WINDOW_TIME};
+
+/// A query whose tables are known.
+pub(crate) enum Bound {
+    /// It reads a stream.
+    Stream(BoundQuery),
+    /// It reads tables of the lake, or none.
+    Batch(BoundQuery),
+}
+
+/// The parts of a bound query.
+pub(crate) struct BoundQuery {
+    pub(crate) query: Box<Query>,
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) tokens: Tokens,
+    /// Where each item of the outermost SELECT stands; empty if one of them is `*`.
+    pub(crate) items: Vec<Location>,
+}
+
+/// Binds a query.
+pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) -> Result<Bound> {
+    let QueryText { mut query, tokens } = text;
+    let relations = relations::claim(&mut query, &tokens, catalog)?;
+    let mode = relations::mode(&relations)?;
+    size::check(&query, &tokens)?;
+    clauses::check(&query, &tokens)?;
+    if mode == Mode::Stream {
+        clauses::check_stream(&query, &tokens)?;
+        joins::check(&query, &tokens, &relations)?;
+    }
+    expressions::check(&mut query, &tokens, functions, mode)?;
+    names::resolve(&mut query, &relations);
+    if mode == Mode::Stream {
+        joins::check_versions(&relations)?;
+    }
+    let items = clauses::items(&query);
+    let bound = BoundQuery { query, relations, tokens, items };
+    Ok(match mode {
+        Mode::Stream => Bound::Stream(bound),
+        Mode::Batch => Bound::Batch(bound),
+    })
+}
+
+/// How a query runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Until it is stopped, over a stream.
+    Stream,
+    /// Once, over tables of the lake.
+    Batch,
+}

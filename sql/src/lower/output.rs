@@ -1,0 +1,74 @@
+//! The last step: the items of SELECT in order, with the names and types of where they go. Invariant: a value reaches a column
+//! only if every value of its type fits there exactly.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion::logical_expr::Expr;
+use sqlparser::tokenizer::Location;
+use thalweg_engine::plan::Project;
+
+use super::row::Row;
+use super::window::cannot_carry;
+use crate::diagnostics::{Problem, Result};
+use crate::tables::TableDefinition;
+use crate::types;
+
+/// Where the output goes, and where the query says what goes there.
+pub(super) struct Target<'a> {
+    /// The table; none for a query that is only watched.
+    pub(super) sink: Option<&'a TableDefinition>,
+    /// Where each item stands, if known.
+    pub(super) items: &'a [Location],
+    /// Where SELECT stands.
+    pub(super) at: Location,
+}
+
+/// Lowers the items of SELECT over `row`.
+pub(super) fn output(items: &[(Expr, String)], row: &Row<'_>, target: &Target<'_>) -> Result<Project> {
+    if let Some(sink) = target.sink
+        && sink.columns.len() != items.len()
+    {
+        let names: Vec<&str> = sink.columns.iter().map(|c| c.field.name().as_str()).collect();
+        return Err(Problem::new(target.at, format!("'{}' has {} columns, the query gives {}", sink.name, names.len(), items.len()))
+            .hint(format!("select {}, in this order", names.join(", "))));
+    }
+    let mut expressions = Vec::new();
+    let mut fields: Vec<FieldRef> = Vec::new();
+    for (i, (expression, name)) in items.iter().enumerate() {
+        let at = target.items.get(i).copied().filter(|l| l.line > 0).unwrap_or(target.at);
+        let planned = row.compile(expression)?.data_type(&row.schema())?;
+        let carried = types::carried(&planned).ok_or_else(|| cannot_carry(at, name, &planned))?;
+        let wanted = match target.sink {
+            Some(sink) => sink.columns[i].field.data_type().clone(),
+            None => carried.clone(),
+        };
+        let compiled = row.compile_as(expression, &wanted)?;
+        let nullable = compiled.nullable(&row.schema())?;
+        let field = match target.sink {
+            None => Arc::new(Field::new(name, wanted, nullable)),
+            Some(sink) => {
+                let column = &sink.columns[i].field;
+                let place = format!("column {} of '{}', '{}',", i + 1, sink.name, column.name());
+                if !types::widens(&carried, &wanted) {
+                    let (to, from) = (types::name(&wanted), types::name(&carried));
+                    return Err(Problem::new(at, format!("{place} is {to}, the query gives {from} ('{name}')"))
+                        .hint(format!("write CAST(… AS {to}), or declare the column as {from}")));
+                }
+                if nullable && !column.is_nullable() {
+                    return Err(Problem::new(at, format!("{place} is NOT NULL, the query may give NULL ('{name}')"))
+                        .hint("write COALESCE(…, value), or declare the column without NOT NULL"));
+                }
+                column.clone()
+            }
+        };
+        if let Some(twice) = fields.iter().find(|f| f.name() == field.name()) {
+            return Err(
+                Problem::new(at, format!("two columns are called '{}'", twice.name())).hint("give one of them another name with AS")
+            );
+        }
+        expressions.push(compiled);
+        fields.push(field);
+    }
+    Ok(Project { expressions, schema: Arc::new(Schema::new(fields)) })
+}

@@ -1,0 +1,174 @@
+//! Reading tokens one by one. Invariant: what is read is consumed, and every error carries the place of the token it is about.
+
+use sqlparser::ast::{DataType, Expr, Ident, Query};
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token};
+
+use super::dialect::StreamDialect;
+use super::tokens::{Tokens, is_word};
+use crate::diagnostics::{Problem, Result};
+
+/// A place in a text, and sqlparser to read expressions, types and queries from there.
+pub(super) struct Cursor<'a> {
+    parser: Parser<'a>,
+    tokens: Tokens,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the first token. Errors: there is more than one statement.
+    pub(super) fn new(dialect: &'a StreamDialect, tokens: Tokens) -> Result<Self> {
+        let mut all = tokens.all();
+        while let [rest @ .., last] = all {
+            if last.token != Token::SemiColon {
+                break;
+            }
+            all = rest;
+        }
+        if let Some(semicolon) = all.iter().find(|t| t.token == Token::SemiColon) {
+            return Err(Problem::new(semicolon.span.start, "there is more than one statement").hint("send one statement at a time"));
+        }
+        let parser = Parser::new(dialect).with_tokens_with_locations(all.to_vec());
+        Ok(Self { parser, tokens })
+    }
+
+    /// Every token of the statement.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Where the next token stands; at the end, the place after the last one.
+    pub(super) fn at(&self) -> Location {
+        let next = self.parser.peek_token_ref();
+        if next.token == Token::EOF { self.tokens.end() } else { next.span.start }
+    }
+
+    /// The next token as text; empty at the end.
+    pub(super) fn peek_text(&self) -> String {
+        match self.parser.peek_token_ref() {
+            next if next.token == Token::EOF => String::new(),
+            next => next.token.to_string(),
+        }
+    }
+
+    /// Whether the next token is `(`.
+    pub(super) fn at_open_parenthesis(&self) -> bool {
+        self.parser.peek_token_ref().token == Token::LParen
+    }
+
+    /// Whether a query in parentheses is next.
+    pub(super) fn sees_query_in_parentheses(&self) -> bool {
+        let inner = |token: &Token| ["SELECT", "WITH", "VALUES"].iter().any(|w| is_word(token, w)) || *token == Token::LParen;
+        self.at_open_parenthesis() && inner(&self.parser.peek_nth_token_ref(1).token)
+    }
+
+    /// Whether the next tokens are these words; nothing is consumed.
+    pub(super) fn sees(&self, words: &str) -> bool {
+        words.split(' ').enumerate().all(|(i, word)| is_word(&self.parser.peek_nth_token_ref(i).token, word))
+    }
+
+    /// Consumes these words if they are next.
+    pub(super) fn takes(&mut self, words: &str) -> bool {
+        let seen = self.sees(words);
+        if seen {
+            words.split(' ').for_each(|_| self.parser.advance_token());
+        }
+        seen
+    }
+
+    /// Consumes these words. Errors: something else is next.
+    pub(super) fn expect(&mut self, words: &str) -> Result<()> {
+        if self.takes(words) { Ok(()) } else { Err(self.unexpected(words)) }
+    }
+
+    /// Consumes a symbol if it is next.
+    pub(super) fn takes_symbol(&mut self, symbol: &Token) -> bool {
+        self.parser.consume_token(symbol)
+    }
+
+    /// Consumes a symbol. Errors: something else is next.
+    pub(super) fn expect_symbol(&mut self, symbol: &Token) -> Result<()> {
+        if self.takes_symbol(symbol) { Ok(()) } else { Err(self.unexpected(&format!("'{symbol}'"))) }
+    }
+
+    /// Consumes a name.
+    pub(super) fn name(&mut self, what: &str) -> Result<Ident> {
+        let at = self.at();
+        match self.parser.peek_token_ref().token {
+            Token::Word(_) => Ok(self.parser.parse_identifier().map_err(|e| placed(e, at))?),
+            _ => Err(self.unexpected(what)),
+        }
+    }
+
+    /// Consumes names in parentheses.
+    pub(super) fn names(&mut self, what: &str) -> Result<Vec<Ident>> {
+        self.expect_symbol(&Token::LParen)?;
+        let mut names = vec![self.name(what)?];
+        while self.takes_symbol(&Token::Comma) {
+            names.push(self.name(what)?);
+        }
+        self.expect_symbol(&Token::RParen)?;
+        Ok(names)
+    }
+
+    /// Consumes a name of one or more parts.
+    pub(super) fn qualified_name(&mut self, what: &str) -> Result<Vec<Ident>> {
+        let mut parts = vec![self.name(what)?];
+        while self.takes_symbol(&Token::Period) {
+            parts.push(self.name(what)?);
+        }
+        Ok(parts)
+    }
+
+    /// Consumes a text in single quotes.
+    pub(super) fn text(&mut self, what: &str) -> Result<String> {
+        match &self.parser.peek_token_ref().token {
+            Token::SingleQuotedString(text) => {
+                let text = text.clone();
+                self.parser.advance_token();
+                Ok(text)
+            }
+            _ => Err(self.unexpected(&format!("{what} in single quotes"))),
+        }
+    }
+
+    /// Consumes a data type.
+    pub(super) fn data_type(&mut self) -> Result<DataType> {
+        let at = self.at();
+        self.parser.parse_data_type().map_err(|e| placed(e, at))
+    }
+
+    /// Consumes an expression.
+    pub(super) fn expression(&mut self) -> Result<Expr> {
+        let at = self.at();
+        self.parser.parse_expr().map_err(|e| placed(e, at))
+    }
+
+    /// Consumes a query.
+    pub(super) fn query(&mut self) -> Result<Box<Query>> {
+        let end = self.tokens.end();
+        self.parser.parse_query().map_err(|e| placed(e, end))
+    }
+
+    /// Errors: something is left.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        match self.parser.peek_token_ref().token {
+            Token::EOF => Ok(()),
+            _ => Err(self.unexpected("the end of the statement")),
+        }
+    }
+
+    /// An error at the next token.
+    pub(super) fn unexpected(&self, expected: &str) -> Problem {
+        let found = match self.peek_text() {
+            text if text.is_empty() => "the end of the statement".to_owned(),
+            text => text.chars().take(60).collect(),
+        };
+        Problem::new(self.at(), format!("expected {expected}, found {found}"))
+            .hint("check the words before this place: a comma, a quote, a parenthesis or a keyword")
+    }
+}
+
+/// sqlparser leaves out the place of an error at the end of the text.
+fn placed(error: ParserError, otherwise: Location) -> Problem {
+    Problem::from(error).or_at(otherwise)
+}

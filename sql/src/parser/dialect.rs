@@ -1,0 +1,115 @@
+//! The dialect: what sqlparser reads on our behalf. Invariant: it answers as the generic dialect where it must (`UNNEST` and
+//! others ask for its type), and hands out the table argument of a window function only in a form that no planner accepts.
+
+use std::any::TypeId;
+use std::cell::Cell;
+
+use sqlparser::ast::{Expr, Ident};
+use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
+
+/// Prefix under which `TABLE name` travels through the syntax tree.
+pub(crate) const TABLE_ARGUMENT: &str = "TABLE";
+
+/// SQL for streams: a subset of Flink's, and what the generic dialect knows beyond it.
+/// The parser tries both meanings of words that may be keywords or names, which takes twice as long for each of them that is
+/// nested in another: so it may begin only so many expressions.
+#[derive(Debug)]
+pub(super) struct StreamDialect {
+    attempts_left: Cell<usize>,
+}
+
+impl StreamDialect {
+    /// For a statement in which the parser may begin `attempts` expressions.
+    pub(super) fn new(attempts: usize) -> Self {
+        Self { attempts_left: Cell::new(attempts) }
+    }
+}
+
+impl Dialect for StreamDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<GenericDialect>()
+    }
+
+    fn is_delimited_identifier_start(&self, c: char) -> bool {
+        matches!(c, '"' | '`')
+    }
+
+    fn is_identifier_start(&self, c: char) -> bool {
+        c.is_alphabetic() || c == '_'
+    }
+
+    fn is_identifier_part(&self, c: char) -> bool {
+        c.is_alphanumeric() || matches!(c, '_' | '$')
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    fn supports_named_fn_args_with_rarrow_operator(&self) -> bool {
+        true
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true
+    }
+
+    fn supports_window_clause_named_window_reference(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
+    fn supports_parens_around_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_values_as_table_factor(&self) -> bool {
+        true
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
+    fn supports_try_convert(&self) -> bool {
+        false
+    }
+
+    /// `TABLE name` as an argument.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let Some(left) = self.attempts_left.get().checked_sub(1) else {
+            return Some(Err(ParserError::ParserError("the statement is too tangled to be parsed".to_owned())));
+        };
+        self.attempts_left.set(left);
+        let [first, second] = parser.peek_tokens();
+        let is_table = matches!(first, Token::Word(w) if w.keyword == Keyword::TABLE && w.quote_style.is_none());
+        (is_table && matches!(second, Token::Word(_))).then(|| table_argument(parser))
+    }
+}
+
+fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let table = parser.next_token();
+    let name = parser.parse_object_name(false)?;
+    let idents = name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<Vec<Ident>>>();
+    let Some(idents) = idents else { return parser.expected("a table", table) };
+    let prefix = Ident { value: TABLE_ARGUMENT.to_owned(), quote_style: None, span: table.span };
+    Ok(Expr::Prefixed { prefix, value: Box::new(Expr::CompoundIdentifier(idents)) })
+}

@@ -1,0 +1,165 @@
+//! What a declared table is. Invariant: a definition is complete and checked; its SQL text makes the same definition again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use thalweg_engine::contract::ConnectorSpec;
+use thalweg_engine::ids::Name;
+use thalweg_engine::plan::{Column, ColumnSource, Metadata, RowTime, Scan};
+use thalweg_engine::time::Micros;
+
+/// A declared table.
+#[derive(Debug, Clone)]
+pub struct TableDefinition {
+    /// Its name.
+    pub name: Name,
+    /// The statement that declared it, as written.
+    pub sql: String,
+    /// Its columns in the order of declaration.
+    pub columns: Vec<Column>,
+    /// Names of the key columns; empty if none was declared.
+    pub primary_key: Vec<String>,
+    /// `WATERMARK FOR`, if declared.
+    pub watermark: Option<RowTime>,
+    /// What it reads or writes.
+    pub kind: TableKind,
+}
+
+/// What a table reads or writes.
+#[derive(Debug, Clone)]
+pub enum TableKind {
+    /// A stream of the log.
+    Log {
+        /// How it is read.
+        input: StreamInput,
+    },
+    /// A stream of the log that a connector fills from outside.
+    Source {
+        /// The connector.
+        connector: &'static ConnectorSpec,
+        /// The connector's own options, each known to its spec.
+        options: BTreeMap<String, String>,
+        /// How the stream is read.
+        input: StreamInput,
+    },
+    /// Reference data, joined by key.
+    Reference {
+        /// Where the data are, as the option says.
+        path: String,
+        /// Name of their format.
+        format: String,
+        /// How often they are looked at again.
+        refresh: Duration,
+        /// Who answers for them.
+        owner: String,
+        /// What they are, for the catalog; may be empty.
+        about: String,
+    },
+    /// A table of the lake.
+    Lake {
+        /// Warm or cold.
+        tier: Tier,
+        /// Who answers for it.
+        owner: String,
+        /// What it holds.
+        description: String,
+        /// Who may see it.
+        classification: Classification,
+        /// How long rows are kept; for ever if none.
+        retention: Option<Duration>,
+    },
+}
+
+/// How a stream of the log becomes rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamInput {
+    /// Stream of the log.
+    pub stream: Name,
+    /// Name of the format.
+    pub format: String,
+    /// A partition without records for this long no longer holds the watermark back, in microseconds.
+    pub idle_timeout: Micros,
+    /// Rows ahead of their receive time by more than this are rejected, in microseconds.
+    pub future_tolerance: Micros,
+}
+
+/// A tier of the lake, which is also the namespace of its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Results of jobs.
+    Warm,
+    /// Complete history.
+    Cold,
+}
+
+impl Tier {
+    /// As in `WITH ('tier' = '…')` and before the table's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        }
+    }
+}
+
+/// Who may see a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Classification {
+    /// Everybody.
+    Public,
+    /// Everybody inside.
+    Internal,
+    /// Those who need it.
+    Confidential,
+    /// It is about people.
+    Personal,
+}
+
+impl Classification {
+    /// Every value, as written in options.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("confidential", Self::Confidential), ("internal", Self::Internal), ("personal", Self::Personal), ("public", Self::Public)];
+
+    /// As written in options.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, c)| *c == self).map_or("internal", |(name, _)| name)
+    }
+}
+
+impl TableDefinition {
+    /// Its columns as an Arrow schema.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(|c| c.field.clone()).collect::<Vec<FieldRef>>()))
+    }
+
+    /// How its stream is read; `None` if it is not a stream.
+    pub fn input(&self) -> Option<&StreamInput> {
+        match &self.kind {
+            TableKind::Log { input } | TableKind::Source { input, .. } => Some(input),
+            TableKind::Reference { .. } | TableKind::Lake { .. } => None,
+        }
+    }
+
+    /// A scan of all its columns; `None` if it is not a stream.
+    pub fn scan(&self) -> Option<Scan> {
+        let input = self.input()?;
+        Some(Scan {
+            stream: input.stream.clone(),
+            table: self.name.clone(),
+            format: input.format.clone(),
+            columns: self.columns.clone(),
+            projection: (0..self.columns.len()).collect(),
+            row_time: self.watermark,
+            future_tolerance: input.future_tolerance,
+            idle_timeout: input.idle_timeout,
+        })
+    }
+
+    /// The column that holds event time: that of the watermark, or without one the receive time, if it is a column.
+    pub fn event_time(&self) -> Option<usize> {
+        let received = |c: &Column| c.source == ColumnSource::Metadata(Metadata::ReceivedAt);
+        self.watermark.map(|w| w.column).or_else(|| self.columns.iter().position(received))
+    }
+}

@@ -1,0 +1,17 @@
+//! SQL from its text to plans and results. Invariant: expected texts are fixtures, compared letter by letter; run with
+//! `UPDATE_FIXTURES=1` to write them anew, then read what changed.
+
+#[path = "sql/batch.rs"]
+mod batch;
+#[path = "sql/ddl.rs"]
+mod ddl;
+#[path = "sql/evaluate.rs"]
+mod evaluate;
+#[path = "sql/explain.rs"]
+mod explain;
+#[path = "sql/fuzz.rs"]
+mod fuzz;
+#[path = "sql/refusals.rs"]
+mod refusals;
+#[path = "sql/support.rs"]
+mod support;

@@ -1,0 +1,139 @@
+//! Tables, and statements that only name things. Invariant: what is prepared says exactly what the text says, and nothing has
+//! happened yet.
+
+use std::time::Duration;
+
+use arrow::datatypes::DataType;
+use arrow::util::pretty::pretty_format_batches;
+use thalweg_engine::error::ErrorKind;
+use thalweg_engine::plan::{ColumnSource, Metadata, RowTime};
+use thalweg_engine::time::timestamp_type;
+use thalweg_sql::{Classification, Session, Statement, TableDefinition, TableKind, Tier};
+
+use crate::support::{Lake, empty_session, fixture, session};
+
+fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
+    match session.prepare(sql).unwrap_or_else(|e| panic!("{e}")) {
+        Statement::CreateTable { definition, notices } => (definition, notices),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn bare() -> Session {
+    empty_session(std::path::Path::new("/nowhere"), Lake::default())
+}
+
+#[test]
+fn a_stream_can_be_scanned_as_declared() {
+    let definition = session().table("telemetry").unwrap();
+    let scan = definition.scan().unwrap();
+    assert_eq!((scan.stream.as_str(), scan.format.as_str()), ("telemetry", "json"));
+    assert_eq!(scan.row_time, Some(RowTime { column: 1, delay: 2_000_000 }));
+    assert_eq!((scan.idle_timeout, scan.future_tolerance), (5_000_000, 300_000_000));
+    assert_eq!(scan.schema(), definition.schema());
+    let types: Vec<&DataType> = scan.columns.iter().map(|c| c.field.data_type()).collect();
+    let (text, double) = (&DataType::Utf8View, &DataType::Float64);
+    assert_eq!(types, [text, &timestamp_type(), double, double, text, &DataType::Int32, double, text]);
+    assert_eq!(scan.columns[1].time_unit, 1_000);
+    assert_eq!(scan.columns[7].source, ColumnSource::Metadata(Metadata::Topic));
+    assert!(session().table("devices").unwrap().scan().is_none());
+}
+
+#[test]
+fn options_say_how_a_stream_is_read() {
+    let sql =
+        "CREATE TABLE x (a INT NOT NULL, at TIMESTAMP_LTZ METADATA FROM 'received_at') WITH ('connector' = 'broker', 'url' = 'mqtt://b',
+               'stream' = 'other', 'format' = 'csv', 'scan.watermark.idle-timeout' = '1min', 'scan.future-tolerance' = '10s')";
+    let (definition, notices) = create(&bare(), sql);
+    assert_eq!(notices, Vec::<String>::new());
+    let TableKind::Source { connector, options, input } = &definition.kind else { panic!("{:?}", definition.kind) };
+    assert_eq!(connector.name, "broker");
+    assert_eq!(options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["url=mqtt://b"]);
+    assert_eq!((input.stream.as_str(), input.format.as_str()), ("other", "csv"));
+    assert_eq!((input.idle_timeout, input.future_tolerance), (60_000_000, 10_000_000));
+    assert!(!definition.columns[0].field.is_nullable());
+    assert_eq!(definition.event_time(), Some(1));
+    assert_eq!(definition.sql, sql);
+}
+
+#[test]
+fn a_lake_table_says_what_was_assumed() {
+    let (definition, notices) = create(&bare(), "CREATE TABLE x (a INT) WITH ('connector' = 'lake')");
+    assert_eq!(notices, ["owner not given: using 'nobody'", "description not given: using 'not described'"]);
+    let TableKind::Lake { tier: Tier::Warm, owner, classification: Classification::Internal, retention: None, .. } = definition.kind else {
+        panic!("{:?}", definition.kind)
+    };
+    assert_eq!(owner, "nobody");
+    let sql = "CREATE TABLE x (a INT) WITH ('connector' = 'lake', 'tier' = 'cold', 'owner' = 'o', 'description' = 'd',
+               'classification' = 'personal', 'retention' = '30d')";
+    let (definition, notices) = create(&bare(), sql);
+    assert_eq!(notices, Vec::<String>::new());
+    let TableKind::Lake { tier: Tier::Cold, classification: Classification::Personal, retention, .. } = definition.kind else {
+        panic!("{:?}", definition.kind)
+    };
+    assert_eq!(retention, Some(Duration::from_secs(30 * 86_400)));
+}
+
+#[test]
+fn a_reference_table_has_a_key_and_a_rhythm() {
+    let definition = session().table("limits").unwrap();
+    assert_eq!(definition.primary_key, ["site", "level"]);
+    let TableKind::Reference { path, format, refresh, owner, about } = &definition.kind else { panic!("{:?}", definition.kind) };
+    assert_eq!((path.as_str(), format.as_str(), refresh.as_secs()), ("limits.csv", "csv", 30));
+    assert_eq!((owner.as_str(), about.as_str()), ("nobody", ""));
+}
+
+#[test]
+fn texts_that_were_kept_declare_the_same_tables_again() {
+    let first = session();
+    let second = bare();
+    for definition in first.tables() {
+        second.declare(create(&second, &definition.sql).0).unwrap();
+    }
+    let shown = |s: &Session| s.tables().iter().map(|d| format!("{d:?}")).collect::<Vec<_>>();
+    assert_eq!(shown(&first), shown(&second));
+}
+
+#[test]
+fn a_table_that_exists_is_left_alone() {
+    let session = session();
+    let text = Session::split(&fixture("tables.sql")).unwrap().remove(0);
+    let again = session.prepare(&text).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Conflict);
+    assert!(again.hint_text().unwrap().contains("same text"), "{again}");
+    let sql = "CREATE TABLE IF NOT EXISTS telemetry (a INT) WITH ('connector' = 'log')";
+    assert!(matches!(session.prepare(sql).unwrap(), Statement::Nothing { .. }));
+    let definition = create(&bare(), "CREATE TABLE telemetry (a INT) WITH ('connector' = 'log')").0;
+    assert_eq!(session.declare(definition).unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(matches!(session.prepare("DROP TABLE IF EXISTS nothing").unwrap(), Statement::Nothing { .. }));
+    let Statement::DropTable { name } = session.prepare("DROP TABLE Telemetry;").unwrap() else { panic!() };
+    session.undeclare(name.as_str()).unwrap();
+    assert!(session.table("telemetry").is_none());
+    assert_eq!(session.undeclare(name.as_str()).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn statements_that_only_name_things() {
+    let session = session();
+    assert!(matches!(session.prepare("show jobs").unwrap(), Statement::ShowJobs));
+    assert!(matches!(session.prepare("SHOW TABLES ;").unwrap(), Statement::ShowTables));
+    let Statement::StopJob { name } = session.prepare("STOP JOB Site_10s").unwrap() else { panic!() };
+    assert_eq!(name.as_str(), "site_10s");
+    let Statement::Set { key, value } = session.prepare("SET 'checkpoint.interval' = '10s'").unwrap() else { panic!() };
+    assert_eq!((key.as_str(), value.as_str()), ("checkpoint.interval", "10s"));
+}
+
+#[test]
+fn describe_shows_columns_keys_and_time() {
+    let session = session();
+    let rows = |sql: &str| match session.prepare(sql).unwrap() {
+        Statement::Describe { rows } => pretty_format_batches(&[rows]).unwrap().to_string(),
+        other => panic!("{other:?}"),
+    };
+    let telemetry = rows("DESCRIBE telemetry");
+    assert!(telemetry.contains("| ts          | TIMESTAMP | YES      |     | WATERMARK ts - 2000 ms |"), "{telemetry}");
+    assert!(telemetry.contains("| topic       | STRING    | YES      |     | METADATA FROM 'topic'  |"), "{telemetry}");
+    assert!(rows("DESC devices").contains("PRIMARY KEY"));
+    assert!(rows("DESCRIBE TABLE cold.telemetry").contains("| date        | DATE"));
+    assert!(rows("DESCRIBE site_10s$late").contains("temperature"));
+}
