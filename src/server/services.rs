@@ -1,0 +1,182 @@
+//! What the server needs from the rest, as traits. Invariant: the server knows no implementor; it hands over principals that the
+//! guard has checked and devices that have proved who they are.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::Serialize;
+use serde_json::Value;
+use thalweg_devices::{Devices, Principal};
+use thalweg_engine::batch::ProducerSequence;
+use thalweg_engine::error::Result;
+use thalweg_engine::ids::{DeviceId, Epoch, Name};
+use thalweg_engine::metrics::{GatewayCounters, JobCounters};
+use thalweg_engine::time::Micros;
+use tokio_util::sync::CancellationToken;
+
+/// Everything the handlers use.
+pub struct ServerState {
+    /// Devices, and the tokens of those who manage them.
+    pub devices: Arc<Devices>,
+    /// Takes telemetry.
+    pub ingest: Arc<dyn Ingest>,
+    /// Runs SQL.
+    pub sql: Arc<dyn SqlService>,
+    /// Knows the jobs.
+    pub jobs: Arc<dyn JobService>,
+    /// Tells about the system as a whole.
+    pub system: Arc<dyn SystemView>,
+    /// Counts logins and records. The server counts refused logins and records that it refuses itself as too large; `Ingest`
+    /// counts every record that it is given.
+    pub gateway: Arc<GatewayCounters>,
+    /// Ends live results when the server stops.
+    pub shutdown: CancellationToken,
+}
+
+/// What one authenticated device sent in one request.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// The device.
+    pub device: DeviceId,
+    /// The stream that it addressed.
+    pub stream: Name,
+    /// What the body is, as the request says.
+    pub media_type: Option<String>,
+    /// Number of the first record, if the device numbers them; the others follow on.
+    pub producer: Option<ProducerSequence>,
+    /// One record or several.
+    pub body: Bytes,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    /// Records that are durable now.
+    pub accepted: u64,
+}
+
+/// Takes telemetry into the log.
+#[async_trait]
+pub trait Ingest: Send + Sync + 'static {
+    /// Splits the body into records and completes when every one is durable. Errors: `Invalid` if the body cannot be split (then
+    /// nothing is stored); `Unavailable` if the log takes no more now; `NotFound` if there is no such stream.
+    async fn ingest(&self, telemetry: Telemetry) -> Result<Accepted>;
+}
+
+/// Whether rows end by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsEnd {
+    /// The result of a query: they end.
+    Finite,
+    /// The live output of a job: they go on until the reader goes away.
+    Live,
+}
+
+/// Rows on their way to the client. Dropping them ends the query.
+pub struct Rows {
+    /// Columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub stream: BoxStream<'static, Result<RecordBatch>>,
+    /// Whether they end.
+    pub end: RowsEnd,
+}
+
+/// What a statement gave.
+pub enum SqlOutcome {
+    /// A sentence: the statement made or changed something.
+    Message(String),
+    /// Rows.
+    Rows(Rows),
+}
+
+/// Runs SQL.
+#[async_trait]
+pub trait SqlService: Send + Sync + 'static {
+    /// Runs one statement with the rights of `principal`, who is an analyst at least.
+    async fn execute(&self, principal: &Principal, sql: &str) -> Result<SqlOutcome>;
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Being set up or recovered.
+    Starting,
+    /// Working.
+    Running,
+    /// Failed for a passing reason; is started again from its newest checkpoint.
+    Restarting,
+    /// Stopped on request; can be started again.
+    Stopped,
+    /// Stopped by an error.
+    Failed,
+}
+
+/// What may be told about a job.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: JobState,
+    /// The statement that made it.
+    pub sql: String,
+    /// Its rows so far.
+    pub counters: JobCounters,
+    /// Its rows at the newest checkpoint, where they balance exactly.
+    pub committed: JobCounters,
+    /// Records of the log that it has not read yet.
+    pub lag: u64,
+    /// Event time up to which its windows are closed, in microseconds since the Unix epoch.
+    pub watermark: Option<Micros>,
+    /// Its newest checkpoint; 0 if there is none.
+    pub epoch: Epoch,
+    /// What stopped it.
+    pub error: Option<String>,
+}
+
+/// How a job is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// At once; it goes on from its last checkpoint.
+    Now,
+    /// After one more checkpoint.
+    Savepoint,
+}
+
+/// Knows the jobs.
+#[async_trait]
+pub trait JobService: Send + Sync + 'static {
+    /// All jobs, by name.
+    async fn list(&self) -> Result<Vec<JobView>>;
+    /// One job. Errors: `NotFound`.
+    async fn get(&self, name: &str) -> Result<JobView>;
+    /// Stops a job and waits until it has stopped. Errors: `NotFound`.
+    async fn stop(&self, principal: &Principal, name: &str, mode: StopMode) -> Result<JobView>;
+}
+
+/// How well the system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It takes telemetry and its jobs run.
+    Ok,
+    /// It does not take telemetry, or a job has failed.
+    Degraded,
+}
+
+/// Tells about the system as a whole.
+#[async_trait]
+pub trait SystemView: Send + Sync + 'static {
+    /// How well it is.
+    fn health(&self) -> Health;
+    /// Figures for operators, as a JSON object.
+    async fn status(&self) -> Result<Value>;
+    /// The data catalog, as JSON.
+    async fn catalog(&self) -> Result<Value>;
+}

@@ -1,0 +1,28 @@
+//! `/health`, `/v1/status`, `/v1/catalog`: the system as a whole. Invariant: `/health` says one word and nothing about what is
+//! inside, because anybody may ask.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::error::ApiResult;
+use super::routes::SharedState;
+use super::services::Health;
+
+/// `GET /health`: 200 and `ok`, or 503 and `degraded`.
+pub(crate) async fn health(State(state): State<SharedState>) -> (StatusCode, Json<Value>) {
+    let health = state.system.health();
+    let status = if health == Health::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"status": health})))
+}
+
+/// `GET /v1/status`: figures for operators.
+pub(crate) async fn status(State(state): State<SharedState>) -> ApiResult<Json<Value>> {
+    Ok(Json(state.system.status().await?))
+}
+
+/// `GET /v1/catalog`: the data catalog.
+pub(crate) async fn catalog(State(state): State<SharedState>) -> ApiResult<Json<Value>> {
+    Ok(Json(state.system.catalog().await?))
+}
