@@ -1,1 +1,13 @@
-//! stub
+//! Thalweg: from devices to a lake, with SQL in between, in one binary. This package is composition only: it opens the parts
+//! (`app`), gives statements their effect (`sql_service`), and offers them over HTTP (`server`) and on the command line (`cli`).
+//! Invariant: `sql`, `connectors` and `devices` meet here and nowhere else.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod lake_catalog;
+pub mod server;
+pub mod services;
+pub mod sql_service;
+pub mod statements;

@@ -1,0 +1,237 @@
+//! Opening and closing everything, top to bottom: log, lake, devices, session, jobs, gateway, server. Invariant: what is below is
+//! open before what uses it, and closes after it; telemetry is taken only when all of it is there.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_connectors::gateway::{GatewayContext, MqttGateway};
+use thalweg_devices::{Devices, Secret};
+use thalweg_engine::contract::{Clock, Disk};
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::Name;
+use thalweg_engine::lake::Lake;
+use thalweg_engine::log::{LogConfig, Logs};
+use thalweg_engine::metrics::GatewayCounters;
+use thalweg_engine::runtime::{Environment, Supervisor};
+use thalweg_engine::system::{RealDisk, SystemClock};
+use thalweg_engine::topic::STREAM_DEFAULT;
+use thalweg_sql::{Session, SessionConfig};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::data_dir::{DataDir, Layout};
+use crate::lake_catalog::SharedLake;
+use crate::server::{self, Deadlines, ServerState};
+use crate::services::Services;
+use crate::sql_service::{Engine, Service};
+
+const UPKEEP: Duration = Duration::from_secs(5);
+const MAINTENANCE_EVERY: u32 = 12;
+
+/// Everything but the network: log, lake, devices, tables and jobs.
+pub struct Core {
+    /// Settings.
+    pub config: Config,
+    /// Where things are.
+    pub layout: Layout,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Streams.
+    pub logs: Arc<Logs>,
+    /// Tables on disk.
+    pub lake: Arc<Lake>,
+    /// Devices and operators.
+    pub devices: Arc<Devices>,
+    /// Tables and jobs.
+    pub engine: Arc<Engine>,
+    /// What the gateway did.
+    pub counters: Arc<GatewayCounters>,
+    _owner: DataDir,
+}
+
+impl Core {
+    /// Opens the data directory of `config` and resumes its jobs. Must be called inside a Tokio runtime. Errors: `Conflict` if
+    /// another process has it, `Corrupt` if something in it is damaged.
+    pub fn open(config: Config) -> Result<Self> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let owner = DataDir::open(&config.data)?;
+        let layout = Layout::of(owner.root());
+        let log_config = LogConfig {
+            segment_bytes: config.segment_bytes,
+            partitions_default: config.partitions(),
+            retention: config.retention,
+            retention_bytes: config.retention_bytes,
+        };
+        let logs = Logs::open(&layout.log, disk.clone(), clock.clone(), log_config)?;
+        logs.stream(&Name::new(STREAM_DEFAULT)?)?;
+        let lake = Lake::open(&layout.lake, clock.clone(), Handle::current())?;
+        let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
+        let session = session(&config, &layout.lake, lake.clone())?;
+        let environment = Environment {
+            disk: disk.clone(),
+            clock: clock.clone(),
+            directory: layout.checkpoints.clone(),
+            checkpoint_interval: config.checkpoint_interval,
+        };
+        let counters = Arc::new(GatewayCounters::default());
+        let supervisor = Arc::new(Supervisor::new(environment));
+        let engine = Engine::open(crate::sql_service::Parts {
+            session,
+            supervisor,
+            logs: logs.clone(),
+            lake: lake.clone(),
+            disk,
+            clock: clock.clone(),
+            layout: layout.clone(),
+            root: owner.root().to_owned(),
+            counters: counters.clone(),
+            handle: Handle::current(),
+        })?;
+        Ok(Self { config, layout, clock, logs, lake, devices, engine, counters, _owner: owner })
+    }
+
+    /// Ends jobs after a last checkpoint, then closes what is below them.
+    pub fn close(&self) {
+        self.engine.close();
+        if let Err(error) = self.lake.refresh_catalog() {
+            tracing::error!(%error, "the catalog could not be written");
+        }
+        if let Err(error) = self.devices.flush_seen() {
+            tracing::error!(%error, "the devices' last-seen times could not be written");
+        }
+        self.logs.close();
+    }
+}
+
+/// The SQL session over a lake.
+pub fn session(config: &Config, lake_root: &Path, lake: Arc<Lake>) -> Result<Session> {
+    let settings = SessionConfig {
+        connectors: thalweg_connectors::CONNECTORS,
+        formats: thalweg_engine::decode::FORMAT_NAMES,
+        default_owner: config.owner.clone(),
+        default_description: config.description.clone(),
+        lake_root: lake_root.to_owned(),
+        memory_limit_bytes: config.query_memory_bytes,
+    };
+    Session::new(settings, Arc::new(SharedLake(lake)))
+}
+
+/// A running server.
+pub struct App {
+    /// Everything but the network.
+    pub core: Arc<Core>,
+    /// Where the HTTP API listens.
+    pub http: SocketAddr,
+    /// Where the MQTT gateway listens.
+    pub mqtt: SocketAddr,
+    /// The admin's token, if this was the first start.
+    pub admin_token: Option<Secret>,
+    gateway: MqttGateway,
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+}
+
+impl App {
+    /// Opens everything and listens. Errors: those of `Core::open`; `Unavailable` if an address is taken.
+    pub async fn start(config: Config) -> Result<Self> {
+        let http = bind(config.http, "HTTP", "--http").await?;
+        let mqtt = bind(config.mqtt, "MQTT", "--mqtt").await?;
+        let core = Arc::new(Core::open(config)?);
+        let admin_token = core.devices.ensure_admin()?;
+        let shutdown = CancellationToken::new();
+        let context = GatewayContext { authority: core.devices.clone(), logs: core.logs.clone(), counters: core.counters.clone() };
+        let services = Arc::new(Services::new(core.clone(), context.clone()));
+        let state = ServerState {
+            devices: core.devices.clone(),
+            ingest: services.clone(),
+            sql: Arc::new(Service(core.engine.clone())),
+            jobs: Arc::new(Service(core.engine.clone())),
+            system: services,
+            gateway: core.counters.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let address = |l: &TcpListener| l.local_addr().map_err(|e| Error::from(e).context("HTTP listener"));
+        let http_address = address(&http)?;
+        let gateway = MqttGateway::start(mqtt, context)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(http, server::router(state)?, Deadlines::default(), shutdown.clone()));
+        tasks.spawn(upkeep(core.clone(), shutdown.clone()));
+        Ok(Self { core, http: http_address, mqtt: gateway.address(), admin_token, gateway, tasks, shutdown })
+    }
+
+    /// Stops taking telemetry, ends jobs after a last checkpoint, and closes everything.
+    pub async fn stop(self) -> Result<()> {
+        self.gateway.shutdown().await;
+        self.shutdown.cancel();
+        let mut tasks = self.tasks;
+        while tasks.join_next().await.is_some() {}
+        let core = self.core;
+        tokio::task::spawn_blocking(move || core.close()).await.map_err(|e| Error::internal(format!("closing: {e}")))
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str, option: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        Error::unavailable(format!("cannot listen for {what} on {address}: {e}"))
+            .hint(format!("another program has the port; stop it, or give another address with {option}"))
+    })
+}
+
+/// Work that comes round: manifests, seals, retention, last-seen times.
+async fn upkeep(core: Arc<Core>, shutdown: CancellationToken) {
+    let mut round = 0u32;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+        round = round.wrapping_add(1);
+        let core = core.clone();
+        let done = tokio::task::spawn_blocking(move || one_round(&core, round.is_multiple_of(MAINTENANCE_EVERY))).await;
+        if let Err(error) = done {
+            tracing::error!(%error, "upkeep failed");
+        }
+    }
+}
+
+fn one_round(core: &Core, maintenance: bool) {
+    let warn = |what: &str, result: Result<()>| {
+        if let Err(error) = result {
+            tracing::error!(%error, "{what}");
+        }
+    };
+    warn("the catalog could not be written", core.lake.refresh_catalog());
+    warn("last-seen times could not be written", core.devices.flush_seen());
+    core.engine.refresh_references();
+    if maintenance {
+        let now = core.clock.now();
+        match core.lake.maintain(now) {
+            Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
+            Err(error) => tracing::error!(%error, "the lake could not be maintained"),
+        }
+        warn("old segments could not be removed", core.logs.retain().map(|_| ()));
+    }
+}
+
+/// The lake of a data directory, to be read; a server may own it meanwhile. Errors: `NotFound` if there is none.
+pub fn lake_to_read(config: &Config) -> Result<(Arc<Lake>, Arc<dyn Clock>)> {
+    let root = Layout::of(&config.data).lake;
+    if !root.is_dir() {
+        return Err(Error::not_found(format!("there is no lake in {}", config.data.display())).hint("name a data directory with --data"));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    Ok((Lake::open_to_read(&root, clock.clone(), Handle::current())?, clock))
+}
+
+/// A session that reads the lake of a data directory and nothing else.
+pub fn read_lake(config: &Config) -> Result<Session> {
+    let (lake, _) = lake_to_read(config)?;
+    let root = lake.root().to_owned();
+    session(config, &root, lake)
+}

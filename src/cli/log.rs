@@ -1,0 +1,134 @@
+//! `thalweg log …`: reads a log's files, also while a server runs. Invariant: it changes nothing.
+
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use thalweg_engine::batch::{Entry, Records};
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::{Name, Offset, Partition};
+use thalweg_engine::log::inspect;
+use thalweg_engine::system::RealDisk;
+use thalweg_engine::time;
+
+use super::{Data, output};
+use crate::data_dir::Layout;
+
+/// List, print and verify the log.
+#[derive(Debug, Args)]
+pub struct Log {
+    #[command(flatten)]
+    data: Data,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List segments with their offsets, times and sizes
+    Ls,
+    /// Print records of a stream
+    Dump {
+        /// Stream
+        #[arg(default_value = "telemetry")]
+        stream: String,
+        /// Only this partition
+        #[arg(long)]
+        partition: Option<Partition>,
+        /// Begin at this offset
+        #[arg(long, default_value_t = 0)]
+        from: Offset,
+        /// At most this many records of each partition
+        #[arg(long)]
+        limit: Option<u64>,
+        /// One JSON object a line, with the whole payload
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every frame of every segment
+    Verify,
+}
+
+impl Log {
+    /// Runs the action.
+    pub fn run(self) -> Result<ExitCode> {
+        let directory = Layout::of(&self.data.data).log;
+        if !directory.is_dir() {
+            return Err(
+                Error::not_found(format!("there is no log in {}", self.data.data.display())).hint("name a data directory with --data")
+            );
+        }
+        match self.action {
+            Action::Ls => {
+                let row = |s: inspect::SegmentInfo| {
+                    let (first, last) = s.received.unzip();
+                    json!({
+                        "stream": s.stream.as_str(), "partition": s.partition, "first": s.offsets.start, "end": s.offsets.end,
+                        "records": s.offsets.end - s.offsets.start, "bytes": s.bytes, "from": first.map(time::format),
+                        "to": last.map(time::format), "sealed": s.sealed,
+                    })
+                };
+                let rows: Vec<Value> = inspect::segments(&RealDisk, &directory)?.into_iter().map(row).collect();
+                output::table(&rows, &["stream", "partition", "first", "end", "records", "bytes", "from", "to", "sealed"]);
+            }
+            Action::Dump { stream, partition, from, limit, json } => {
+                let stream = Name::new(&stream)?;
+                let all = 0..inspect::partitions(&RealDisk, &directory, &stream)?;
+                let mut out = BufWriter::new(std::io::stdout().lock());
+                for p in all.filter(|&p| partition.is_none_or(|wanted| wanted == p)) {
+                    let (mut left, mut failed) = (limit.unwrap_or(u64::MAX), None);
+                    inspect::records(&RealDisk, &directory, (&stream, p), from, &mut |records| {
+                        for entry in &records.entries {
+                            if left == 0 {
+                                return ControlFlow::Break(());
+                            }
+                            left -= 1;
+                            let line = if json { as_json(records, entry) } else { as_text(records, entry) };
+                            if let Err(e) = writeln!(out, "{line}") {
+                                failed = Some(e);
+                                return ControlFlow::Break(());
+                            }
+                        }
+                        ControlFlow::Continue(())
+                    })?;
+                    // A closed pipe is the reader's way to say that it has seen enough.
+                    if failed.is_some() {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                }
+                out.flush()?;
+            }
+            Action::Verify => {
+                let progress = output::spinner("verifying the log");
+                let v = inspect::verify(&RealDisk, &directory)?;
+                progress.finish_and_clear();
+                for p in &v.problems {
+                    println!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end);
+                }
+                println!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes);
+                println!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len());
+                if !v.problems.is_empty() {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn as_json(records: &Records, entry: &Entry) -> String {
+    let payload = String::from_utf8_lossy(records.slice(&entry.payload));
+    json!({
+        "partition": records.partition, "offset": entry.offset, "received_at": time::format(entry.received),
+        "device_id": records.text(&entry.device), "topic": records.text(&entry.topic), "payload": payload,
+    })
+    .to_string()
+}
+
+fn as_text(records: &Records, entry: &Entry) -> String {
+    let payload = String::from_utf8_lossy(records.slice(&entry.payload));
+    let (p, o, t) = (records.partition, entry.offset, time::format(entry.received));
+    format!("{p}/{o} {t} {} {}", records.text(&entry.device), payload.escape_debug())
+}

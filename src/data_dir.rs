@@ -1,0 +1,103 @@
+//! The data directory and who owns it. Invariant: at most one process writes below it, which holds the lock on `LOCK` for as long
+//! as it lives.
+//!
+//! ```text
+//! LOCK  log/<stream>/…  lake/<namespace>/<table>/…  devices/  checkpoints/<job>/  reference/  references/<table>/  statements.json
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thalweg_engine::error::{Error, Result};
+
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// An owned data directory.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if it is not there and takes its lock, waiting a second for a process that is just ending.
+    /// Errors: `Conflict` if another process holds it.
+    pub fn open(root: &Path) -> Result<Self> {
+        let create = |e: std::io::Error| Error::from(e).context(format!("data directory {}", root.display()));
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(create)?;
+        let root = root.canonicalize().map_err(create)?;
+        let mut lock =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(root.join("LOCK")).map_err(create)?;
+        let mut tries = 0;
+        while let Err(error) = lock.try_lock() {
+            tries += 1;
+            if let std::fs::TryLockError::Error(e) = error {
+                return Err(create(e));
+            }
+            if tries == TRIES {
+                let mut owner = String::new();
+                let _ = lock.read_to_string(&mut owner);
+                return Err(Error::conflict(format!("data directory {} is in use by process {}", root.display(), owner.trim()))
+                    .hint("stop that server, or give another directory with --data"));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id())).map_err(create)?;
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// The directory itself, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Where things are below a data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Streams of the log.
+    pub log: PathBuf,
+    /// The lake.
+    pub lake: PathBuf,
+    /// Registry, catalog, tokens, audit.
+    pub devices: PathBuf,
+    /// Checkpoints of jobs.
+    pub checkpoints: PathBuf,
+    /// Versions of reference tables.
+    pub references: PathBuf,
+    /// Declared tables and jobs.
+    pub statements: PathBuf,
+}
+
+impl Layout {
+    /// Below `root`.
+    pub fn of(root: &Path) -> Self {
+        Self {
+            log: root.join("log"),
+            lake: root.join("lake"),
+            devices: root.join("devices"),
+            checkpoints: root.join("checkpoints"),
+            references: root.join("references"),
+            statements: root.join("statements.json"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_refused_with_the_process_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDir::open(&dir.path().join("d")).unwrap();
+        let error = DataDir::open(&dir.path().join("d")).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()) && error.contains("--data"), "{error}");
+        drop(first);
+        DataDir::open(&dir.path().join("d")).unwrap();
+    }
+}

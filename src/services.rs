@@ -1,0 +1,77 @@
+//! What the HTTP server asks for beside SQL: ingest, and the state of the whole. Invariant: a figure shown here is read where it
+//! is kept; nothing is counted twice.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use thalweg_connectors::gateway::{GatewayContext, http};
+use thalweg_engine::contract::LogStore;
+use thalweg_engine::error::Result;
+use thalweg_engine::runtime::JobState;
+
+use crate::app::Core;
+use crate::server::{Accepted, Health, Ingest, SystemView, Telemetry};
+
+/// Answers from the parts of a server.
+pub struct Services {
+    core: Arc<Core>,
+    context: GatewayContext,
+}
+
+impl Services {
+    /// Over open parts.
+    pub fn new(core: Arc<Core>, context: GatewayContext) -> Self {
+        Self { core, context }
+    }
+}
+
+#[async_trait]
+impl Ingest for Services {
+    async fn ingest(&self, t: Telemetry) -> Result<Accepted> {
+        let accepted = http::ingest(&self.context, &t.device, &t.stream, t.media_type.as_deref(), t.producer, &t.body).await?;
+        Ok(Accepted { accepted: accepted.records as u64 })
+    }
+}
+
+#[async_trait]
+impl SystemView for Services {
+    fn health(&self) -> Health {
+        let failed = self.core.engine.supervisor().list().iter().any(|j| matches!(j.life, JobState::Failed(_) | JobState::Restarting(_)));
+        let log_failed = self.core.logs.streams().iter().any(|name| {
+            let log = self.core.logs.stream(name);
+            log.is_ok_and(|l| (0..l.partitions()).any(|p| l.progress(p).borrow().failed.is_some()))
+        });
+        if failed || log_failed { Health::Degraded } else { Health::Ok }
+    }
+
+    async fn status(&self) -> Result<Value> {
+        let c = &self.core.counters;
+        let mut streams = serde_json::Map::new();
+        for name in self.core.logs.streams() {
+            let log = self.core.logs.stream(&name)?;
+            let bounds: Vec<Value> = (0..log.partitions()).map(|p| log.bounds(p)).map(|b| json!([b.start, b.end])).collect();
+            streams.insert(name.to_string(), json!({ "partitions": bounds }));
+        }
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "data": self.core.config.data.display().to_string(),
+            "gateway": {
+                "received": c.received.get(), "appended": c.appended.get(), "duplicate": c.duplicate.get(),
+                "rejected": c.rejected.get(), "failed": c.failed.get(), "unpromised": c.unpromised.get(),
+                "refused": c.refused.get(), "connections": c.opened.get().saturating_sub(c.closed.get()),
+            },
+            "streams": streams,
+        }))
+    }
+
+    async fn catalog(&self) -> Result<Value> {
+        let core = self.core.clone();
+        crate::sql_service::blocking(move || {
+            core.lake.refresh_catalog()?;
+            let bytes = std::fs::read(core.lake.root().join("_catalog/catalog.json"))?;
+            Ok(serde_json::from_slice(&bytes)?)
+        })
+        .await
+    }
+}

@@ -1,0 +1,168 @@
+//! One statement, carried out. Invariant: rights are checked before anything happens: reading needs an analyst, changing tables
+//! and jobs needs an admin.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thalweg_devices::{Principal, Role};
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::Name;
+use thalweg_sql::{Session, Statement, TableDefinition, TableKind};
+
+use super::{Engine, Service, lock, rows};
+use crate::server::{SqlOutcome, SqlService};
+use crate::statements::{Stored, StoredKind};
+
+#[async_trait]
+impl SqlService for Service {
+    async fn execute(&self, principal: &Principal, sql: &str) -> Result<SqlOutcome> {
+        let mut statements = Session::split(sql)?;
+        let Some(last) = statements.pop() else {
+            return Err(Error::invalid("there is no statement").hint("write one, such as SHOW TABLES"));
+        };
+        let mut said = Vec::new();
+        for statement in statements {
+            match self.0.one(principal, &statement).await? {
+                SqlOutcome::Message(text) => said.push(text),
+                SqlOutcome::Rows(_) => {
+                    return Err(Error::invalid("only the last statement of a script may give rows").hint("run that statement alone"));
+                }
+            }
+        }
+        match self.0.one(principal, &last).await? {
+            SqlOutcome::Message(text) if !said.is_empty() => Ok(SqlOutcome::Message(format!("{}\n{text}", said.join("\n")))),
+            outcome => Ok(outcome),
+        }
+    }
+}
+
+impl Engine {
+    async fn one(self: &Arc<Self>, principal: &Principal, sql: &str) -> Result<SqlOutcome> {
+        let (engine, text) = (self.clone(), sql.to_owned());
+        let prepared = blocking(move || engine.parts.session.prepare(&text)).await?;
+        allowed(principal, &prepared)?;
+        match prepared {
+            Statement::Batch(query) => rows::batch(*query).await,
+            Statement::Tail { plan, sql } => {
+                let engine = self.clone();
+                blocking(move || engine.tail(*plan, sql)).await
+            }
+            other => {
+                let engine = self.clone();
+                blocking(move || engine.change(other)).await
+            }
+        }
+    }
+
+    fn change(&self, statement: Statement) -> Result<SqlOutcome> {
+        let message = |text: String| Ok(SqlOutcome::Message(text));
+        match statement {
+            Statement::CreateTable { definition, notices } => {
+                self.create_table(definition.clone())?;
+                let notes: String = notices.iter().map(|n| format!("\nnote: {n}")).collect();
+                message(format!("table {} is declared{notes}", definition.name))
+            }
+            Statement::DropTable { name } => self.drop_table(&name),
+            Statement::Nothing { notice } => message(notice),
+            Statement::InsertJob { name, sink, plan, sql, .. } => {
+                self.parts.supervisor.check_statement(name.as_str(), &sql)?;
+                self.make_job(&name, &sink, *plan, sql.clone())?;
+                lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql })?;
+                message(format!("job {name} is running"))
+            }
+            Statement::Explain { text } => message(text),
+            Statement::ShowJobs => rows::jobs(&self.parts.supervisor.list()),
+            Statement::ShowTables => rows::tables(&self.parts.session.tables(), &self.parts.lake.tables()),
+            Statement::Describe { rows } => Ok(rows::finite(rows)),
+            Statement::StopJob { name } => {
+                let status = self.stop_job(name.as_str())?;
+                message(format!("job {name} is stopped at checkpoint {}; the same INSERT resumes it", status.epoch))
+            }
+            Statement::Set { key, .. } => Err(Error::invalid(format!("SET '{key}': there is no such setting"))
+                .hint("settings are given in thalweg.toml and in the WITH clause of tables")),
+            Statement::Batch(_) | Statement::Tail { .. } => Err(Error::internal("a query was taken for a change")),
+        }
+    }
+
+    fn create_table(&self, definition: TableDefinition) -> Result<()> {
+        self.make_table(&definition)?;
+        let stored = Stored { name: definition.name.to_string(), kind: StoredKind::Table, sql: definition.sql };
+        lock(&self.statements).put(stored)
+    }
+
+    fn drop_table(&self, name: &Name) -> Result<SqlOutcome> {
+        let definition = self.parts.session.table(name.as_str());
+        let definition = definition.ok_or_else(|| Error::not_found(format!("there is no table {name}")))?;
+        if let Some(user) = self.user_of(&definition)? {
+            return Err(Error::conflict(format!("job {user} uses table {name}")).hint(format!("STOP JOB {user} first")));
+        }
+        if let Some(other) = self.needs_archive_of(&definition) {
+            return Err(Error::conflict(format!("table {name} archives its stream, and table {other} reads the same stream"))
+                .hint(format!("DROP TABLE {other} first")));
+        }
+        if definition.input().is_some() {
+            if let Some(task) = lock(&self.sources).remove(name) {
+                task.abort();
+            }
+            self.parts.supervisor.stop(&super::tables::archive_name(name))?;
+            self.parts.supervisor.forget(&super::tables::archive_name(name));
+        }
+        lock(&self.references).remove(name);
+        self.parts.session.undeclare(name.as_str())?;
+        lock(&self.statements).remove(StoredKind::Table, name.as_str())?;
+        let kept = match &definition.kind {
+            TableKind::Log { input } | TableKind::Source { input, .. } => {
+                format!("; the log of stream {0} and cold.{0} stay", input.stream)
+            }
+            TableKind::Lake { .. } => format!("; warm.{name} stays in the lake"),
+            TableKind::Reference { .. } => String::new(),
+        };
+        Ok(SqlOutcome::Message(format!("table {name} is dropped{kept}")))
+    }
+
+    /// Another table over the stream, if `definition` was declared first and so keeps the archive.
+    fn needs_archive_of(&self, definition: &TableDefinition) -> Option<String> {
+        let stream = &definition.input()?.stream;
+        let over_it = |s: &&Stored| {
+            let table = (s.kind == StoredKind::Table).then(|| self.parts.session.table(&s.name)).flatten();
+            table.is_some_and(|t| t.input().is_some_and(|i| i.stream == *stream))
+        };
+        let stored = lock(&self.statements);
+        let mut tables = stored.all().iter().filter(over_it);
+        let first = tables.next()?;
+        (first.name == definition.name.as_str()).then(|| tables.next().map(|s| s.name.clone())).flatten()
+    }
+
+    /// A job whose statement needs the table.
+    fn user_of(&self, definition: &TableDefinition) -> Result<Option<String>> {
+        for stored in lock(&self.statements).all().iter().filter(|s| s.kind == StoredKind::Job) {
+            let Statement::InsertJob { name, sink, plan, .. } = self.parts.session.prepare(&stored.sql)? else { continue };
+            let looked_up = plan.before.iter().any(|s| matches!(s, thalweg_engine::plan::Stage::Lookup(l) if l.table == definition.name));
+            if sink == definition.name || plan.scan.table == definition.name || looked_up {
+                return Ok(Some(name.to_string()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
+    let changes = matches!(
+        statement,
+        Statement::CreateTable { .. }
+            | Statement::DropTable { .. }
+            | Statement::InsertJob { .. }
+            | Statement::StopJob { .. }
+            | Statement::Set { .. }
+    );
+    if changes && principal.role != Role::Admin {
+        return Err(Error::invalid(format!("{} may read, but not change tables and jobs", principal.name))
+            .hint("use an admin's token for CREATE, DROP, INSERT and STOP"));
+    }
+    Ok(())
+}
+
+/// Work that waits for disk or threads, away from the threads that serve the network.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("a statement failed: {e}")))?
+}

@@ -1,0 +1,98 @@
+//! The effect of SQL statements. `Engine` prepares a statement in the session and carries it out: tables get their streams, lake
+//! tables and archives, `INSERT` becomes a job, `SELECT` becomes rows. Invariant: a statement that is answered with success has
+//! been stored, and has its effect again after a restart.
+
+mod execute;
+mod jobs;
+mod restore;
+mod rows;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thalweg_engine::contract::{Clock, Disk};
+use thalweg_engine::error::Result;
+use thalweg_engine::ids::Name;
+use thalweg_engine::lake::Lake;
+use thalweg_engine::log::Logs;
+use thalweg_engine::metrics::GatewayCounters;
+use thalweg_engine::runtime::Supervisor;
+use thalweg_sql::Session;
+use tokio::runtime::Handle;
+
+use crate::data_dir::Layout;
+use crate::statements::Statements;
+pub(crate) use execute::blocking;
+use tables::LoadedReference;
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Knows declared tables.
+    pub session: Session,
+    /// Runs jobs.
+    pub supervisor: Arc<Supervisor>,
+    /// Streams.
+    pub logs: Arc<Logs>,
+    /// Tables on disk.
+    pub lake: Arc<Lake>,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where things are.
+    pub layout: Layout,
+    /// The data directory, which relative paths in statements start from.
+    pub root: PathBuf,
+    /// What came in through sources.
+    pub counters: Arc<GatewayCounters>,
+    /// Where source tasks run.
+    pub handle: Handle,
+}
+
+/// Tables and jobs of one data directory.
+pub struct Engine {
+    parts: Parts,
+    statements: Mutex<Statements>,
+    references: Mutex<BTreeMap<Name, LoadedReference>>,
+    sources: Mutex<BTreeMap<Name, tokio::task::AbortHandle>>,
+}
+
+impl Engine {
+    /// Carries out every stored statement again. Errors: a stored statement cannot be carried out.
+    pub fn open(parts: Parts) -> Result<Arc<Self>> {
+        let statements = Statements::open(parts.disk.clone(), &parts.layout.statements)?;
+        let engine = Arc::new(Self {
+            parts,
+            statements: Mutex::new(statements),
+            references: Mutex::new(BTreeMap::new()),
+            sources: Mutex::new(BTreeMap::new()),
+        });
+        engine.restore()?;
+        Ok(engine)
+    }
+
+    /// The jobs.
+    pub fn supervisor(&self) -> &Arc<Supervisor> {
+        &self.parts.supervisor
+    }
+
+    /// The declared tables.
+    pub fn session(&self) -> &Session {
+        &self.parts.session
+    }
+
+    /// Ends sources and jobs, each job after a last checkpoint.
+    pub fn close(&self) {
+        lock(&self.sources).values().for_each(tokio::task::AbortHandle::abort);
+        self.parts.supervisor.stop_all();
+    }
+}
+
+/// The engine as the server sees it.
+pub struct Service(pub Arc<Engine>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

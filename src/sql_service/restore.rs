@@ -1,0 +1,32 @@
+//! After a restart: the stored statements again, in their order. Invariant: a statement that cannot be carried out stops the
+//! start with its text, rather than leaving a table or a job silently away.
+
+use thalweg_engine::error::{Error, Result};
+use thalweg_sql::Statement;
+
+use super::{Engine, lock};
+use crate::statements::StoredKind;
+
+impl Engine {
+    pub(super) fn restore(&self) -> Result<()> {
+        let stored = lock(&self.statements).all().to_vec();
+        for statement in stored {
+            let again = || -> Result<()> {
+                match (statement.kind, self.parts.session.prepare(&statement.sql)?) {
+                    (StoredKind::Table, Statement::CreateTable { definition, .. }) => self.make_table(&definition),
+                    (StoredKind::Job, Statement::InsertJob { name, sink, plan, sql, .. }) => self.make_job(&name, &sink, *plan, sql),
+                    (kind, other) => Err(Error::corrupt(format!("a stored {kind:?} is now read as {other:?}"))),
+                }
+            };
+            again().map_err(|e| e.context(format!("{} {}", kind_name(statement.kind), statement.name)))?;
+        }
+        Ok(())
+    }
+}
+
+fn kind_name(kind: StoredKind) -> &'static str {
+    match kind {
+        StoredKind::Table => "stored table",
+        StoredKind::Job => "stored job",
+    }
+}

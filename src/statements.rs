@@ -1,0 +1,95 @@
+//! What persists of tables and jobs: their SQL text. Invariant: the file is whole (written beside, synced, renamed) and is
+//! changed before the answer to the statement is given.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thalweg_engine::contract::{Disk, OpenMode};
+use thalweg_engine::error::{Error, Result};
+
+/// A statement that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Table that it declares, or job that it starts.
+    pub name: String,
+    /// Which of the two.
+    pub kind: StoredKind,
+    /// Text as it was given.
+    pub sql: String,
+}
+
+/// What a stored statement does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredKind {
+    /// `CREATE TABLE`.
+    Table,
+    /// `INSERT INTO … SELECT`.
+    Job,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    statements: Vec<Stored>,
+}
+
+/// All statements in force, in the order they were given.
+pub struct Statements {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    stored: Vec<Stored>,
+}
+
+impl Statements {
+    /// Reads the file; none is empty. Errors: `Corrupt`.
+    pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
+        let stored = if disk.exists(path) { read(disk.as_ref(), path)? } else { Vec::new() };
+        Ok(Self { disk, path: path.to_owned(), stored })
+    }
+
+    /// In the order they were given.
+    pub fn all(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// Adds or replaces (by kind and name) a statement, durably.
+    pub fn put(&mut self, statement: Stored) -> Result<()> {
+        self.stored.retain(|s| (s.kind, &s.name) != (statement.kind, &statement.name));
+        self.stored.push(statement);
+        self.save()
+    }
+
+    /// Removes a statement, durably.
+    pub fn remove(&mut self, kind: StoredKind, name: &str) -> Result<()> {
+        self.stored.retain(|s| (s.kind, s.name.as_str()) != (kind, name));
+        self.save()
+    }
+
+    fn save(&self) -> Result<()> {
+        let document = Document { version: 1, statements: self.stored.clone() };
+        let bytes = serde_json::to_vec_pretty(&document).map_err(|e| Error::internal(e.to_string()))?;
+        let temporary = self.path.with_extension("tmp");
+        if self.disk.exists(&temporary) {
+            self.disk.remove(&temporary)?;
+        }
+        let file = self.disk.open(&temporary, OpenMode::CreateNew)?;
+        file.write_at(&bytes, 0)?;
+        file.sync_data()?;
+        drop(file);
+        self.disk.rename(&temporary, &self.path)?;
+        Ok(self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?)
+    }
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<Stored>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| Error::corrupt("the file of statements is too large"))?];
+    let read = file.read_at(&mut bytes, 0)?;
+    let document: Document = serde_json::from_slice(&bytes[..read]).map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))?;
+    match document.version {
+        1 => Ok(document.statements),
+        other => Err(Error::corrupt(format!("{}: version {other} is not known", path.display()))),
+    }
+}
