@@ -1,0 +1,244 @@
+//! How fast the log is replayed through the example query: two million JSON records of about 130 bytes, filter, reference join,
+//! windowed aggregation. Invariant: every figure is over the same records of the same log, so that parts can be compared with the
+//! whole; figures are records a second.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use thalweg_connectors::CONNECTORS;
+use thalweg_engine::batch::{Batch, ContentType, Record, Records};
+use thalweg_engine::contract::{Clock, Decoder, Disk, LogStore, Operator, Output};
+use thalweg_engine::decode;
+use thalweg_engine::error::Result;
+use thalweg_engine::ids::Name;
+use thalweg_engine::log::{Log, LogConfig, Logs};
+use thalweg_engine::operators::filter::Filter;
+use thalweg_engine::operators::lookup::LookupOperator;
+use thalweg_engine::operators::project::Project;
+use thalweg_engine::operators::window::{WindowInputs, WindowOperator};
+use thalweg_engine::plan::{JobPlan, Stage};
+use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
+use thalweg_engine::runtime::query::{decode_schema, time_unit, watermarker};
+use thalweg_engine::runtime::{Environment, JobKind, JobSpec, JobState, Sinks, StartAt, Supervisor};
+use thalweg_engine::system::{RealDisk, SystemClock};
+use thalweg_engine::time::{self, MILLISECOND, SECOND};
+use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Statement, TableKind};
+
+const RECORDS: u64 = 2_000_000;
+const DEVICES: u64 = 1_000;
+const FLEET: &str = include_str!("../examples/fleet.sql");
+
+/// The lake is not read here.
+struct NoLake;
+
+impl LakeCatalog for NoLake {
+    fn table(&self, _: &str, _: &str) -> Result<Option<LakeFiles>> {
+        Ok(None)
+    }
+
+    fn list(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+/// A filled log and the example's plan.
+struct Setup {
+    log: Arc<Log>,
+    plan: JobPlan,
+    devices: Arc<ReferenceTable>,
+    environment: Environment,
+    _directory: tempfile::TempDir,
+}
+
+fn setup() -> Result<Setup> {
+    let directory = tempfile::tempdir()?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let config = LogConfig { partitions_default: 2, ..LogConfig::default() };
+    let logs = Logs::open(&directory.path().join("log"), disk.clone(), clock.clone(), config)?;
+    let log = logs.stream(&Name::new("telemetry")?)?;
+    fill(&log, clock.now())?;
+    let (plan, devices) = plan(directory.path(), disk.clone(), clock.now())?;
+    let environment =
+        Environment { disk, clock, directory: directory.path().join("checkpoints"), checkpoint_interval: Duration::from_secs(3600) };
+    Ok(Setup { log, plan, devices, environment, _directory: directory })
+}
+
+/// Records as the simulator writes them: event time goes on by a millisecond for every ten.
+fn fill(log: &Arc<Log>, now: i64) -> Result<()> {
+    let start = now - (RECORDS / 10) as i64 * MILLISECOND - 10 * SECOND;
+    let mut random = 88_172_645_463_325_252_u64;
+    for i in 0..RECORDS {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let device = format!("dev-{:04}", random % DEVICES);
+        let ts = time::format(start + (i / 10) as i64 * MILLISECOND);
+        let (t, h) = (15.0 + (random >> 20) as f64 % 2_000.0 / 100.0, 30.0 + (random >> 32) as f64 % 4_000.0 / 100.0);
+        let status = if random.is_multiple_of(97) { "fault" } else { "ok" };
+        let payload = format!(
+            r#"{{"device_id":"{device}","ts":"{ts}","temperature":{t:.2},"humidity":{h:.2},"battery":87,"status":"{status}","seq":{i}}}"#
+        );
+        let topic = format!("devices/{device}/telemetry");
+        let record =
+            Record { device: &device, topic: &topic, content_type: ContentType::Json, producer: None, payload: payload.as_bytes() };
+        while log.append(&record).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    while (0..log.partitions()).map(|p| log.bounds(p).end).sum::<u64>() < RECORDS {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// The plan of `examples/fleet.sql`, over a reference table of a thousand devices.
+fn plan(directory: &Path, disk: Arc<dyn Disk>, now: i64) -> Result<(JobPlan, Arc<ReferenceTable>)> {
+    let csv = directory.join("devices.csv");
+    let rows: String = (0..DEVICES).map(|i| format!("dev-{i:04},site-{},TX-100,30.5\n", i % 20)).collect();
+    std::fs::write(&csv, format!("device_id,site,model,threshold\n{rows}"))?;
+    let settings = SessionConfig {
+        connectors: CONNECTORS,
+        formats: decode::FORMAT_NAMES,
+        default_owner: "bench".to_owned(),
+        default_description: "bench".to_owned(),
+        lake_root: directory.to_owned(),
+        memory_limit_bytes: 1 << 30,
+    };
+    let session = Session::new(settings, Arc::new(NoLake))?;
+    let (mut job, mut table) = (None, None);
+    for statement in Session::split(FLEET)? {
+        match session.prepare(&statement)? {
+            Statement::CreateTable { definition, .. } => {
+                if let TableKind::Reference { format, .. } = &definition.kind {
+                    let source = ReferenceDefinition {
+                        name: definition.name.clone(),
+                        path: csv.clone(),
+                        format: format.clone(),
+                        schema: definition.schema(),
+                        primary_key: definition.primary_key.clone(),
+                    };
+                    table = Some(ReferenceStore::open(&directory.join("references"), disk.clone(), source, now)?.table());
+                }
+                session.declare(definition)?;
+            }
+            Statement::InsertJob { plan, .. } => job = Some(*plan),
+            other => panic!("examples/fleet.sql has an unexpected statement: {other:?}"),
+        }
+    }
+    Ok((job.expect("the example inserts"), table.expect("the example joins")))
+}
+
+/// The whole: log, two partitions in parallel, decode, filter, join, windows, merge. Returns the time it took.
+fn replay(setup: &Setup) -> Duration {
+    let supervisor = Supervisor::new(setup.environment.clone());
+    let spec = JobSpec {
+        name: "replay".to_owned(),
+        sql: String::new(),
+        kind: JobKind::Query { plan: setup.plan.clone(), references: vec![setup.devices.clone()] },
+        log: setup.log.clone(),
+        sinks: Box::new(|| Ok(Sinks::default())),
+        start: StartAt::Earliest,
+    };
+    let began = Instant::now();
+    let tail = supervisor.tail(spec).expect("a thread");
+    loop {
+        let status = tail.status();
+        assert!(!matches!(status.life, JobState::Failed(_)), "{status:?}");
+        if status.counters.consumed == RECORDS {
+            assert_eq!(status.counters.rejected, 0, "{status:?}");
+            return began.elapsed();
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn records(setup: &Setup) -> Vec<Records> {
+    let mut all = Vec::new();
+    for partition in 0..setup.log.partitions() {
+        let mut from = 0;
+        while let Some(records) = setup.log.read(partition, from).expect("the log can be read") {
+            from = records.end();
+            all.push(records);
+        }
+    }
+    all
+}
+
+fn decoder(setup: &Setup) -> Box<dyn Decoder> {
+    decode::open(&setup.plan.scan.format, decode_schema(&setup.plan.scan)).expect("a decoder")
+}
+
+fn batches(setup: &Setup, records: &[Records]) -> Vec<Batch> {
+    let mut decoder = decoder(setup);
+    let mut watermarker = watermarker(&setup.plan.scan).expect("event time");
+    let mut out = Output::default();
+    let decoded = records.iter().map(|r| decoder.decode(r).expect("total"));
+    decoded.filter_map(|d| watermarker.assign(d, &mut out).expect("event time")).collect()
+}
+
+fn steps(setup: &Setup) -> Vec<Box<dyn Operator>> {
+    let step = |stage: &Stage| -> Box<dyn Operator> {
+        match stage {
+            Stage::Filter(p) => Box::new(Filter::new(p.clone())),
+            Stage::Project(p) => Box::new(Project::new(p.clone())),
+            Stage::Lookup(l) => Box::new(LookupOperator::new(l.clone(), setup.devices.clone()).expect("a lookup")),
+        }
+    };
+    setup.plan.before.iter().map(step).collect()
+}
+
+fn push(steps: &mut [Box<dyn Operator>], batch: &Batch, out: &mut Output) -> Option<Batch> {
+    steps.iter_mut().try_fold(batch.clone(), |b, step| step.push(b, out).expect("a step"))
+}
+
+fn benchmark(c: &mut Criterion) {
+    let setup = setup().expect("a filled log");
+    let records = records(&setup);
+    let batches = batches(&setup, &records);
+    let mut out = Output::default();
+    let joined: Vec<Batch> = batches.iter().filter_map(|b| push(&mut steps(&setup), b, &mut out)).collect();
+    let bytes: usize = records.iter().flat_map(|r| &r.entries).map(|e| e.payload.len()).sum();
+    println!("{} records, {} bytes a payload, {} batches", RECORDS, bytes as u64 / RECORDS, records.len());
+
+    let mut group = c.benchmark_group("replay");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10).throughput(Throughput::Elements(RECORDS));
+    group.bench_function(BenchmarkId::new("whole", "2 partitions"), |b| {
+        b.iter_custom(|n| (0..n).map(|_| replay(&setup)).sum());
+    });
+    group.bench_function("read, 1 core", |b| b.iter(|| black_box(self::records(&setup).len())));
+    group.bench_function("decode, 1 core", |b| {
+        b.iter(|| {
+            let mut decoder = decoder(&setup);
+            records.iter().map(|r| decoder.decode(r).expect("total").rows.num_rows()).sum::<usize>()
+        });
+    });
+    group.bench_function("filter and join, 1 core", |b| {
+        b.iter(|| {
+            let (mut steps, mut out) = (steps(&setup), Output::default());
+            batches.iter().filter_map(|batch| push(&mut steps, batch, &mut out)).map(|b| b.rows.num_rows()).sum::<usize>()
+        });
+    });
+    let window = setup.plan.window.as_ref().expect("the example has a window");
+    group.bench_function("window and aggregate, 1 core", |b| {
+        b.iter(|| {
+            let schema = joined[0].rows.schema();
+            let mut inputs = WindowInputs::new(window, &schema).expect("inputs");
+            let mut operator = WindowOperator::new(window.clone(), time_unit(&setup.plan.scan)).expect("a window");
+            let mut out = Output::default();
+            for batch in &joined {
+                let batch = inputs.push(batch.clone(), &mut out).expect("inputs").expect("as many rows");
+                operator.push(batch, &mut out).expect("aggregates");
+            }
+            operator.advance(i64::MAX, &mut out).expect("closes");
+            black_box(out.emissions.len())
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, benchmark);
+criterion_main!(benches);

@@ -1,0 +1,197 @@
+//! SQL as data: every `.slt` file below `tests/sql` is run twice, once straight and once with a checkpoint and a restart of
+//! everything after each feed. Invariant checked: both give the rows that the file says.
+//!
+//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, and `FILE <path>` followed by its content.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use thalweg::app::Core;
+use thalweg::config::Config;
+use thalweg::server::{SqlOutcome, SqlService};
+use thalweg::sql_service::Service;
+use thalweg_devices::{Principal, Role};
+use thalweg_engine::batch::{ContentType, Record};
+use thalweg_engine::contract::LogStore;
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::Name;
+use thalweg_engine::runtime::JobState;
+use thalweg_engine::topic::telemetry_topic;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether everything is restarted after each feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Straight,
+    Resumed,
+}
+
+struct Database {
+    config: Config,
+    mode: Mode,
+    core: Option<Core>,
+}
+
+impl Database {
+    fn open(directory: &Path, mode: Mode) -> Result<Self> {
+        // One partition: then which rows are late is a matter of the file alone.
+        let config =
+            Config { data: directory.join("data"), partitions: 1, checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
+        let core = Some(Core::open(config.clone())?);
+        Ok(Self { config, mode, core })
+    }
+
+    fn core(&self) -> &Core {
+        self.core.as_ref().expect("the core is only away while it restarts")
+    }
+
+    async fn feed(&mut self, text: &str) -> Result<()> {
+        let (head, lines) = text.split_once('\n').unwrap_or((text, ""));
+        let stream = head.trim_start_matches("FEED").trim();
+        let log = self.core().logs.stream(&Name::new(stream)?)?;
+        let mut last = None;
+        for line in lines.lines() {
+            let (device, payload) = line.split_once(' ').ok_or_else(|| Error::invalid(format!("no payload in {line:?}")))?;
+            let topic = telemetry_topic(device, stream);
+            let record = Record { device, topic: &topic, content_type: ContentType::Json, producer: None, payload: payload.as_bytes() };
+            last = Some(log.append(&record)?);
+        }
+        if let Some(ticket) = last {
+            let mut progress = log.progress(ticket.partition);
+            progress.wait_for(|p| p.durable > ticket.offset).await.map_err(|e| Error::internal(e.to_string()))?;
+        }
+        if self.mode == Mode::Resumed {
+            self.settle().await?;
+            self.restart().await?;
+        }
+        Ok(())
+    }
+
+    /// Until every job has read everything and its results are in the lake.
+    async fn settle(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let supervisor = self.core().engine.supervisor();
+            let jobs: Vec<_> = supervisor.list().into_iter().filter(|j| j.life != JobState::Stopped).collect();
+            if let Some(job) = jobs.iter().find(|j| matches!(j.life, JobState::Failed(_) | JobState::Restarting(_))) {
+                return Err(Error::internal(format!("job {} is {:?}", job.name, job.life)));
+            }
+            if jobs.iter().all(|j| j.lag == 0 && j.counters == j.committed) {
+                return Ok(());
+            }
+            if jobs.iter().all(|j| j.lag == 0) {
+                supervisor.checkpoint_all();
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Error::internal(format!("jobs do not settle: {jobs:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        if let Some(core) = self.core.take() {
+            tokio::task::spawn_blocking(move || core.close()).await.map_err(|e| Error::internal(e.to_string()))?;
+        }
+        self.core = Some(Core::open(self.config.clone())?);
+        Ok(())
+    }
+
+    async fn sql(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>> {
+        self.settle().await?;
+        let principal = Principal { name: Name::new("tests")?, role: Role::Admin };
+        match Service(self.core().engine.clone()).execute(&principal, sql).await? {
+            SqlOutcome::Message(_) => Ok(DBOutput::StatementComplete(0)),
+            SqlOutcome::Rows(rows) => {
+                let types = vec![DefaultColumnType::Any; rows.schema.fields().len()];
+                let batches: Vec<_> = rows.stream.try_collect().await?;
+                let mut out = Vec::new();
+                for batch in &batches {
+                    let options = arrow::util::display::FormatOptions::new().with_null("NULL");
+                    let columns = batch
+                        .columns()
+                        .iter()
+                        .map(|c| arrow::util::display::ArrayFormatter::try_new(c.as_ref(), &options))
+                        .collect::<std::result::Result<Vec<_>, _>>()?;
+                    out.extend((0..batch.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect()));
+                }
+                Ok(DBOutput::Rows { types, rows: out })
+            }
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl AsyncDB for Database {
+    type Error = Error;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, text: &str) -> Result<DBOutput<DefaultColumnType>> {
+        if text.starts_with("FEED ") {
+            self.feed(text).await?;
+            return Ok(DBOutput::StatementComplete(0));
+        }
+        if let Some(rest) = text.strip_prefix("FILE ") {
+            let (path, content) = rest.split_once('\n').unwrap_or((rest, ""));
+            let path = self.config.data.join(path.trim());
+            std::fs::create_dir_all(path.parent().expect("a file below the data directory"))?;
+            std::fs::write(path, format!("{content}\n"))?;
+            return Ok(DBOutput::StatementComplete(0));
+        }
+        self.sql(text).await
+    }
+
+    async fn shutdown(&mut self) {
+        if let Some(core) = self.core.take() {
+            core.close();
+        }
+    }
+
+    fn engine_name(&self) -> &str {
+        "thalweg"
+    }
+}
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("tests/sql can be read") {
+        let path = entry.expect("tests/sql can be read").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "slt") {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
+fn run(mode: Mode) {
+    let mut found = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql"), &mut found);
+    assert!(found.len() >= 4, "the files are gone: {found:?}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    for path in found {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let mut runner = Runner::new(|| {
+            let directory = directory.clone();
+            async move { Database::open(directory.path(), mode) }
+        });
+        if let Err(error) = runtime.block_on(runner.run_file_async(&path)) {
+            panic!("{mode:?} {}: {}", path.display(), error.display(false));
+        }
+        runtime.block_on(runner.shutdown_async());
+    }
+}
+
+#[test]
+fn files_run_straight() {
+    run(Mode::Straight);
+}
+
+#[test]
+fn files_run_with_a_restart_after_each_feed() {
+    run(Mode::Resumed);
+}
