@@ -65,7 +65,9 @@ impl Config {
         match std::fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).map_err(|e| Error::invalid(format!("{}: {}", path.display(), e.to_string().trim_end()))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !needed => Ok(Self::default()),
-            Err(e) => Err(Error::from(e).context(format!("configuration file {}", path.display()))),
+            Err(e) => Err(Error::from(e)
+                .context(format!("configuration file {}", path.display()))
+                .hint("name a file that is there with --config")),
         }
     }
 

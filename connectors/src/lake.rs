@@ -16,7 +16,7 @@ pub(crate) static SPEC: ConnectorSpec = ConnectorSpec {
             name: "retention",
             required: false,
             default: Some("forever"),
-            about: "how long rows are kept: a duration such as 90d, or forever",
+            about: "how long rows should be kept, for the catalog: a duration such as 90d, or forever; rows are not removed yet",
         },
         OptionSpec { name: "tier", required: false, default: Some("warm"), about: "warm (fresh, queried often) or cold (kept for long)" },
     ],

@@ -15,7 +15,7 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 pub const PARTITIONS_MAX: u32 = 256;
 /// Most records of one frame: a cursor can always hand out a whole frame.
 pub const FRAME_RECORDS_MAX: usize = BATCH_ROWS_MAX;
-/// Most streams of one log. Devices name streams, so they must not be able to make any number of them.
+/// Most streams of one log: each has its own threads and files.
 pub const STREAMS_MAX: usize = 64;
 /// Least distance of two marks of a segment's index, in bytes.
 pub const INDEX_STRIDE_BYTES: u64 = 64 * 1024;

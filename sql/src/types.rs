@@ -1,4 +1,4 @@
-//! SQL types and Arrow types. Invariant: a column of a table has one of eight types, each with exactly one Arrow type; whatever
+//! SQL types and Arrow types. Invariant: a column of a table has one of seven types, each with exactly one Arrow type; whatever
 //! else DataFusion computes is turned into one of them or refused.
 //!
 //! ```text

@@ -190,7 +190,8 @@ impl Engine {
             primary_key: definition.primary_key.clone(),
         };
         let now = self.parts.clock.now();
-        let store = ReferenceStore::open(&self.parts.layout.references, self.parts.disk.clone(), source, now)?;
+        let store = ReferenceStore::open(&self.parts.layout.references, self.parts.disk.clone(), source, now)
+            .map_err(|e| if e.hint_text().is_none() { e.hint("a relative path starts at the data directory") } else { e })?;
         let loaded = LoadedReference { store, refresh, looked_at: self.parts.clock.monotonic(), definition: Arc::new(definition.clone()) };
         // The data are there; a catalog that cannot be written now is written by the next refresh.
         if let Err(error) = self.register_reference(&loaded, now) {

@@ -2,7 +2,7 @@
 //! of its table's Delta log names its file, and both are durable before anybody is told.
 //!
 //! ```text
-//! <lake>/<namespace>/<table>/                    cold.telemetry, warm.site_10s, site_10s$late, telemetry$dlq
+//! <lake>/<namespace>/<table>/                    cold/telemetry, warm/site_10s, late/site_10s, dlq/telemetry
 //!    _delta_log/                                 the truth: which files are rows
 //!    recent/date=2026-01-02/e00000012-…-s0.parquet   small, minutes old; read through the log only
 //!    data/date=2026-01-01/e00000003-s0.parquet       sealed: sorted, never rewritten; a plain glob reads it right
