@@ -151,10 +151,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::test_support::{ManualClock, StdDisk, operator};
+    use crate::test_support::{ManualClock, operator};
+    use thalweg_engine::system::RealDisk;
 
     fn open(path: &Path) -> Result<Audit> {
-        Audit::open(Arc::new(StdDisk), path.to_owned(), Arc::new(ManualClock::default()))
+        Audit::open(Arc::new(RealDisk), path.to_owned(), Arc::new(ManualClock::default()))
     }
 
     fn with_checksum(json: &str) -> String {

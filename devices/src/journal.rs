@@ -223,11 +223,11 @@ mod tests {
     use thalweg_engine::error::ErrorKind;
 
     use super::*;
-    use crate::test_support::StdDisk;
+    use thalweg_engine::system::RealDisk;
 
     fn open(path: &Path) -> Result<(Journal<u32>, Vec<u32>)> {
         let mut seen = Vec::new();
-        let journal = Journal::open(Arc::new(StdDisk), path.to_owned(), "test", |n| {
+        let journal = Journal::open(Arc::new(RealDisk), path.to_owned(), "test", |n| {
             seen.push(n);
             Ok(())
         })?;
@@ -303,7 +303,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.journal");
         open(&path).unwrap();
-        let error = Journal::<u32>::open(Arc::new(StdDisk), path, "other", |_| Ok(())).unwrap_err();
+        let error = Journal::<u32>::open(Arc::new(RealDisk), path, "other", |_| Ok(())).unwrap_err();
         assert!(error.message().contains("line 1: found journal \"test\""), "{error}");
     }
 }
