@@ -30,7 +30,7 @@ impl Services {
 impl Ingest for Services {
     async fn ingest(&self, t: Telemetry) -> Result<Accepted> {
         let accepted = http::ingest(&self.context, &t.device, &t.stream, t.media_type.as_deref(), t.producer, &t.body).await?;
-        Ok(Accepted { accepted: accepted.records as u64 })
+        Ok(Accepted { accepted: accepted.records as u64, duplicates: accepted.duplicates as u64 })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thalweg_engine::batch::{ContentType, ProducerSequence, Record, Records};
-use thalweg_engine::contract::{DeviceAuthority, Identity, LogStore, Progress, Revocation, Streams, Ticket};
+use thalweg_engine::contract::{Arrival, DeviceAuthority, Identity, LogStore, Progress, Revocation, Streams, Ticket};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::{DeviceId, Name, Offset, Partition};
 use thalweg_engine::limits;
@@ -152,7 +152,7 @@ impl LogStore for MemoryLog {
         let mut records = lock(&self.records);
         let known = |r: &Stored| r.device == record.device && r.producer.is_some() && r.producer == record.producer;
         if let Some(offset) = self.knows_numbers.then(|| records.iter().position(known)).flatten() {
-            return Ok(Ticket { partition: 0, offset: offset as Offset });
+            return Ok(Ticket { partition: 0, offset: offset as Offset, arrival: Arrival::Duplicate });
         }
         let offset = records.len() as Offset;
         records.push(Stored {
@@ -166,7 +166,7 @@ impl LogStore for MemoryLog {
         if self.durability == Durability::AtOnce {
             self.make_durable(offset + 1);
         }
-        Ok(Ticket { partition: 0, offset })
+        Ok(Ticket { partition: 0, offset, arrival: Arrival::New })
     }
 
     fn progress(&self, _partition: Partition) -> watch::Receiver<Progress> {

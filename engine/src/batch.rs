@@ -113,8 +113,10 @@ pub struct Records {
     pub partition: Partition,
     /// The bytes that the entries point into; string columns borrow from it without copying.
     pub bytes: Buffer,
-    /// The records in offset order, at least one.
+    /// The records in offset order, at least one unless some are lost.
     pub entries: Vec<Entry>,
+    /// Instead of entries: offsets whose records are lost for ever, as an operator has accepted; none of them comes again.
+    pub lost: Option<Range<Offset>>,
 }
 
 impl Records {
@@ -136,7 +138,8 @@ impl Records {
 
     /// The offset after the last record.
     pub fn end(&self) -> Offset {
-        self.entries.last().map_or(0, |e| e.offset + 1)
+        let lost = self.lost.as_ref().map_or(0, |lost| lost.end);
+        self.entries.last().map_or(lost, |e| e.offset + 1)
     }
 }
 

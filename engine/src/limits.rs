@@ -15,6 +15,10 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 pub const PARTITIONS_MAX: u32 = 256;
 /// Most records of one frame: a cursor can always hand out a whole frame.
 pub const FRAME_RECORDS_MAX: usize = BATCH_ROWS_MAX;
+/// Devices of one partition whose last sequence is remembered; beyond, the half that sent nothing for longest is forgotten.
+pub const PRODUCERS_MAX: usize = 256 * 1024;
+/// Epochs of one device that are remembered.
+pub const PRODUCER_EPOCHS_MAX: usize = 4;
 /// Most streams of one log: each has its own threads and files.
 pub const STREAMS_MAX: usize = 64;
 /// Least distance of two marks of a segment's index, in bytes.

@@ -30,6 +30,8 @@ pub struct GatewayCounters {
     pub appended: Counter,
     /// Records with a known (epoch, sequence): acknowledged, not stored again.
     pub duplicate: Counter,
+    /// Of `appended`: the sequences before it are missing.
+    pub gaps: Counter,
     /// Records refused: too large, wrong topic, malformed.
     pub rejected: Counter,
     /// Records that were not acknowledged because the log refused or failed.
@@ -51,6 +53,9 @@ pub struct GatewayCounters {
 pub struct JobCounters {
     /// Records read from the log.
     pub consumed: u64,
+    /// Records that damage took from the log before they were read, as an operator accepted; not part of `consumed`.
+    #[serde(default)]
+    pub lost: u64,
     /// Rows dropped by WHERE or by an inner join without a match.
     pub filtered: u64,
     /// Rows that entered a window.
@@ -75,6 +80,7 @@ impl JobCounters {
     /// Adds every count of `other`.
     pub fn add(&mut self, other: &Self) {
         self.consumed += other.consumed;
+        self.lost += other.lost;
         self.filtered += other.filtered;
         self.aggregated += other.aggregated;
         self.passed += other.passed;

@@ -57,6 +57,8 @@ pub struct Telemetry {
 pub struct Accepted {
     /// Records that are durable now.
     pub accepted: u64,
+    /// How many of them had come before, by their sequence, and were not stored again.
+    pub duplicates: u64,
 }
 
 /// Takes telemetry into the log.

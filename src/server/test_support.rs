@@ -108,7 +108,7 @@ impl Ingest for FakeIngest {
             return Err(Error::unavailable("the log is full"));
         }
         self.taken.lock().unwrap().push(telemetry);
-        Ok(Accepted { accepted: 1 })
+        Ok(Accepted { accepted: 1, duplicates: 0 })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use thalweg_engine::batch::{ContentType, ProducerSequence, Record};
-use thalweg_engine::contract::{LogStore, Ticket};
+use thalweg_engine::contract::{Arrival, LogStore, Ticket};
 use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_engine::ids::{self, DeviceId, Name, Offset, Partition};
 use thalweg_engine::{limits, topic};
@@ -24,6 +24,8 @@ pub const SEQUENCE_HEADER: &str = "thalweg-sequence";
 pub struct Accepted {
     /// How many records it held, at least one.
     pub records: usize,
+    /// How many of them were known by their sequence and not stored again.
+    pub duplicates: usize,
     /// Partition of the device.
     pub partition: Partition,
     /// Offset of the last record.
@@ -53,11 +55,15 @@ pub async fn ingest(
     context.authority.seen(device, None);
     let stored = store(context, log.as_ref(), device, stream, content_type, producer, &payloads).await;
     match &stored {
-        Ok(_) => context.counters.appended.add(payloads.len() as u64),
+        Ok(stored) => {
+            context.counters.appended.add(payloads.len() as u64 - stored.duplicates);
+            context.counters.duplicate.add(stored.duplicates);
+        }
         Err(_) => context.counters.failed.add(payloads.len() as u64),
     }
-    let last = stored?;
-    Ok(Accepted { records: payloads.len(), partition: last.partition, last_offset: last.offset })
+    let Stored { last, duplicates } = stored?;
+    let (partition, last_offset) = (last.partition, last.offset);
+    Ok(Accepted { records: payloads.len(), duplicates: duplicates as usize, partition, last_offset })
 }
 
 type Prepared<'a> = (std::sync::Arc<dyn LogStore>, ContentType, Vec<&'a [u8]>);
@@ -79,6 +85,12 @@ fn prepare<'a>(context: &GatewayContext, stream: &Name, content_type: Option<&st
     Ok((context.logs.stream(stream)?, content_type, payloads))
 }
 
+/// What became of the payloads.
+struct Stored {
+    last: Ticket,
+    duplicates: u64,
+}
+
 /// Appends all payloads in order and waits until the last is durable.
 async fn store(
     context: &GatewayContext,
@@ -88,20 +100,25 @@ async fn store(
     content_type: ContentType,
     producer: Option<ProducerSequence>,
     payloads: &[&[u8]],
-) -> Result<Ticket> {
+) -> Result<Stored> {
     let topic = topic::telemetry_topic(device.as_str(), stream.as_str());
     let mut progress = log.progress(ids::partition_of(device.as_str(), log.partitions()));
-    let mut last: Option<Ticket> = None;
+    let (mut last, mut duplicates): (Option<Ticket>, _) = (None, 0);
     for (payload, count) in payloads.iter().zip(0u64..) {
         let producer = producer.map(|p| ProducerSequence { sequence: p.sequence.wrapping_add(count), ..p });
         let record = Record { device: device.as_str(), topic: &topic, content_type, producer, payload };
         let ticket = append(context, log, device, &record).await?;
+        match ticket.arrival {
+            Arrival::New => {}
+            Arrival::AfterGap => context.counters.gaps.add(1),
+            Arrival::Duplicate => duplicates += 1,
+        }
         // A record that the log knows already may lie before the last new one.
         last = Some(last.filter(|l| l.offset > ticket.offset).unwrap_or(ticket));
     }
     let last = last.ok_or_else(|| Error::invalid("the body holds no record"))?;
     wait_durable(&mut progress, last.offset, Duration::from_millis(limits::DURABLE_WAIT_MS_MAX)).await?;
-    Ok(last)
+    Ok(Stored { last, duplicates })
 }
 
 /// Appends one record, offering it again for a while if the log has no room.

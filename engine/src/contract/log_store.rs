@@ -1,6 +1,6 @@
 //! Law of `LogStore`: a record is durable when `Progress::durable` has passed its offset, and never before. Offsets of a
 //! partition are dense and strictly increasing, also across restarts. `read` never returns a record that is torn or not
-//! durable. Checked by `tests/conformance/log_store.rs` over every implementor.
+//! durable. A record whose producer's number is known is not stored again. Checked by `tests/conformance/log_store.rs` over every implementor.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,8 +18,21 @@ use crate::time::Micros;
 pub struct Ticket {
     /// Partition of the record.
     pub partition: Partition,
-    /// Offset of the record.
+    /// Offset of the record; of a duplicate that of the partition's last record, at or after the one it repeats.
     pub offset: Offset,
+    /// How it relates to what its producer sent before.
+    pub arrival: Arrival,
+}
+
+/// How a record relates to what its producer sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Stored. Records without a producer's number are always new.
+    New,
+    /// Stored, and the numbers between it and the last one are missing: its device lost them, or sends them later.
+    AfterGap,
+    /// Not stored: its (device, epoch, sequence) is in the log already. Its sender is told that it is durable, when it is.
+    Duplicate,
 }
 
 /// How far a partition has become durable.

@@ -18,7 +18,7 @@ pub use codec::{Decoded, Decoder};
 pub use connector::{ConnectorSpec, OptionSpec, Options, Role};
 pub use device::{DeviceAuthority, Identity, Revocation};
 pub use disk::{Disk, DiskFile, OpenMode};
-pub use log_store::{LogStore, Progress, Streams, Ticket};
+pub use log_store::{Arrival, LogStore, Progress, Streams, Ticket};
 pub use operator::{Emission, Operator, Output};
 pub use sink::{PreCommit, Sink, StagedFile};
 pub use source::{Source, SourceRecord};

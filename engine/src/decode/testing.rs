@@ -24,5 +24,5 @@ pub(super) fn records(device: &str, payloads: &[impl AsRef<[u8]>]) -> Records {
         producer: None,
     };
     let entries = payloads.iter().map(AsRef::as_ref).enumerate().map(entry).collect();
-    Records { partition: 3, bytes: Buffer::from_vec(bytes), entries }
+    Records { partition: 3, bytes: Buffer::from_vec(bytes), entries, lost: None }
 }

@@ -235,7 +235,7 @@ mod tests {
             let received = 1_000 + i as i64;
             entries.push(Entry { offset: 10 + i as u64, received, device, topic, payload, content_type: ContentType::Json, producer });
         }
-        Records { partition: 2, bytes: Buffer::from_vec(bytes), entries }
+        Records { partition: 2, bytes: Buffer::from_vec(bytes), entries, lost: None }
     }
 
     fn decoded(values: &[f64], offsets: &[u64], rejects: &[(u64, &str)]) -> Decoded {

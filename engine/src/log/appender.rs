@@ -18,7 +18,7 @@ use crate::ids::{Offset, Partition};
 use crate::limits::{ZERO_AHEAD_BYTES, ZERO_AHEAD_FRAME_BYTES_MAX};
 use crate::time::Micros;
 
-use super::frame::{self, FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{self, Content, FRAME_HEADER_BYTES, FrameHeader};
 use super::group::Draft;
 use super::live::Segment;
 use super::scan::Summary;
@@ -78,6 +78,11 @@ impl Appender {
     /// Offset of the next record.
     pub(super) fn next(&self) -> Offset {
         self.next
+    }
+
+    /// The newest segment.
+    pub(super) fn segment(&self) -> Uuid {
+        self.previous
     }
 
     /// Makes one frame durable. `opened` gets the segment, if a new one was begun for it.
@@ -176,7 +181,7 @@ impl Appender {
         let Some(active) = &mut self.active else { return Err(Failure::Fatal("no segment is open".to_owned())) };
         let position = active.segment.data_end();
         let (base, synced) = (active.segment.end(), active.segment.end());
-        let header = FrameHeader { bytes: bytes.len(), checksum: 0, count, base, synced, received_last };
+        let header = FrameHeader { bytes: bytes.len(), checksum: 0, count, base, synced, received_last, content: Content::Records };
         let header = frame::seal(bytes, active.segment.key, &header);
         if let Err(e) = active.file.write_at(bytes, position) {
             return Err(self.undo(e));
@@ -225,7 +230,8 @@ impl Appender {
     }
 }
 
-fn is_full(e: &io::Error) -> bool {
+/// Whether there is no space for what was tried.
+pub(super) fn is_full(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::sim::{SimClock, SimDisk};
 use super::{Durability, LogConfig, Logs, MemoryLog};
 use crate::batch::{ContentType, ProducerSequence, Record};
-use crate::contract::LogStore;
+use crate::contract::{Arrival, LogStore};
 use crate::error::ErrorKind;
 use crate::ids::{Name, partition_of};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, RECORD_PAYLOAD_BYTES_MAX};
@@ -29,18 +29,18 @@ fn record<'a>(device: &'a str, payload: &'a [u8]) -> Record<'a> {
 #[test]
 fn offsets_are_dense_and_records_come_back_byte_for_byte() {
     check_all(|log, clock| {
-        let producer = Some(ProducerSequence { epoch: 3, sequence: u64::MAX });
         let mut expected = vec![Vec::new(); 3];
         for i in 0..2_000u32 {
             clock.set(i64::from(i / 7));
             let device = format!("device-{}", i % 50);
+            let producer = (i % 3 == 0).then_some(ProducerSequence { epoch: 3, sequence: u64::from(i) << 40 });
             let payload = i.to_le_bytes().repeat(i as usize % 40);
             let own = Record { producer, topic: &format!("devices/{device}/telemetry"), ..record(&device, &payload) };
             let ticket = log.append(&own).unwrap();
             assert_eq!(ticket.partition, partition_of(&device, 3));
             let list = &mut expected[ticket.partition as usize];
             assert_eq!(ticket.offset, list.len() as u64);
-            list.push((device, payload, i64::from(i / 7)));
+            list.push((device, payload, i64::from(i / 7), producer));
         }
         for (partition, expected) in (0u32..).zip(expected) {
             let end = expected.len() as u64;
@@ -51,12 +51,12 @@ fn offsets_are_dense_and_records_come_back_byte_for_byte() {
             while let Some(records) = log.read(partition, from).unwrap() {
                 assert!(records.entries.len() <= BATCH_ROWS_MAX && records.bytes.len() <= BATCH_BYTES_MAX);
                 for entry in &records.entries {
-                    let (device, payload, received) = &expected[from as usize];
+                    let (device, payload, received, producer) = &expected[from as usize];
                     assert_eq!((entry.offset, entry.received), (from, *received));
                     assert_eq!(records.text(&entry.device), device);
                     assert_eq!(records.text(&entry.topic), format!("devices/{device}/telemetry"));
                     assert_eq!(records.slice(&entry.payload), payload);
-                    assert_eq!((entry.producer, entry.content_type), (producer, ContentType::Json));
+                    assert_eq!((entry.producer, entry.content_type), (*producer, ContentType::Json));
                     from += 1;
                 }
             }
@@ -67,6 +67,24 @@ fn offsets_are_dense_and_records_come_back_byte_for_byte() {
             assert!(log.read(partition, end + 5).unwrap().is_none());
             assert!(!log.wait(partition, end, Duration::from_millis(1)));
         }
+    });
+}
+
+#[test]
+fn a_record_sent_again_is_stored_once() {
+    check_all(|log, _| {
+        let send = |sequence: u64| {
+            let producer = Some(ProducerSequence { epoch: 1, sequence });
+            log.append(&Record { producer, ..record("d", &sequence.to_le_bytes()) }).unwrap()
+        };
+        let first = send(7);
+        assert_eq!((first.arrival, send(8).arrival, send(10).arrival), (Arrival::New, Arrival::New, Arrival::AfterGap));
+        let again = send(7);
+        assert_eq!(again.arrival, Arrival::Duplicate);
+        assert!(again.partition == first.partition && again.offset >= first.offset);
+        assert_eq!((send(9).arrival, send(9).arrival), (Arrival::New, Arrival::Duplicate));
+        assert!(log.wait(first.partition, 3, LONG));
+        assert_eq!(log.bounds(first.partition), 0..4);
     });
 }
 

@@ -9,7 +9,7 @@
 //! 16 base          u64   offset of the first record
 //! 24 synced        u64   every offset below was durable when the frame was written
 //! 32 received_last i64   receive time of the last record, in microseconds
-//! 40 codec         u8    0 = records as they are; everything else is refused
+//! 40 codec         u8    0 = records as they are, 255 = none: they are lost, see `repair`; everything else is refused
 //! 41 reserved      7 × 0
 //! 48 records
 //! ```
@@ -27,6 +27,17 @@ use super::little_endian::{i64_at, put, u32_at, u64_at};
 /// Bytes before the records of a frame.
 pub(super) const FRAME_HEADER_BYTES: usize = 48;
 const CODEC_NONE: u8 = 0;
+const CODEC_LOST: u8 = 255;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Content {
+    /// Its records.
+    #[default]
+    Records,
+    /// Nothing: its records were damaged, and an operator accepted the loss. There may be any number of them.
+    Lost,
+}
 
 /// What ties frames to their segment.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +79,8 @@ pub(super) struct FrameHeader {
     pub(super) synced: Offset,
     /// Receive time of the last record.
     pub(super) received_last: Micros,
+    /// What follows the header.
+    pub(super) content: Content,
 }
 
 impl FrameHeader {
@@ -111,14 +124,18 @@ impl fmt::Display for Fault {
 pub(super) fn seal(frame: &mut [u8], key: Key, header: &FrameHeader) -> FrameHeader {
     assert!(frame.len() >= FRAME_HEADER_BYTES);
     assert!(frame.len() <= FRAME_BYTES_MAX);
-    assert!(header.count as usize <= FRAME_RECORDS_MAX);
+    let codec = match header.content {
+        Content::Records => CODEC_NONE,
+        Content::Lost => CODEC_LOST,
+    };
+    assert!(header.content == Content::Lost || header.count as usize <= FRAME_RECORDS_MAX);
     put(frame, 0, (frame.len() as u32).to_le_bytes());
     put(frame, 8, key.tail);
     put(frame, 12, header.count.to_le_bytes());
     put(frame, 16, header.base.to_le_bytes());
     put(frame, 24, header.synced.to_le_bytes());
     put(frame, 32, header.received_last.to_le_bytes());
-    put(frame, 40, [CODEC_NONE, 0, 0, 0, 0, 0, 0, 0]);
+    put(frame, 40, [codec, 0, 0, 0, 0, 0, 0, 0]);
     let checksum = checksum(frame, key);
     put(frame, 4, checksum.to_le_bytes());
     FrameHeader { bytes: frame.len(), checksum, ..*header }
@@ -135,7 +152,9 @@ pub(super) fn peek(bytes: &[u8], key: Key) -> Result<FrameHeader, Fault> {
         return Err(Fault::Foreign);
     }
     let (count, base) = (u32_at(head, 12), u64_at(head, 16));
-    if count as usize > FRAME_RECORDS_MAX || base.checked_add(u64::from(count)).is_none() {
+    let content = if head[40] == CODEC_LOST { Content::Lost } else { Content::Records };
+    let too_many = content == Content::Records && count as usize > FRAME_RECORDS_MAX;
+    if too_many || base.checked_add(u64::from(count)).is_none() {
         return Err(Fault::Count);
     }
     Ok(FrameHeader {
@@ -145,6 +164,7 @@ pub(super) fn peek(bytes: &[u8], key: Key) -> Result<FrameHeader, Fault> {
         base,
         synced: u64_at(head, 24),
         received_last: i64_at(head, 32),
+        content,
     })
 }
 
@@ -155,7 +175,11 @@ pub(super) fn check(bytes: &[u8], key: Key) -> Result<FrameHeader, Fault> {
     if checksum(frame, key) != header.checksum {
         return Err(Fault::Checksum);
     }
-    if frame[40..FRAME_HEADER_BYTES] != [CODEC_NONE, 0, 0, 0, 0, 0, 0, 0] {
+    let known = match header.content {
+        Content::Records => frame[40] == CODEC_NONE,
+        Content::Lost => header.bytes == FRAME_HEADER_BYTES && header.count > 0,
+    };
+    if !known || frame[41..FRAME_HEADER_BYTES] != [0; 7] {
         return Err(Fault::Unsupported(frame[40]));
     }
     Ok(header)
@@ -172,7 +196,7 @@ mod tests {
     fn sample(key: Key) -> Vec<u8> {
         let mut frame = vec![0; FRAME_HEADER_BYTES];
         frame.extend_from_slice(b"records of any kind");
-        let header = FrameHeader { bytes: 0, checksum: 0, count: 3, base: 10, synced: 9, received_last: -5 };
+        let header = FrameHeader { bytes: 0, checksum: 0, count: 3, base: 10, synced: 9, received_last: -5, content: Content::Records };
         seal(&mut frame, key, &header);
         frame
     }

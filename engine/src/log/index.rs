@@ -83,11 +83,13 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::frame::Content;
 
     fn index() -> Index {
         let mut index = Index::default();
         for i in 0..10u64 {
-            let header = FrameHeader { bytes: 0, checksum: 0, count: 10, base: i * 10, synced: 0, received_last: i.cast_signed() * 100 };
+            let (base, received_last) = (i * 10, i.cast_signed() * 100);
+            let header = FrameHeader { bytes: 0, checksum: 0, count: 10, base, synced: 0, received_last, content: Content::Records };
             index.note(64 + i * INDEX_STRIDE_BYTES / 2, &header);
         }
         index

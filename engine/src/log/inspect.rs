@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Name, Offset, Partition};
 use crate::time::Micros;
 
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use super::frame::{Content, FRAME_HEADER_BYTES, FrameHeader};
 use super::index::Index;
 use super::meta::StreamMeta;
 use super::open::{self, Newest};
@@ -51,6 +51,8 @@ pub struct Verified {
     pub frames: u64,
     /// Records in them.
     pub records: u64,
+    /// Records given up by a repair; readers are told.
+    pub lost: u64,
     /// Bytes read.
     pub bytes: u64,
     /// Bytes of torn tails: never acknowledged, cut off at the next start.
@@ -130,9 +132,14 @@ pub fn records(
             if flow.is_break() || header.end() <= from || undecodable.is_some() {
                 return;
             }
+            if header.content == Content::Lost {
+                let lost = Some(from.max(header.base)..header.end());
+                flow = take(&Records { partition, bytes: Buffer::default(), entries: Vec::new(), lost });
+                return;
+            }
             match decode(header, bytes, from) {
                 Ok(entries) if entries.is_empty() => {}
-                Ok(entries) => flow = take(&Records { partition, bytes: Buffer::from(bytes), entries }),
+                Ok(entries) => flow = take(&Records { partition, bytes: Buffer::from(bytes), entries, lost: None }),
                 Err(offset) => undecodable = Some(offset),
             }
         };
@@ -192,9 +199,11 @@ fn verify_partition(disk: &dyn Disk, dir: &Path, partition: Partition, verified:
 
 fn verify_segment(file: &dyn DiskFile, path: &Path, header: &SegmentHeader, facts: &Facts, verified: &mut Verified) -> Result<()> {
     let limit = facts.trailer.map_or(facts.bytes, |t| t.data_end);
-    let mut undecodable = Vec::new();
+    let (mut undecodable, mut lost) = (Vec::new(), 0);
     let mut visit = |position: u64, header: &FrameHeader, bytes: &[u8]| {
-        if let Err(offset) = decode(header, bytes, header.base) {
+        if header.content == Content::Lost {
+            lost += u64::from(header.count);
+        } else if let Err(offset) = decode(header, bytes, header.base) {
             undecodable.push(Problem {
                 file: path.to_owned(),
                 byte: position,
@@ -206,7 +215,8 @@ fn verify_segment(file: &dyn DiskFile, path: &Path, header: &SegmentHeader, fact
     let walked = scan::walk(file, limit, header, &mut visit).map_err(|e| at(path, e))?;
     let scan = facts.scan.as_ref().unwrap_or(&walked);
     verified.frames += scan.summary.frames;
-    verified.records += scan.summary.end - header.base;
+    verified.records += scan.summary.end - header.base - lost;
+    verified.lost += lost;
     verified.problems.append(&mut undecodable);
     if let (None, Stop::Torn { content_end, .. }) = (&facts.trailer, &scan.stop) {
         verified.torn_bytes += content_end - scan.summary.data_end;

@@ -10,13 +10,14 @@ use arrow::buffer::Buffer;
 use tokio::sync::watch;
 
 use crate::batch::{Entry, Record, Records};
-use crate::contract::{Clock, LogStore, Progress, Ticket};
+use crate::contract::{Arrival, Clock, LogStore, Progress, Ticket};
 use crate::error::{Error, Result};
 use crate::ids::{Offset, Partition, partition_of};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX};
 use crate::time::Micros;
 
 use super::partition::lock;
+use super::producers::Producers;
 use super::record;
 
 /// When records become durable.
@@ -47,6 +48,7 @@ struct MemoryPartition {
 #[derive(Debug, Default)]
 struct State {
     start: Offset,
+    producers: Producers,
     records: Vec<Stored>,
     durable: Offset,
     received_last: Option<Micros>,
@@ -130,12 +132,17 @@ impl LogStore for MemoryLog {
             return Err(Error::internal(format!("log has failed: {reason}")));
         }
         let mut state = lock(&partition.state);
+        let next = state.next();
+        let arrival = record.producer.map_or(Arrival::New, |p| state.producers.admit(record.device, p, next));
+        if arrival == Arrival::Duplicate {
+            return Ok(Ticket { partition: number, offset: next.saturating_sub(1), arrival });
+        }
         let received = self.clock.now().max(state.received_last.unwrap_or(Micros::MIN));
         state.received_last = Some(received);
         let bytes = [record.device.as_bytes(), record.topic.as_bytes(), record.payload].concat();
         let (topic, payload) = (record.device.len() as u32, (record.device.len() + record.topic.len()) as u32);
         let entry = Entry {
-            offset: state.next(),
+            offset: next,
             received,
             device: 0..topic,
             topic: topic..payload,
@@ -143,7 +150,7 @@ impl LogStore for MemoryLog {
             content_type: record.content_type,
             producer: record.producer,
         };
-        let ticket = Ticket { partition: number, offset: entry.offset };
+        let ticket = Ticket { partition: number, offset: entry.offset, arrival };
         state.records.push(Stored { entry, bytes });
         if self.durability == Durability::AtOnce {
             partition.publish(&mut state);
@@ -185,7 +192,7 @@ impl LogStore for MemoryLog {
             entries.push(Entry { device: shift(device), topic: shift(topic), payload: shift(payload), ..stored.entry.clone() });
             bytes.extend_from_slice(&stored.bytes);
         }
-        Ok(Some(Records { partition, bytes: Buffer::from_vec(bytes), entries }))
+        Ok(Some(Records { partition, bytes: Buffer::from_vec(bytes), entries, lost: None }))
     }
 
     fn wait(&self, partition: Partition, from: Offset, timeout: Duration) -> bool {

@@ -25,6 +25,8 @@ mod appender;
 mod group;
 mod live;
 mod partition;
+mod producer_snapshot;
+mod producers;
 mod reader;
 mod retention;
 mod writer;
@@ -33,6 +35,7 @@ mod writer;
 pub mod inspect;
 mod memory;
 mod meta;
+pub mod repair;
 mod store;
 mod streams;
 

@@ -207,7 +207,7 @@ fn cut_tail(place: &Place, path: &Path, file: &dyn DiskFile, scan: &Scan, until:
     place.disk.sync_dir(&place.dir).map_err(|e| at(&place.dir, e))
 }
 
-fn copy_range(disk: &dyn Disk, file: &dyn DiskFile, to: &Path, mut from: u64, until: u64) -> io::Result<()> {
+pub(super) fn copy_range(disk: &dyn Disk, file: &dyn DiskFile, to: &Path, mut from: u64, until: u64) -> io::Result<()> {
     if disk.exists(to) {
         disk.remove(to)?;
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::batch::Record;
-use crate::contract::{Clock, Disk, Progress};
+use crate::contract::{Arrival, Clock, Disk, Progress};
 use crate::error::{Error, Result};
 use crate::ids::Offset;
 use crate::limits::APPEND_PENDING_BYTES_MAX;
@@ -23,6 +23,7 @@ use crate::time::Micros;
 
 use super::group::Group;
 use super::live::Segment;
+use super::producers::Producers;
 use super::reader::Hint;
 use super::record;
 
@@ -60,7 +61,10 @@ pub(super) struct Intake {
     pub(super) writer_waits: bool,
     /// Whether the active segment is to be sealed, so that retention can delete it.
     pub(super) roll: bool,
-    next: Offset,
+    /// Offset of the next record.
+    pub(super) next: Offset,
+    /// What devices sent last, records that wait included.
+    pub(super) producers: Producers,
     received_last: Micros,
 }
 
@@ -87,7 +91,8 @@ impl Partition {
         (next, received_last): (Offset, Micros),
     ) -> Self {
         let group = Group::default();
-        let intake = Intake { group, gate: Gate::Open, writer_waits: false, roll: false, next, received_last };
+        let producers = Producers::default();
+        let intake = Intake { group, gate: Gate::Open, writer_waits: false, roll: false, next, producers, received_last };
         Self {
             label,
             number,
@@ -103,8 +108,13 @@ impl Partition {
         }
     }
 
+    /// What devices have sent so far, before the first `append`.
+    pub(super) fn set_producers(&self, producers: Producers) {
+        lock(&self.intake).producers = producers;
+    }
+
     /// See `LogStore::append`.
-    pub(super) fn append(&self, record: &Record<'_>) -> Result<Offset> {
+    pub(super) fn append(&self, record: &Record<'_>) -> Result<(Offset, Arrival)> {
         record::validate(record)?;
         let now = self.clock.now();
         let mut intake = self.intake().inspect_err(|e| self.fail(e.message()))?;
@@ -121,6 +131,11 @@ impl Partition {
             return Err(Error::unavailable(format!("log {} has too much waiting for the disk", self.label)));
         }
         let offset = intake.next;
+        let arrival = record.producer.map_or(Arrival::New, |p| intake.producers.admit(record.device, p, offset));
+        if arrival == Arrival::Duplicate {
+            // What it repeats lies somewhere before the next offset, durable or on its way.
+            return Ok((offset.saturating_sub(1), arrival));
+        }
         intake.received_last = now.max(intake.received_last);
         let received = intake.received_last;
         intake.group.push(record, offset, received);
@@ -130,7 +145,7 @@ impl Partition {
         if wake {
             self.work.notify_one();
         }
-        Ok(offset)
+        Ok((offset, arrival))
     }
 
     /// Every offset below is durable.

@@ -17,7 +17,7 @@ use crate::ids::Offset;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, INDEX_STRIDE_BYTES, READ_HINTS_MAX};
 use crate::time::Micros;
 
-use super::frame::{self, FRAME_HEADER_BYTES};
+use super::frame::{self, Content, FRAME_HEADER_BYTES};
 use super::live::Segment;
 use super::partition::{Partition, lock};
 use super::record;
@@ -103,6 +103,15 @@ impl Partition {
             if header.base > next {
                 return damaged(&format!("offset {next} should come here, but {} does", header.base));
             }
+            if header.content == Content::Lost && !entries.is_empty() {
+                break;
+            }
+            if header.content == Content::Lost {
+                let end = Hint { segment: segment.header.base, offset: header.end(), position: position + (at + header.bytes) as u64 };
+                self.remember(end);
+                let lost = Some(from.max(header.base)..header.end());
+                return Ok(Records { partition: self.number, bytes: Buffer::default(), entries, lost });
+            }
             if !entries.is_empty() && entries.len() + header.count as usize > BATCH_ROWS_MAX {
                 break;
             }
@@ -118,7 +127,7 @@ impl Partition {
         }
         self.remember(Hint { segment: segment.header.base, offset: next, position: position + at as u64 });
         chunk.truncate(at);
-        Ok(Records { partition: self.number, bytes: Buffer::from_vec(chunk), entries })
+        Ok(Records { partition: self.number, bytes: Buffer::from_vec(chunk), entries, lost: None })
     }
 
     /// Position of the frame that should hold `from`.

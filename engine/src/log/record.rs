@@ -155,10 +155,11 @@ fn decode_one(chunk: &[u8], at: usize, offset: Offset) -> Option<(Entry, usize)>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::frame::Content;
     use proptest::prelude::*;
 
     fn header(count: u32) -> FrameHeader {
-        FrameHeader { bytes: 0, checksum: 0, count, base: 40, synced: 40, received_last: 0 }
+        FrameHeader { bytes: 0, checksum: 0, count, base: 40, synced: 40, received_last: 0, content: Content::Records }
     }
 
     proptest! {

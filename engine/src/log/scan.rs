@@ -151,7 +151,7 @@ pub(super) fn walk(
         let fault = match next_frame(&mut window, position, key)? {
             Ok((header, bytes)) if header.base == summary.end => {
                 visit(position, &header, bytes);
-                summary.add(&header, received_first(bytes));
+                summary.add(&header, received_first(&header, bytes));
                 continue;
             }
             Ok((header, _)) => {
@@ -166,7 +166,7 @@ pub(super) fn walk(
 }
 
 /// The frame at `position`, or why there is none.
-fn next_frame<'w>(window: &'w mut Window<'_>, position: u64, key: Key) -> io::Result<Result<(FrameHeader, &'w [u8]), Fault>> {
+pub(super) fn next_frame<'w>(window: &'w mut Window<'_>, position: u64, key: Key) -> io::Result<Result<(FrameHeader, &'w [u8]), Fault>> {
     let header = match frame::peek(window.get(position, FRAME_HEADER_BYTES)?, key) {
         Ok(header) => header,
         Err(fault) => return Ok(Err(fault)),
@@ -183,14 +183,20 @@ fn judge(window: &mut Window<'_>, position: u64, key: Key, expected: Offset, fau
     let Some(content_end) = window.end_of_content(position)? else {
         return Ok(Stop::Clean);
     };
-    Ok(match later_frame(window, position + 1, key, expected)? {
-        Some(later) => Stop::Damaged { resumes: later.base.max(expected + 1), fault },
+    // A later frame that was written when offset `expected` was durable.
+    Ok(match later_frame(window, position + 1, key, &|later| later.synced > expected)? {
+        Some((_, later)) => Stop::Damaged { resumes: later.base.max(expected + 1), fault },
         None => Stop::Torn { content_end, fault },
     })
 }
 
-/// A valid frame after `position` which was written when offset `expected` was durable.
-fn later_frame(window: &mut Window<'_>, mut position: u64, key: Key, expected: Offset) -> io::Result<Option<FrameHeader>> {
+/// The first valid frame at or after `position` that is wanted, and where it begins.
+pub(super) fn later_frame(
+    window: &mut Window<'_>,
+    mut position: u64,
+    key: Key,
+    wanted: &dyn Fn(&FrameHeader) -> bool,
+) -> io::Result<Option<(u64, FrameHeader)>> {
     let tail = key.tail();
     let finder = Finder::new(&tail);
     while position + FRAME_HEADER_BYTES as u64 <= window.file_bytes() {
@@ -204,9 +210,9 @@ fn later_frame(window: &mut Window<'_>, mut position: u64, key: Key, expected: O
         };
         position += found as u64;
         if let Ok((header, _)) = next_frame(window, position, key)?
-            && header.synced > expected
+            && wanted(&header)
         {
-            return Ok(Some(header));
+            return Ok(Some((position, header)));
         }
         position += 1;
     }
@@ -214,6 +220,7 @@ fn later_frame(window: &mut Window<'_>, mut position: u64, key: Key, expected: O
 }
 
 /// Receive time of the first record of a frame; each record begins with it.
-fn received_first(frame: &[u8]) -> Micros {
-    frame.get(FRAME_HEADER_BYTES..).and_then(|body| body.first_chunk().copied()).map_or(0, i64::from_le_bytes)
+pub(super) fn received_first(header: &FrameHeader, frame: &[u8]) -> Micros {
+    let first = frame.get(FRAME_HEADER_BYTES..).and_then(|body| body.first_chunk().copied());
+    first.map_or(header.received_last, i64::from_le_bytes)
 }

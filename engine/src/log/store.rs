@@ -21,7 +21,7 @@ use super::meta::StreamMeta;
 use super::open::{self, Opened};
 use super::partition::{Partition, lock};
 use super::retention::{Policy, Retained};
-use super::{segment, writer};
+use super::{producer_snapshot, segment, writer};
 
 /// The log of one stream, open.
 #[derive(Debug)]
@@ -75,7 +75,9 @@ impl Log {
             let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state));
             match opened.end {
                 Ok(appender) => {
-                    let thread = writer::spawn(partition.clone(), appender, &place)?;
+                    let recovered = producer_snapshot::recover(&partition, &place.dir);
+                    partition.set_producers(recovered.producers);
+                    let thread = writer::spawn(partition.clone(), appender, &place, recovered.snapshot_due)?;
                     lock(&log.threads).push(thread);
                 }
                 Err(reason) => partition.fail(&reason),
@@ -142,8 +144,8 @@ impl LogStore for Log {
 
     fn append(&self, record: &Record<'_>) -> Result<Ticket> {
         let partition = ids::partition_of(record.device, self.partitions());
-        let offset = self.partition(partition)?.append(record)?;
-        Ok(Ticket { partition, offset })
+        let (offset, arrival) = self.partition(partition)?.append(record)?;
+        Ok(Ticket { partition, offset, arrival })
     }
 
     fn progress(&self, partition: ids::Partition) -> watch::Receiver<Progress> {

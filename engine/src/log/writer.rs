@@ -9,13 +9,15 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::limits::{DISK_CHECK_BYTES, DISK_CHECK_INTERVAL_MS, DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS};
 
-use super::appender::{Appender, Failure, Place};
+use super::appender::{Appender, Failure, Place, is_full};
 use super::group::Group;
 use super::partition::{Gate, Partition};
+use super::producer_snapshot::Snapshot;
 
-/// Starts the thread.
-pub(super) fn spawn(partition: Arc<Partition>, appender: Appender, place: &Place) -> Result<JoinHandle<()>> {
-    let writer = Writer { space: Space { place: place.clone(), written: 0, checked: None }, partition: partition.clone(), appender };
+/// Starts the thread; `snapshot_due` says whether the producers are to be written down at once.
+pub(super) fn spawn(partition: Arc<Partition>, appender: Appender, place: &Place, snapshot_due: bool) -> Result<JoinHandle<()>> {
+    let space = Space { place: place.clone(), written: 0, checked: None };
+    let writer = Writer { space, partition: partition.clone(), appender, snapshot_due, snapshot: None };
     let name = format!("log {}", partition.label);
     std::thread::Builder::new()
         .name(name)
@@ -41,11 +43,16 @@ struct Writer {
     partition: Arc<Partition>,
     appender: Appender,
     space: Space,
+    /// A segment has begun: the producers are to be written down.
+    snapshot_due: bool,
+    /// The producers, to be written once their records are durable.
+    snapshot: Option<Snapshot>,
 }
 
 /// What there is to do.
 enum Work {
     Group,
+    Snapshot,
     Roll,
     Stop,
 }
@@ -56,11 +63,12 @@ impl Writer {
         loop {
             let done = match self.next_work(&mut group) {
                 Ok(Work::Group) => self.write_group(&mut group),
+                Ok(Work::Snapshot) => Ok(()),
                 Ok(Work::Roll) => self.roll(),
                 Ok(Work::Stop) => break,
                 Err(e) => Err(e.to_string()),
             };
-            if let Err(reason) = done {
+            if let Err(reason) = done.and_then(|()| self.write_snapshot()) {
                 self.partition.fail(&reason);
                 return;
             }
@@ -88,9 +96,15 @@ impl Writer {
                     _ => {}
                 }
             }
+            if std::mem::take(&mut self.snapshot_due) {
+                self.snapshot = Some(Snapshot::new(intake.next, &intake.producers));
+            }
             if !intake.group.is_empty() {
                 std::mem::swap(group, &mut intake.group);
                 return Ok(Work::Group);
+            }
+            if self.snapshot.is_some() {
+                return Ok(Work::Snapshot);
             }
             match intake.gate {
                 Gate::Closed | Gate::Failed(_) => return Ok(Work::Stop),
@@ -116,8 +130,12 @@ impl Writer {
         for at in 0..group.len() {
             let (draft, bytes) = group.frame(at);
             loop {
-                let partition = &self.partition;
-                match self.appender.append(draft, bytes, &mut |segment| partition.add_segment(segment)) {
+                let (partition, due) = (&self.partition, &mut self.snapshot_due);
+                let mut opened = |segment| {
+                    partition.add_segment(segment);
+                    *due = true;
+                };
+                match self.appender.append(draft, bytes, &mut opened) {
                     Ok(()) => break,
                     Err(Failure::Fatal(reason)) => return Err(reason),
                     Err(Failure::Full(e)) => self.wait_for_space(&e)?,
@@ -127,6 +145,19 @@ impl Writer {
             self.space.written += bytes.len() as u64;
         }
         group.clear();
+        Ok(())
+    }
+
+    /// Writes the producers down, if they are to be. A full disk is no failure: the next segment tries again.
+    fn write_snapshot(&mut self) -> Result<(), String> {
+        let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
+        assert_eq!(snapshot.offset, self.appender.next(), "everything that was taken has been written");
+        let Place { disk, dir, .. } = &self.space.place;
+        match snapshot.write(&**disk, dir, &self.appender.segment()) {
+            Err(e) if is_full(&e) => tracing::warn!(log = %self.partition.label, "producers were not written down: {e}"),
+            Err(e) => return Err(format!("write the producers of {}: {e}", dir.display())),
+            Ok(()) => {}
+        }
         Ok(())
     }
 

@@ -54,6 +54,10 @@ impl Chain for ArchiveChain {
         Ok(())
     }
 
+    fn lose(&mut self, records: u64) {
+        self.counters.lost += records;
+    }
+
     fn carry(&mut self, watermark: Micros, _chunks: &mut Vec<Chunk>) -> Result<()> {
         self.watermarker.carry(watermark);
         Ok(())

@@ -34,6 +34,9 @@ pub trait Chain: Send {
     /// Takes the next records; puts what comes of them into `out`.
     fn push(&mut self, records: &Records, out: &mut Vec<Chunk>) -> Result<()>;
 
+    /// Counts records that the log has lost.
+    fn lose(&mut self, records: u64);
+
     /// Event time is carried along to `watermark` although this partition is idle.
     fn carry(&mut self, watermark: Micros, out: &mut Vec<Chunk>) -> Result<()>;
 

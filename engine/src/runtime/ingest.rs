@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Record;
-use crate::contract::{LogStore, Source, SourceRecord, Ticket};
+use crate::contract::{Arrival, LogStore, Source, SourceRecord, Ticket};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::GatewayCounters;
 
@@ -17,11 +17,15 @@ pub async fn ingest(source: &mut dyn Source, log: &Arc<dyn LogStore>, counters: 
         let records = source.next().await?;
         counters.received.add(records.len() as u64);
         let mut last: Vec<Ticket> = Vec::new();
-        let mut appended = 0;
+        let (mut appended, mut duplicate) = (0, 0);
         for record in &records {
             match append(log, record).await {
                 Ok(ticket) => {
-                    appended += 1;
+                    match ticket.arrival {
+                        Arrival::Duplicate => duplicate += 1,
+                        Arrival::New | Arrival::AfterGap => appended += 1,
+                    }
+                    counters.gaps.add(u64::from(ticket.arrival == Arrival::AfterGap));
                     match last.iter_mut().find(|t| t.partition == ticket.partition) {
                         Some(t) => *t = ticket,
                         None => last.push(ticket),
@@ -38,6 +42,7 @@ pub async fn ingest(source: &mut dyn Source, log: &Arc<dyn LogStore>, counters: 
             durable(log, ticket).await?;
         }
         counters.appended.add(appended);
+        counters.duplicate.add(duplicate);
         source.ack().await?;
     }
 }

@@ -108,6 +108,10 @@ impl Chain for QueryChain {
         Ok(())
     }
 
+    fn lose(&mut self, records: u64) {
+        self.counters.lost += records;
+    }
+
     fn carry(&mut self, watermark: Micros, chunks: &mut Vec<Chunk>) -> Result<()> {
         self.watermarker.carry(watermark);
         let mut out = Output::default();

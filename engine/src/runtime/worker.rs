@@ -75,7 +75,13 @@ impl Worker {
     fn batch(&mut self) -> Result<bool> {
         let Some(records) = self.log.read(self.partition, self.position)? else { return Ok(true) };
         let mut chunks = Vec::new();
-        self.chain.push(&records, &mut chunks)?;
+        if let Some(lost) = &records.lost {
+            tracing::error!(partition = self.partition, from = lost.start, to = lost.end, "records that the log has lost are left out");
+            self.chain.lose(lost.end - lost.start);
+        }
+        if !records.entries.is_empty() {
+            self.chain.push(&records, &mut chunks)?;
+        }
         self.position = records.end();
         self.publish();
         Ok(self.sender.send(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }).is_ok())

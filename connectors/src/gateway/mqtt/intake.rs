@@ -17,7 +17,7 @@ use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubackReasonCode};
 use thalweg_engine::batch::Record;
-use thalweg_engine::contract::{LogStore, Progress};
+use thalweg_engine::contract::{Arrival, LogStore, Progress};
 use thalweg_engine::error::ErrorKind;
 use thalweg_engine::ids::{self, DeviceId, Name, Offset};
 use thalweg_engine::{limits, topic};
@@ -76,7 +76,7 @@ struct Pending {
 }
 
 enum Outcome {
-    Stored { tap: usize, offset: Offset },
+    Stored { tap: usize, offset: Offset, arrival: Arrival },
     Refused(PubackReasonCode),
 }
 
@@ -163,7 +163,7 @@ impl Intake {
                     payload: Bytes::copy_from_slice(publish.payload().as_slice()),
                     qos: publish.qos(),
                 });
-                let outcome = Outcome::Stored { tap, offset: ticket.offset };
+                let outcome = Outcome::Stored { tap, offset: ticket.offset, arrival: ticket.arrival };
                 self.pending.push_back(Pending { packet_id: publish.packet_id(), outcome, echo });
                 Step::Taken
             }
@@ -239,18 +239,29 @@ impl Intake {
         while let Some(first) = self.pending.front() {
             let refused = match first.outcome {
                 Outcome::Refused(code) => Some(code),
-                Outcome::Stored { tap, offset } if offset < self.taps[tap].durable => None,
+                Outcome::Stored { tap, offset, .. } if offset < self.taps[tap].durable => None,
                 Outcome::Stored { tap, .. } if self.taps[tap].failed => return Err(LogFailed),
                 Outcome::Stored { .. } => break,
             };
-            let Some(Pending { packet_id, echo, .. }) = self.pending.pop_front() else { break };
-            if refused.is_none() {
-                self.context.counters.appended.add(1);
-                self.context.counters.unpromised.add(u64::from(packet_id.is_none()));
+            let Some(Pending { packet_id, outcome, mut echo }) = self.pending.pop_front() else { break };
+            if let Outcome::Stored { arrival, .. } = outcome {
+                self.count(arrival, packet_id);
+                // Subscribers have seen it when it was stored.
+                echo = echo.filter(|_| arrival != Arrival::Duplicate);
             }
             answer(Settled { packet_id, refused, echo });
         }
         Ok(())
+    }
+
+    fn count(&self, arrival: Arrival, packet_id: Option<u16>) {
+        let counters = &self.context.counters;
+        if arrival == Arrival::Duplicate {
+            return counters.duplicate.add(1);
+        }
+        counters.appended.add(1);
+        counters.gaps.add(u64::from(arrival == Arrival::AfterGap));
+        counters.unpromised.add(u64::from(packet_id.is_none()));
     }
 
     /// Waits until the partition of the first unanswered publish moves; for ever if there is none.

@@ -1,9 +1,6 @@
 //! Power cuts and restarts. Invariant: what was durable is there afterwards, in order; what was not may be there or not.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::log::inspect;

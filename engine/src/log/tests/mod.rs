@@ -4,16 +4,21 @@ mod crash;
 mod damage;
 mod faults;
 mod golden;
+mod producers;
+mod repair;
 mod retention;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::sim::{SimClock, SimDisk};
-use super::{Log, LogConfig, Logs};
+use super::{Log, LogConfig, Logs, segment};
 use crate::batch::{ContentType, Record};
-use crate::contract::LogStore;
+use crate::contract::{Disk, LogStore};
 use crate::ids::Name;
 
 const LONG: Duration = Duration::from_secs(20);
