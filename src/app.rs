@@ -209,13 +209,13 @@ fn one_round(core: &Core, maintenance: bool) {
     warn("the catalog could not be written", core.lake.refresh_catalog());
     warn("last-seen times could not be written", core.devices.flush_seen());
     core.engine.refresh_references();
+    warn("the log's upkeep failed", core.logs.upkeep().map(|_| ()));
     if maintenance {
         let now = core.clock.now();
         match core.lake.maintain(now) {
             Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
             Err(error) => tracing::error!(%error, "the lake could not be maintained"),
         }
-        warn("old segments could not be removed", core.logs.retain().map(|_| ()));
     }
 }
 

@@ -42,6 +42,13 @@ pub const DISK_FULL_RETRY_MS: u64 = 250;
 /// Free bytes of the log's disk below which ingestion is refused.
 pub const DISK_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
+/// Free bytes of the log's disk below which records that nothing was promised for (QoS 0) are left out.
+pub const DISK_SCARCE_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes held back on the log's disk for what has to be written when others have filled it.
+pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of sealed segments that are read again in a second, to find damage.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
+
 /// Open connections of devices, those included that have not yet proved who they are.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Connections from one network address that have not yet proved who they are.

@@ -36,6 +36,8 @@ pub struct GatewayCounters {
     pub rejected: Counter,
     /// Records that were not acknowledged because the log refused or failed.
     pub failed: Counter,
+    /// Of `failed`: sent with QoS 0 while the disk was nearly full.
+    pub shed: Counter,
     /// Of `appended`: sent with QoS 0, for which nothing is promised.
     pub unpromised: Counter,
     /// Connections refused: wrong key, unknown device, revoked.

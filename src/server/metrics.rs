@@ -37,6 +37,15 @@ fn gateway_text(gateway: &GatewayCounters) -> String {
     }
     head(&mut text, "thalweg_gateway_unpromised_total", "counter", "Appended records that were sent without asking for an answer.");
     let _ = writeln!(text, "thalweg_gateway_unpromised_total {}", gateway.unpromised.get());
+    head(
+        &mut text,
+        "thalweg_gateway_sequence_gaps_total",
+        "counter",
+        "Appended records before which sequences of their device are missing.",
+    );
+    let _ = writeln!(text, "thalweg_gateway_sequence_gaps_total {}", gateway.gaps.get());
+    head(&mut text, "thalweg_gateway_shed_total", "counter", "Failed records of QoS 0, left out because the disk was nearly full.");
+    let _ = writeln!(text, "thalweg_gateway_shed_total {}", gateway.shed.get());
     head(&mut text, "thalweg_gateway_refused_total", "counter", "Logins of devices that were refused.");
     let _ = writeln!(text, "thalweg_gateway_refused_total {}", gateway.refused.get());
     head(&mut text, "thalweg_gateway_connections", "gauge", "Connections of devices that are open.");

@@ -53,6 +53,11 @@ pub trait LogStore: Send + Sync + 'static {
     /// wait. Errors: `Invalid` (too large), `Unavailable` (too much is waiting, or the disk is full), `Internal` (poisoned).
     fn append(&self, record: &Record<'_>) -> Result<Ticket>;
 
+    /// Whether space runs short: records that nothing was promised for should not be appended then.
+    fn is_scarce(&self, _partition: Partition) -> bool {
+        false
+    }
+
     /// Follows how far `partition` has become durable.
     fn progress(&self, partition: Partition) -> watch::Receiver<Progress>;
 

@@ -2,14 +2,15 @@
 //! only after its header, its name and the footer of the segment before are durable.
 //!
 //! ```text
-//! new segment:  N.log.tmp ─► header ─► sync ─► rename to N.log ─► sync directory ─► frames
+//! new segment:  N.log.tmp, or next.tmp, made ahead ─► header ─► sync ─► rename to N.log ─► sync directory ─► frames
 //! frame:        [zeros ahead] ─► write ─► sync ─► visible to readers
 //! sealing:      footer ─► cut to its end ─► sync
 //! ```
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use crate::ids::{Offset, Partition};
 use crate::limits::{ZERO_AHEAD_BYTES, ZERO_AHEAD_FRAME_BYTES_MAX};
 use crate::time::Micros;
 
+use super::ahead::Ahead;
 use super::frame::{self, Content, FRAME_HEADER_BYTES, FrameHeader};
 use super::group::Draft;
 use super::live::Segment;
@@ -33,6 +35,25 @@ pub(super) enum Failure {
     Fatal(String),
 }
 
+/// Where UUIDs come from.
+#[derive(Debug, Clone)]
+pub(super) enum Uuids {
+    /// From chance.
+    Random,
+    /// One after the other, so that a simulation can be repeated.
+    Counted(Arc<AtomicU64>),
+}
+
+impl Uuids {
+    fn next(&self) -> Uuid {
+        match self {
+            Self::Random => Uuid::new_v4(),
+            // Spread over all bytes, as chance would.
+            Self::Counted(count) => Uuid::from_u64_pair(count.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15), !0),
+        }
+    }
+}
+
 /// Where a partition's segments lie.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -44,6 +65,10 @@ pub(super) struct Place {
     pub(super) partition: Partition,
     /// Size at which segments are sealed, in bytes.
     pub(super) segment_bytes: u64,
+    /// Where segments get their UUIDs.
+    pub(super) uuids: Uuids,
+    /// Makes the file of the next segment; `None` if the writer does that itself.
+    pub(super) ahead: Option<Arc<Ahead>>,
 }
 
 /// The end of a partition, where frames are added.
@@ -92,6 +117,11 @@ impl Appender {
         self.make_room(bytes.len(), opened)?;
         self.write_frame(bytes, draft.count, draft.received_first, draft.received_last)?;
         self.next += Offset::from(draft.count);
+        if let (Some(ahead), Some(active)) = (&self.place.ahead, &self.active)
+            && active.segment.data_end() > self.place.segment_bytes / 2
+        {
+            ahead.ask();
+        }
         Ok(())
     }
 
@@ -117,14 +147,17 @@ impl Appender {
     /// Begins the segment of offset `next`; the caller has none open.
     pub(super) fn create(&mut self) -> Result<Arc<Segment>, Failure> {
         assert!(self.active.is_none(), "one segment is written at a time");
-        let header = SegmentHeader { uuid: Uuid::new_v4(), previous: self.previous, base: self.next, partition: self.place.partition };
+        let header =
+            SegmentHeader { uuid: self.place.uuids.next(), previous: self.previous, base: self.next, partition: self.place.partition };
         let path = segment::path_of(&self.place.dir, self.next);
-        let temporary = segment::with_suffix(&path, "tmp");
         let disk = &self.place.disk;
         if disk.exists(&path) {
             return Err(Failure::Fatal(format!("{} exists already", path.display())));
         }
-        let prepared = self.prepare(&temporary, &header).map_err(|e| {
+        let made = self.place.ahead.as_ref().and_then(|ahead| ahead.take());
+        let (temporary, made) = made.map_or_else(|| (segment::with_suffix(&path, "tmp"), None), |(path, file)| (path, Some(file)));
+        let file_bytes = if made.is_some() { self.place.segment_bytes.min(ZERO_AHEAD_BYTES as u64) } else { SEGMENT_HEADER_BYTES as u64 };
+        let prepared = self.prepare(&temporary, made, &header).map_err(|e| {
             let _ = disk.remove(&temporary);
             unchanged(&format!("create {}", path.display()), e)
         })?;
@@ -133,15 +166,21 @@ impl Appender {
         let file: Arc<dyn DiskFile> = Arc::from(prepared);
         let segment = Arc::new(Segment::active(path, header, Summary::new(self.next), file.clone()));
         self.previous = header.uuid;
-        self.active = Some(Active { segment: segment.clone(), file, file_bytes: SEGMENT_HEADER_BYTES as u64 });
+        self.active = Some(Active { segment: segment.clone(), file, file_bytes: file_bytes.max(SEGMENT_HEADER_BYTES as u64) });
         Ok(segment)
     }
 
-    fn prepare(&self, temporary: &std::path::Path, header: &SegmentHeader) -> io::Result<Box<dyn DiskFile>> {
-        if self.place.disk.exists(temporary) {
-            self.place.disk.remove(temporary)?;
-        }
-        let file = self.place.disk.open(temporary, OpenMode::CreateNew)?;
+    /// A durable file that holds the header, in `made` if there is that already.
+    fn prepare(&self, temporary: &Path, made: Option<Box<dyn DiskFile>>, header: &SegmentHeader) -> io::Result<Box<dyn DiskFile>> {
+        let file = match made {
+            Some(file) => file,
+            None => {
+                if self.place.disk.exists(temporary) {
+                    self.place.disk.remove(temporary)?;
+                }
+                self.place.disk.open(temporary, OpenMode::CreateNew)?
+            }
+        };
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
         Ok(file)

@@ -176,6 +176,19 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Verified> {
     Ok(verified)
 }
 
+/// Reads every byte of one sealed segment and says what is wrong with it; nothing if it is gone.
+pub(super) fn verify_file(disk: &dyn Disk, path: &Path, header: &SegmentHeader) -> Result<Vec<Problem>> {
+    let Some(file) = open_if_there(disk, path)? else { return Ok(Vec::new()) };
+    let facts = open::facts_of(&*file, header.base, Newest::No).map_err(|e| at(path, e))?;
+    let mut verified = Verified::default();
+    if facts.header != Ok(*header) || facts.trailer.is_none() {
+        let what = "header or footer are damaged".to_owned();
+        verified.problems.push(Problem { file: path.to_owned(), byte: 0, offsets: header.base..header.base, what });
+    }
+    verify_segment(&*file, path, header, &facts, &mut verified)?;
+    Ok(verified.problems)
+}
+
 fn verify_partition(disk: &dyn Disk, dir: &Path, partition: Partition, verified: &mut Verified) -> Result<()> {
     let all = facts(disk, dir)?;
     let just_facts: Vec<_> = all.iter().map(|(_, facts)| facts.clone()).collect();

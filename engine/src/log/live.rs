@@ -77,6 +77,11 @@ impl Segment {
         }
     }
 
+    /// Whether it is complete.
+    pub(super) fn is_sealed(&self) -> bool {
+        matches!(self.read().role, Role::Sealed { .. })
+    }
+
     /// Whether the last frame is a closing mark, or there is no frame to be marked.
     pub(super) fn is_closed(&self) -> bool {
         let state = self.read();

@@ -21,6 +21,7 @@ mod scan;
 mod window;
 
 // a partition at work
+mod ahead;
 mod appender;
 mod group;
 mod live;
@@ -29,24 +30,27 @@ mod producer_snapshot;
 mod producers;
 mod reader;
 mod retention;
+mod space;
 mod writer;
 
 // what others use
+mod ballast;
 pub mod inspect;
 mod memory;
 mod meta;
 pub mod repair;
+mod scrub;
+pub mod sim;
 mod store;
 mod streams;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod sim;
-#[cfg(test)]
 mod tests;
 
 pub use memory::{Durability, MemoryLog};
 pub use retention::Retained;
+pub use scrub::Scrubbed;
 pub use store::Log;
 pub use streams::{LogConfig, Logs};

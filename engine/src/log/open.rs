@@ -149,7 +149,7 @@ fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Resul
                 cut_tail(place, &path, &*file, scan, until)?;
                 bytes = scan.summary.data_end;
             }
-            file.sync_data().map_err(|e| at(&path, e))?;
+            make_durable(&*file, scan.summary.data_end - scan.summary.last_bytes, scan.summary.data_end).map_err(|e| at(&path, e))?;
             received_last = scan.summary.received.map_or(received_last, |(_, last)| last);
             let file: Arc<dyn DiskFile> = Arc::from(file);
             let segment = Arc::new(Segment::active(path, *header, scan.summary.clone(), file.clone()));
@@ -159,13 +159,31 @@ fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Resul
         (Tail::Create { base, previous }, newest) => {
             if let Some(newest) = newest {
                 let (path, file) = newest_file(newest)?;
-                file.sync_data().map_err(|e| at(&path, e))?;
+                let footer = newest.trailer.map_or(newest.bytes, |trailer| trailer.data_end);
+                let cut = file.set_len(newest.bytes);
+                cut.and_then(|()| make_durable(&*file, footer, newest.bytes)).map_err(|e| at(&path, e))?;
             }
             Appender::create_next(place.clone(), base, previous)
         }
         (Tail::Continue { .. }, _) => return Err(Error::internal("recovery continues a segment that was not examined")),
     };
     Ok(Opened { segments, next: appender.next(), received_last, end: Ok(appender) })
+}
+
+/// Makes the bytes from `from` to `to` durable, which were written last before the process ended. If their sync had failed,
+/// the system may hold them in memory and take them for written: a sync alone would do nothing. So they are written again.
+fn make_durable(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut window = Window::new(file, to, SCAN_WINDOW_BYTES);
+    let mut position = from;
+    while position < to {
+        let bytes = window.get(position, SCAN_WINDOW_BYTES)?;
+        if bytes.is_empty() {
+            break;
+        }
+        file.write_at(bytes, position)?;
+        position += bytes.len() as u64;
+    }
+    file.sync_data()
 }
 
 /// Serves what lies before the damage, and takes nothing.

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(super) struct Partition {
     /// Where sequential readers go on.
     pub(super) hints: Mutex<VecDeque<Hint>>,
     intake: Mutex<Intake>,
+    /// Whether so little space is left that records nothing was promised for should not come.
+    scarce: AtomicBool,
     published: Mutex<Offset>,
     readable: Condvar,
     progress: watch::Sender<Progress>,
@@ -102,6 +105,7 @@ impl Partition {
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
             intake: Mutex::new(intake),
+            scarce: AtomicBool::new(false),
             published: Mutex::new(next),
             readable: Condvar::new(),
             progress: watch::Sender::new(Progress { durable: next, failed: None }),
@@ -146,6 +150,18 @@ impl Partition {
             self.work.notify_one();
         }
         Ok((offset, arrival))
+    }
+
+    /// See `LogStore::is_scarce`.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.scarce.load(Ordering::Relaxed)
+    }
+
+    /// Whether little space is left.
+    pub(super) fn set_scarce(&self, scarce: bool) {
+        if self.scarce.swap(scarce, Ordering::Relaxed) != scarce && scarce {
+            tracing::warn!(log = %self.label, "little space is left on the disk; records sent with QoS 0 are left out");
+        }
     }
 
     /// Every offset below is durable.

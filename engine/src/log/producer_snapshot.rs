@@ -14,6 +14,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::contract::{Disk, OpenMode};
+use crate::error::{ErrorKind, Result};
 use crate::ids::Offset;
 
 use super::little_endian::{put, u32_at, u64_at};
@@ -93,8 +94,8 @@ pub(super) struct Recovered {
     pub(super) snapshot_due: bool,
 }
 
-/// The producers of a partition that takes no records yet.
-pub(super) fn recover(partition: &Partition, dir: &Path) -> Recovered {
+/// The producers of a partition that takes no records yet. Errors: its files cannot be read; damaged records are passed over.
+pub(super) fn recover(partition: &Partition, dir: &Path) -> Result<Recovered> {
     let segments = partition.segments_now();
     let fits = |uuid: &Uuid, offset: Offset| {
         let own = segments.iter().any(|s| s.header.uuid == *uuid && s.header.base <= offset);
@@ -103,11 +104,11 @@ pub(super) fn recover(partition: &Partition, dir: &Path) -> Recovered {
     let snapshot = read(&*partition.disk, dir).filter(|(uuid, offset, _)| fits(uuid, *offset));
     let snapshot_due = snapshot.is_none() && segments.len() > 1;
     let (from, producers) = snapshot.map_or_else(|| (partition.start(), Producers::default()), |(_, from, p)| (from, p));
-    Recovered { producers: add_records(partition, from, producers), snapshot_due }
+    Ok(Recovered { producers: add_records(partition, from, producers)?, snapshot_due })
 }
 
 /// Adds what was sent from offset `from` on.
-fn add_records(partition: &Partition, mut from: Offset, mut producers: Producers) -> Producers {
+fn add_records(partition: &Partition, mut from: Offset, mut producers: Producers) -> Result<Producers> {
     loop {
         match partition.read(from) {
             Ok(Some(records)) => {
@@ -118,11 +119,12 @@ fn add_records(partition: &Partition, mut from: Offset, mut producers: Producers
                 }
                 from = records.end();
             }
-            Ok(None) => return producers,
+            Ok(None) => return Ok(producers),
+            Err(e) if !matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => return Err(e),
             Err(e) => {
                 tracing::warn!(log = %partition.label, "records repeated from a damaged segment will not be recognised: {e}");
                 let later = partition.segments_now().into_iter().find(|s| s.header.base > from);
-                let Some(next) = later else { return producers };
+                let Some(next) = later else { return Ok(producers) };
                 from = next.header.base;
             }
         }

@@ -1,6 +1,7 @@
 //! Which segments may go. Invariant: whole sealed segments only, oldest first, none that a reader still needs; a clock that
 //! jumps forward deletes no more in one pass than that pass is worth.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::{Error, Result};
@@ -76,22 +77,32 @@ pub(super) fn decide(segments: &[SegmentFacts], policy: &Policy) -> usize {
 impl Partition {
     /// Removes what the policy lets go. Readers lose it first, then its names, then its bytes.
     pub(super) fn retain(&self, policy: &Policy) -> Result<Retained> {
-        let gone = self.take_oldest(policy);
         let mut retained = Retained::default();
-        let mut deleted = Vec::with_capacity(gone.len());
-        for segment in &gone {
+        let mut gone = VecDeque::from(self.take_oldest(policy));
+        while let Some(segment) = gone.pop_front() {
             let to = with_suffix(&segment.path, "deleted");
-            self.disk.rename(&segment.path, &to).map_err(|e| segment.error(e))?;
-            deleted.push(to);
+            if let Err(e) = self.disk.rename(&segment.path, &to) {
+                let e = segment.error(e);
+                gone.push_front(segment);
+                self.put_back(gone);
+                return Err(e);
+            }
+            // One after the other: a crash that kept an older one and took a newer one would look like damage.
+            let dir = segment.path.parent().unwrap_or(&segment.path);
+            let removed = self.disk.sync_dir(dir).and_then(|()| self.disk.remove(&to));
+            if let Err(e) = removed {
+                self.put_back(gone);
+                return Err(Error::from(e).context(to.display()));
+            }
             retained.add(&Retained { segments: 1, records: segment.end() - segment.header.base, bytes: segment.bytes() });
         }
-        if let Some(dir) = gone.first().and_then(|s| s.path.parent()) {
-            self.disk.sync_dir(dir).map_err(|e| Error::from(e).context(dir.display()))?;
-        }
-        for path in deleted {
-            self.disk.remove(&path).map_err(|e| Error::from(e).context(path.display()))?;
-        }
         Ok(retained)
+    }
+
+    /// Segments that could not be removed: none may go before them.
+    fn put_back(&self, segments: VecDeque<Arc<Segment>>) {
+        let mut all = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.into_iter().rev().for_each(|segment| all.push_front(segment));
     }
 
     /// Takes the segments that may go out of sight of the readers. An idle segment that is old as a whole is closed, so that

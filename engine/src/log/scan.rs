@@ -33,6 +33,8 @@ pub(super) struct Summary {
     pub(super) end: Offset,
     /// Byte after the last frame.
     pub(super) data_end: u64,
+    /// Bytes of the last frame.
+    pub(super) last_bytes: u64,
     /// Receive time of the first and the last record, if there is one.
     pub(super) received: Option<(Micros, Micros)>,
     /// CRC over the checksums of the frames.
@@ -50,6 +52,7 @@ impl Summary {
             frames: 0,
             end: base,
             data_end: SEGMENT_HEADER_BYTES as u64,
+            last_bytes: 0,
             received: None,
             chain: 0,
             closed: false,
@@ -63,6 +66,7 @@ impl Summary {
             frames: trailer.frames,
             end: trailer.end,
             data_end: trailer.data_end,
+            last_bytes: 0,
             received: Some((trailer.received_first, trailer.received_last)),
             chain: trailer.chain,
             closed: false,
@@ -76,7 +80,8 @@ impl Summary {
         self.index.note(self.data_end, header);
         self.frames += 1;
         self.end = header.end();
-        self.data_end += header.bytes as u64;
+        self.last_bytes = header.bytes as u64;
+        self.data_end += self.last_bytes;
         self.chain = crc32c::crc32c_append(self.chain, &header.checksum.to_le_bytes());
         self.closed = header.count == 0;
         if header.count > 0 {

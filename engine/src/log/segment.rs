@@ -181,6 +181,7 @@ pub(super) fn kind_of(path: &Path) -> FileKind {
     let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return FileKind::Other };
     match name.split_once('.') {
         Some((digits, "log")) if is_base(digits) => digits.parse().map_or(FileKind::Other, FileKind::Segment),
+        Some(("next" | "producers", "tmp" | "snap.tmp")) => FileKind::Leftover,
         Some((digits, "log.tmp" | "log.deleted")) if is_base(digits) => FileKind::Leftover,
         _ => FileKind::Other,
     }

@@ -1,7 +1,7 @@
 //! The log of one stream. Invariant: a device's records all go to one partition, for ever, because the number of partitions
 //! is fixed when the stream is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 use crate::ids::{self, Name, Offset};
 use crate::time::Micros;
 
-use super::appender::{Appender, Place};
+use super::ahead::{Ahead, Maker};
+use super::appender::{Appender, Place, Uuids};
+use super::live::Segment;
 use super::meta::StreamMeta;
 use super::open::{self, Opened};
 use super::partition::{Partition, lock};
@@ -28,8 +30,12 @@ use super::{producer_snapshot, segment, writer};
 pub struct Log {
     stream: Name,
     partitions: Vec<Arc<Partition>>,
+    /// Those that were damaged when they were opened: they are read, and take nothing.
+    damaged: BTreeSet<ids::Partition>,
+    disk: Arc<dyn Disk>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     pins: Mutex<BTreeMap<String, BTreeMap<ids::Partition, Offset>>>,
+    maker: Mutex<Option<Maker>>,
 }
 
 impl Log {
@@ -47,7 +53,7 @@ impl Log {
                 }
                 continue;
             }
-            let place = Place { disk: disk.clone(), dir: partition_dir, partition, segment_bytes: 0 };
+            let place = Place { disk: disk.clone(), dir: partition_dir, partition, segment_bytes: 0, uuids: Uuids::Random, ahead: None };
             Appender::create_next(place, 0, uuid::Uuid::nil()).create().map_err(|failure| match failure {
                 super::appender::Failure::Full(e) => Error::from(e).context(format!("stream {stream}")),
                 super::appender::Failure::Fatal(reason) => Error::internal(reason),
@@ -61,9 +67,20 @@ impl Log {
     pub(super) fn open(stream: &Name, dir: &Path, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, segment_bytes: u64) -> Result<Self> {
         let meta = StreamMeta::read(&**disk, dir, stream)?;
         disk.sync_dir(dir).map_err(|e| Error::from(e).context(dir.display()))?;
-        let mut log = Self { stream: stream.clone(), partitions: Vec::new(), threads: Mutex::default(), pins: Mutex::default() };
+        let mut log = Self {
+            stream: stream.clone(),
+            partitions: Vec::new(),
+            damaged: BTreeSet::new(),
+            disk: disk.clone(),
+            threads: Mutex::default(),
+            pins: Mutex::default(),
+            maker: Mutex::new(None),
+        };
+        let maker = Maker::start(stream.as_str())?;
         for number in 0..meta.partitions {
-            let place = Place { disk: disk.clone(), dir: segment::partition_dir(dir, number), partition: number, segment_bytes };
+            let partition_dir = segment::partition_dir(dir, number);
+            let ahead = Some(Ahead::new(disk.clone(), &partition_dir, segment_bytes, &maker));
+            let place = Place { disk: disk.clone(), dir: partition_dir, partition: number, segment_bytes, uuids: Uuids::Random, ahead };
             let opened = open::open(&place).unwrap_or_else(|e| Opened {
                 segments: Default::default(),
                 next: 0,
@@ -74,16 +91,22 @@ impl Log {
             let state = (opened.next, opened.received_last);
             let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state));
             match opened.end {
-                Ok(appender) => {
-                    let recovered = producer_snapshot::recover(&partition, &place.dir);
-                    partition.set_producers(recovered.producers);
-                    let thread = writer::spawn(partition.clone(), appender, &place, recovered.snapshot_due)?;
-                    lock(&log.threads).push(thread);
+                Ok(appender) => match producer_snapshot::recover(&partition, &place.dir) {
+                    Ok(recovered) => {
+                        partition.set_producers(recovered.producers);
+                        let thread = writer::spawn(partition.clone(), appender, &place, recovered.snapshot_due)?;
+                        lock(&log.threads).push(thread);
+                    }
+                    Err(e) => partition.fail(&e.to_string()),
+                },
+                Err(reason) => {
+                    log.damaged.insert(number);
+                    partition.fail(&reason);
                 }
-                Err(reason) => partition.fail(&reason),
             }
             log.partitions.push(partition);
         }
+        *lock(&log.maker) = Some(maker);
         Ok(log)
     }
 
@@ -95,6 +118,23 @@ impl Log {
     /// Partitions that failed, each with the reason. Empty means healthy.
     pub fn failures(&self) -> Vec<(ids::Partition, Arc<str>)> {
         self.partitions.iter().filter_map(|p| Some((p.number, p.failure()?))).collect()
+    }
+
+    /// Why a partition that was whole at the start takes nothing any more: its disk failed, and only a new start, which looks
+    /// at what the disk really holds, can tell what is there.
+    pub fn poisoned(&self) -> Option<Arc<str>> {
+        self.partitions.iter().filter(|p| !self.damaged.contains(&p.number)).find_map(|p| p.failure())
+    }
+
+    /// The disk it lies on.
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// Segments that are complete, by partition and offset.
+    pub(super) fn sealed(&self) -> Vec<(ids::Partition, Arc<Segment>)> {
+        let of = |p: &Arc<Partition>| p.segments_now().into_iter().filter(|s| s.is_sealed()).map(|s| (p.number, s)).collect::<Vec<_>>();
+        self.partitions.iter().flat_map(of).collect()
     }
 
     /// Bytes that it takes on disk, zeros ahead not counted.
@@ -110,6 +150,9 @@ impl Log {
         for thread in std::mem::take(&mut *lock(&self.threads)) {
             // A panic of the writer has already failed its partition.
             let _ = thread.join();
+        }
+        if let Some(maker) = lock(&self.maker).take() {
+            maker.stop();
         }
     }
 
@@ -146,6 +189,10 @@ impl LogStore for Log {
         let partition = ids::partition_of(record.device, self.partitions());
         let (offset, arrival) = self.partition(partition)?.append(record)?;
         Ok(Ticket { partition, offset, arrival })
+    }
+
+    fn is_scarce(&self, partition: ids::Partition) -> bool {
+        self.partition(partition).is_ok_and(|p| p.is_scarce())
     }
 
     fn progress(&self, partition: ids::Partition) -> watch::Receiver<Progress> {

@@ -14,12 +14,14 @@ use std::time::Duration;
 use crate::contract::{Clock, Disk, LogStore, Streams};
 use crate::error::{Error, Result};
 use crate::ids::Name;
-use crate::limits::{PARTITIONS_MAX, SEGMENT_BYTES_DEFAULT, STREAMS_MAX};
+use crate::limits::{PARTITIONS_MAX, SCRUB_BYTES_PER_SECOND, SEGMENT_BYTES_DEFAULT, STREAMS_MAX};
 use crate::time::Micros;
 
+use super::ballast::Ballast;
 use super::meta;
 use super::partition::lock;
 use super::retention::Retained;
+use super::scrub::{Scrubbed, Scrubber};
 use super::store::Log;
 
 /// How logs are kept.
@@ -49,7 +51,9 @@ pub struct Logs {
     clock: Arc<dyn Clock>,
     config: LogConfig,
     streams: RwLock<BTreeMap<Name, Result<Arc<Log>>>>,
-    retained_at: Mutex<Duration>,
+    ballast: Ballast,
+    scrubber: Mutex<Scrubber>,
+    upkeep_at: Mutex<Duration>,
 }
 
 impl Logs {
@@ -72,8 +76,10 @@ impl Logs {
             }
             streams.insert(name, log);
         }
-        let retained_at = Mutex::new(clock.monotonic());
-        Ok(Arc::new(Self { dir: dir.to_owned(), disk, clock, config, streams: RwLock::new(streams), retained_at }))
+        let upkeep_at = Mutex::new(clock.monotonic());
+        let ballast = Ballast::new(disk.clone(), dir.join("ballast"));
+        let (dir, streams, scrubber) = (dir.to_owned(), RwLock::new(streams), Mutex::default());
+        Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at }))
     }
 
     /// The log of a stream, made if it does not exist (which blocks for disk I/O). Errors: why it could not be opened, or
@@ -108,15 +114,38 @@ impl Logs {
             Ok(log) => log.failures().into_iter().map(|(p, reason)| format!("log {name}/{p}: {reason}")).collect(),
             Err(e) => vec![format!("log {name}: {e}")],
         };
-        streams.iter().flat_map(of_stream).collect()
+        let mut problems: Vec<String> = streams.iter().flat_map(of_stream).collect();
+        problems.extend(lock(&self.scrubber).problems());
+        problems
     }
 
-    /// Deletes what is older or more than the configuration keeps and no reader has pinned. To be called from time to time,
-    /// not before all readers have set their pins. One pass deletes by age no more than twice the time since the last one is
-    /// worth, and at least one segment: a clock that jumps does not empty the log.
-    pub fn retain(&self) -> Result<Retained> {
+    /// Why the process should end: the disk failed under a log that was whole at the start. A new start reads what is there.
+    pub fn poisoned(&self) -> Option<String> {
+        self.open_logs().iter().find_map(|log| Some(format!("log {}: {}", log.stream(), log.poisoned()?)))
+    }
+
+    /// What scrubbing has read since the start.
+    pub fn scrubbed(&self) -> Scrubbed {
+        lock(&self.scrubber).sums
+    }
+
+    /// What has to be done from time to time, not before all readers have set their pins: holds space back for hard times,
+    /// deletes what need not be kept, reads some sealed segments again. Blocks for disk I/O.
+    pub fn upkeep(&self) -> Result<Retained> {
         let now = self.clock.monotonic();
-        let elapsed = now.saturating_sub(std::mem::replace(&mut *lock(&self.retained_at), now));
+        let elapsed = now.saturating_sub(std::mem::replace(&mut *lock(&self.upkeep_at), now));
+        if let Err(e) = self.ballast.balance() {
+            tracing::warn!("no space could be held back beside the log: {e}");
+        }
+        let retained = self.retain(elapsed)?;
+        let bytes = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_mul(SCRUB_BYTES_PER_SECOND) / 1_000;
+        lock(&self.scrubber).go_on(&self.open_logs(), bytes)?;
+        Ok(retained)
+    }
+
+    /// Deletes what is older or more than the configuration keeps and no reader has pinned. One pass deletes by age no more
+    /// than twice the time since the last one is worth, and at least one segment: a clock that jumps does not empty the log.
+    fn retain(&self, elapsed: Duration) -> Result<Retained> {
         let span_max = micros(elapsed).saturating_mul(2);
         let keep_from = self.config.retention.map(|age| self.clock.now().saturating_sub(micros(age)));
         let logs: Vec<_> = self.open_logs();

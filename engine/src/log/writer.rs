@@ -7,17 +7,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::limits::{DISK_CHECK_BYTES, DISK_CHECK_INTERVAL_MS, DISK_FREE_BYTES_MIN, DISK_FULL_RETRY_MS};
+use crate::limits::DISK_FULL_RETRY_MS;
 
 use super::appender::{Appender, Failure, Place, is_full};
 use super::group::Group;
-use super::partition::{Gate, Partition};
+use super::partition::{Gate, Intake, Partition};
 use super::producer_snapshot::Snapshot;
+use super::space::{Level, Space};
 
 /// Starts the thread; `snapshot_due` says whether the producers are to be written down at once.
 pub(super) fn spawn(partition: Arc<Partition>, appender: Appender, place: &Place, snapshot_due: bool) -> Result<JoinHandle<()>> {
-    let space = Space { place: place.clone(), written: 0, checked: None };
-    let writer = Writer { space, partition: partition.clone(), appender, snapshot_due, snapshot: None };
+    let writer = Writer::new(partition.clone(), appender, place, snapshot_due);
     let name = format!("log {}", partition.label);
     std::thread::Builder::new()
         .name(name)
@@ -39,7 +39,8 @@ impl Drop for PanicGuard {
     }
 }
 
-struct Writer {
+/// Writes the groups of one partition.
+pub(super) struct Writer {
     partition: Arc<Partition>,
     appender: Appender,
     space: Space,
@@ -47,6 +48,8 @@ struct Writer {
     snapshot_due: bool,
     /// The producers, to be written once their records are durable.
     snapshot: Option<Snapshot>,
+    /// Between two attempts to write on a full disk.
+    pause: Duration,
 }
 
 /// What there is to do.
@@ -58,20 +61,53 @@ enum Work {
 }
 
 impl Writer {
+    /// A writer that nobody runs yet.
+    pub(super) fn new(partition: Arc<Partition>, appender: Appender, place: &Place, snapshot_due: bool) -> Self {
+        let pause = Duration::from_millis(DISK_FULL_RETRY_MS);
+        Self { partition, appender, space: Space::new(place.clone()), snapshot_due, snapshot: None, pause }
+    }
+
+    /// Does everything there is to do, then returns; for a simulation that has no thread. Errors: the partition failed.
+    pub(super) fn drain(&mut self) -> Result<(), String> {
+        if let Some(reason) = self.partition.failure() {
+            return Err(reason.to_string());
+        }
+        self.pause = Duration::ZERO;
+        let (partition, mut group) = (self.partition.clone(), Group::default());
+        loop {
+            let work = partition.intake().map(|mut intake| self.work(&mut intake, &mut group)).map_err(|e| e.to_string());
+            let done = match work {
+                Ok(None | Some(Work::Stop)) => return Ok(()),
+                Ok(Some(work)) => self.do_work(&work, &mut group),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = done {
+                self.partition.fail(&reason);
+                return Err(reason);
+            }
+        }
+    }
+
     fn run(mut self) {
         let mut group = Group::default();
         loop {
             let done = match self.next_work(&mut group) {
-                Ok(Work::Group) => self.write_group(&mut group),
-                Ok(Work::Snapshot) => Ok(()),
-                Ok(Work::Roll) => self.roll(),
                 Ok(Work::Stop) => break,
+                Ok(work) => self.do_work(&work, &mut group),
                 Err(e) => Err(e.to_string()),
             };
-            if let Err(reason) = done.and_then(|()| self.write_snapshot()) {
+            if let Err(reason) = done {
                 self.partition.fail(&reason);
                 return;
             }
+        }
+        self.finish();
+    }
+
+    /// Leaves the partition as a clean end does.
+    pub(super) fn finish(&mut self) {
+        if let Some(ahead) = &self.space.place.ahead {
+            ahead.close();
         }
         match self.appender.close() {
             Ok(()) => {}
@@ -80,49 +116,70 @@ impl Writer {
         }
     }
 
+    fn do_work(&mut self, work: &Work, group: &mut Group) -> Result<(), String> {
+        match work {
+            Work::Group => self.write_group(group)?,
+            Work::Roll => self.roll()?,
+            Work::Snapshot | Work::Stop => {}
+        }
+        self.write_snapshot()
+    }
+
     /// Waits for work; a group of records is swapped into `group`.
     fn next_work(&mut self, group: &mut Group) -> Result<Work> {
         assert!(group.is_empty());
-        let mut intake = self.partition.intake()?;
+        let partition = self.partition.clone();
+        let mut intake = partition.intake()?;
         loop {
-            if intake.gate == Gate::DiskFull || self.space.is_due(&self.partition) {
-                let enough = self.space.is_enough(&self.partition);
-                match (&intake.gate, enough) {
-                    (Gate::DiskFull, true) => intake.gate = Gate::Open,
-                    (Gate::Open, false) => {
-                        tracing::warn!(log = %self.partition.label, "disk is nearly full; nothing more is taken");
-                        intake.gate = Gate::DiskFull;
-                    }
-                    _ => {}
-                }
-            }
-            if std::mem::take(&mut self.snapshot_due) {
-                self.snapshot = Some(Snapshot::new(intake.next, &intake.producers));
-            }
-            if !intake.group.is_empty() {
-                std::mem::swap(group, &mut intake.group);
-                return Ok(Work::Group);
-            }
-            if self.snapshot.is_some() {
-                return Ok(Work::Snapshot);
-            }
-            match intake.gate {
-                Gate::Closed | Gate::Failed(_) => return Ok(Work::Stop),
-                Gate::Open | Gate::DiskFull => {}
-            }
-            if std::mem::take(&mut intake.roll) {
-                return Ok(Work::Roll);
+            if let Some(work) = self.work(&mut intake, group) {
+                return Ok(work);
             }
             let poisoned = || Error::internal("a thread panicked while it appended");
             intake.writer_waits = true;
             intake = if intake.gate == Gate::DiskFull {
-                let pause = Duration::from_millis(DISK_FULL_RETRY_MS);
-                self.partition.work.wait_timeout(intake, pause).map_err(|_| poisoned())?.0
+                self.partition.work.wait_timeout(intake, self.pause).map_err(|_| poisoned())?.0
             } else {
                 self.partition.work.wait(intake).map_err(|_| poisoned())?
             };
             intake.writer_waits = false;
         }
+    }
+
+    /// What there is to do now; a group of records is swapped into `group`.
+    fn work(&mut self, intake: &mut Intake, group: &mut Group) -> Option<Work> {
+        if intake.gate == Gate::DiskFull || self.space.is_due(&*self.partition.clock) {
+            let level = self.space.look(&*self.partition.clock);
+            self.partition.set_scarce(level != Level::Enough);
+            match (&intake.gate, level) {
+                (Gate::DiskFull, Level::Enough | Level::Scarce) => {
+                    tracing::info!(log = %self.partition.label, "there is space again; records are taken");
+                    intake.gate = Gate::Open;
+                }
+                (Gate::Open, Level::Full) => {
+                    tracing::warn!(log = %self.partition.label, "disk is nearly full; nothing more is taken");
+                    intake.gate = Gate::DiskFull;
+                }
+                _ => {}
+            }
+        }
+        if std::mem::take(&mut self.snapshot_due) {
+            self.snapshot = Some(Snapshot::new(intake.next, &intake.producers));
+        }
+        if !intake.group.is_empty() {
+            std::mem::swap(group, &mut intake.group);
+            return Some(Work::Group);
+        }
+        if self.snapshot.is_some() {
+            return Some(Work::Snapshot);
+        }
+        match intake.gate {
+            Gate::Closed | Gate::Failed(_) => return Some(Work::Stop),
+            Gate::Open | Gate::DiskFull => {}
+        }
+        if std::mem::take(&mut intake.roll) {
+            return Some(Work::Roll);
+        }
+        None
     }
 
     /// Makes a group durable, frame by frame.
@@ -181,30 +238,7 @@ impl Writer {
                 intake.gate = Gate::DiskFull;
             }
         }
-        let pause = Duration::from_millis(DISK_FULL_RETRY_MS);
-        drop(self.partition.work.wait_timeout(intake, pause).unwrap_or_else(PoisonError::into_inner));
+        drop(self.partition.work.wait_timeout(intake, self.pause).unwrap_or_else(PoisonError::into_inner));
         Ok(())
-    }
-}
-
-/// Watches free space without asking for it at each group.
-struct Space {
-    place: Place,
-    written: u64,
-    checked: Option<Duration>,
-}
-
-impl Space {
-    fn is_due(&self, partition: &Partition) -> bool {
-        let interval = Duration::from_millis(DISK_CHECK_INTERVAL_MS);
-        let now = partition.clock.monotonic();
-        self.written >= DISK_CHECK_BYTES || self.checked.is_none_or(|at| now.saturating_sub(at) >= interval)
-    }
-
-    /// Whether there is enough; a file system that does not say has enough until a write fails.
-    fn is_enough(&mut self, partition: &Partition) -> bool {
-        self.written = 0;
-        self.checked = Some(partition.clock.monotonic());
-        self.place.disk.free_bytes(&self.place.dir).map_or(true, |free| free >= DISK_FREE_BYTES_MIN)
     }
 }

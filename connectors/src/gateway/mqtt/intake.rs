@@ -19,7 +19,7 @@ use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubackReasonCo
 use thalweg_engine::batch::Record;
 use thalweg_engine::contract::{Arrival, LogStore, Progress};
 use thalweg_engine::error::ErrorKind;
-use thalweg_engine::ids::{self, DeviceId, Name, Offset};
+use thalweg_engine::ids::{self, DeviceId, Name, Offset, Partition};
 use thalweg_engine::{limits, topic};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -64,6 +64,7 @@ pub(super) struct Settled {
 struct Tap {
     stream: Name,
     log: Arc<dyn LogStore>,
+    partition: Partition,
     progress: watch::Receiver<Progress>,
     durable: Offset,
     failed: bool,
@@ -139,8 +140,9 @@ impl Intake {
             None if self.taps.len() >= limits::STREAMS_PER_CONNECTION_MAX => return Err(Refusal::TooManyStreams),
             None => {
                 let log = self.context.logs.stream(&stream).map_err(|_| Refusal::NoSuchStream)?;
-                let progress = log.progress(ids::partition_of(self.device.as_str(), log.partitions()));
-                self.taps.push(Tap { stream, log, progress, durable: 0, failed: false });
+                let partition = ids::partition_of(self.device.as_str(), log.partitions());
+                let progress = log.progress(partition);
+                self.taps.push(Tap { stream, log, partition, progress, durable: 0, failed: false });
                 self.taps.len() - 1
             }
         };
@@ -156,6 +158,11 @@ impl Intake {
             producer: publish.producer(),
             payload: publish.payload().as_slice(),
         };
+        if publish.qos() == Qos::AtMostOnce && self.taps[tap].log.is_scarce(self.taps[tap].partition) {
+            self.context.counters.failed.add(1);
+            self.context.counters.shed.add(1);
+            return Step::Taken;
+        }
         match self.taps[tap].log.append(&record) {
             Ok(ticket) => {
                 let echo = (echo == Echo::Wanted).then(|| Delivery {

@@ -7,6 +7,8 @@ mod golden;
 mod producers;
 mod repair;
 mod retention;
+mod simulation;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

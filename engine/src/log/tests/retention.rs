@@ -14,17 +14,17 @@ fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
     let all = segment_files(&disk).len();
     log.pin("job", 0, 7);
     log.pin("other", 0, 34);
-    let retained = logs.retain().unwrap();
+    let retained = logs.upkeep().unwrap();
     assert!(retained.segments >= 1);
     let start = log.bounds(0).start;
     assert!(start > 0 && start <= 7, "{start}");
     assert_eq!(retained.records, start);
     log.unpin("job");
-    logs.retain().unwrap();
+    logs.upkeep().unwrap();
     assert_eq!(log.bounds(0).start, 34);
     assert!(log.bytes() <= 1_000);
     assert!(segment_files(&disk).len() < all);
-    assert_eq!(logs.retain().unwrap(), Retained::default());
+    assert_eq!(logs.upkeep().unwrap(), Retained::default());
     let gone = log.read(0, 0).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Invalid);
     assert!(gone.to_string().contains("no longer kept"));
@@ -48,16 +48,16 @@ fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
         append_frames(&log, second.cast_unsigned()..second.cast_unsigned() + 1);
     }
     clock.pass(Duration::from_secs(30));
-    logs.retain().unwrap();
+    logs.upkeep().unwrap();
     let start = log.bounds(0).start;
     assert!((10..=19).contains(&start), "{start}");
     // The clock jumps by a century: a pass takes one segment only, as no time has passed.
     clock.set(4_000_000_000 * crate::time::SECOND);
-    assert_eq!(logs.retain().unwrap().segments, 1);
+    assert_eq!(logs.upkeep().unwrap().segments, 1);
     clock.set(100 * crate::time::SECOND);
     for _ in 0..200 {
         clock.pass(Duration::from_secs(30));
-        logs.retain().unwrap();
+        logs.upkeep().unwrap();
         if log.bounds(0).start == 30 {
             break;
         }

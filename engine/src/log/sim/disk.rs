@@ -1,45 +1,54 @@
-//! A disk and a clock for tests. Invariant: `crash` leaves what was synced and any chosen part of what was not, by sectors
-//! and by names, as a power cut may.
+//! A disk in memory. Invariant: `crash` leaves what was synced and any chosen part of what was not, by sectors and by names, as
+//! a power cut may; a sync that fails forgets what it was to write, as real systems do, so that trying it again proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::contract::{Clock, Disk, DiskFile, OpenMode};
-use crate::time::Micros;
+use crate::contract::{Disk, DiskFile, OpenMode};
 
-use super::partition::lock;
+use super::super::partition::lock;
+use super::plan::{Action, Operation, Plan};
 
 const SECTOR: usize = 512;
 
 /// Things that go wrong on demand, and what was done so far.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub struct Faults {
     /// Every sync of a file fails.
-    pub(super) sync_fails: AtomicBool,
+    pub sync_fails: AtomicBool,
     /// Every sync of a file takes until this ends.
-    pub(super) sync_hangs: AtomicBool,
+    pub sync_hangs: AtomicBool,
     /// Every write fails for lack of space, after half of it was written.
-    pub(super) full: AtomicBool,
+    pub full: AtomicBool,
     /// Cutting a file fails.
-    pub(super) cut_fails: AtomicBool,
+    pub cut_fails: AtomicBool,
     /// Every write panics.
-    pub(super) write_panics: AtomicBool,
+    pub write_panics: AtomicBool,
     /// Syncs of files so far.
-    pub(super) syncs: AtomicU64,
+    pub syncs: AtomicU64,
     /// Bytes read so far.
-    pub(super) bytes_read: AtomicU64,
+    pub bytes_read: AtomicU64,
+    /// Faults at chosen operations.
+    pub plan: Mutex<Plan>,
+}
+
+impl Faults {
+    /// An operation is about to be done. Errors: it is to fail.
+    fn step(&self, operation: Operation, path: &Path, amount: u64) -> io::Result<Action> {
+        lock(&self.plan).step(operation, path, amount)
+    }
 }
 
 /// A disk in memory.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimDisk {
+pub struct SimDisk {
     names: Arc<Mutex<Names>>,
     /// What goes wrong.
-    pub(super) faults: Arc<Faults>,
+    pub faults: Arc<Faults>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +73,7 @@ enum Change {
 
 #[derive(Debug)]
 struct SimFile {
+    path: PathBuf,
     content: Arc<Mutex<Content>>,
     faults: Arc<Faults>,
     writable: bool,
@@ -71,7 +81,7 @@ struct SimFile {
 
 impl SimDisk {
     /// The disk after a power cut; `survives` decides about each sector and name that was not synced.
-    pub(super) fn crash(&self, mut survives: impl FnMut() -> bool) -> Self {
+    pub fn crash(&self, mut survives: impl FnMut() -> bool) -> Self {
         let names = lock(&self.names);
         let mut after = BTreeMap::new();
         let paths: BTreeSet<_> = names.now.keys().chain(names.durable.keys()).collect();
@@ -105,7 +115,7 @@ impl SimDisk {
     }
 
     /// The disk after the death of the process: everything is still there, and what was not synced still is not.
-    pub(super) fn kill(&self) -> Self {
+    pub fn kill(&self) -> Self {
         let names = lock(&self.names);
         let mut copies = BTreeMap::new();
         let mut copy = |content: &Arc<Mutex<Content>>| {
@@ -118,17 +128,17 @@ impl SimDisk {
     }
 
     /// A copy on which everything survived.
-    pub(super) fn copy(&self) -> Self {
+    pub fn copy(&self) -> Self {
         self.crash(|| true)
     }
 
     /// All files and their bytes.
-    pub(super) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         lock(&self.names).now.iter().map(|(path, content)| (path.clone(), lock(content).now.clone())).collect()
     }
 
     /// Replaces the bytes of a file.
-    pub(super) fn overwrite(&self, path: &Path, bytes: Vec<u8>) {
+    pub fn overwrite(&self, path: &Path, bytes: Vec<u8>) {
         let content = Content { now: bytes.clone(), durable: bytes, unsynced: Vec::new() };
         let content = Arc::new(Mutex::new(content));
         let mut names = lock(&self.names);
@@ -146,6 +156,7 @@ fn write(to: &mut Vec<u8>, position: usize, bytes: &[u8]) {
 
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.faults.step(Operation::Read, &self.path, position)?;
         let content = lock(&self.content);
         let from = (position as usize).min(content.now.len());
         let n = buf.len().min(content.now.len() - from);
@@ -157,12 +168,17 @@ impl DiskFile for SimFile {
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
         assert!(!self.faults.write_panics.load(Ordering::Relaxed), "a write panics, as the test wants");
         assert!(self.writable);
-        let full = self.faults.full.load(Ordering::Relaxed);
-        let buf = if full { &buf[..buf.len() / 2] } else { buf };
+        let action = self.faults.step(Operation::Write, &self.path, position ^ (buf.len() as u64) << 32)?;
+        let error = match action {
+            _ if self.faults.full.load(Ordering::Relaxed) => Some(io::ErrorKind::StorageFull),
+            Action::Cut(kind) => Some(kind),
+            _ => None,
+        };
+        let buf = if error.is_some() { &buf[..buf.len() / 2] } else { buf };
         let mut content = lock(&self.content);
         write(&mut content.now, position as usize, buf);
         content.unsynced.push(Change::Bytes { position: position as usize, bytes: buf.to_vec() });
-        if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        error.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -170,11 +186,25 @@ impl DiskFile for SimFile {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.faults.syncs.fetch_add(1, Ordering::Relaxed);
-        if self.faults.sync_fails.load(Ordering::Relaxed) {
-            return Err(io::Error::other("injected"));
-        }
+        let action = self.faults.step(Operation::Sync, &self.path, 0)?;
         let mut content = lock(&self.content);
         let content = &mut *content;
+        match action {
+            Action::Nothing => return Ok(()),
+            Action::ForgetQuietly => {
+                content.unsynced.clear();
+                return Ok(());
+            }
+            Action::Cut(_) => {
+                content.unsynced.clear();
+                return Err(io::Error::other("injected"));
+            }
+            Action::Do if self.faults.sync_fails.load(Ordering::Relaxed) => {
+                content.unsynced.clear();
+                return Err(io::Error::other("injected"));
+            }
+            Action::Do => {}
+        }
         for change in content.unsynced.drain(..) {
             match change {
                 Change::Len(len) => content.durable.resize(len, 0),
@@ -185,6 +215,7 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.faults.step(Operation::SetLen, &self.path, len)?;
         if self.faults.cut_fails.load(Ordering::Relaxed) {
             return Err(io::Error::other("injected"));
         }
@@ -201,6 +232,7 @@ impl DiskFile for SimFile {
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        self.faults.step(Operation::Open, path, mode as u64)?;
         let mut names = lock(&self.names);
         let content = match (mode, names.now.get(path)) {
             (OpenMode::CreateNew, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -212,7 +244,7 @@ impl Disk for SimDisk {
             (_, Some(content)) => content.clone(),
             (_, None) => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(Box::new(SimFile { content, faults: self.faults.clone(), writable: mode != OpenMode::Read }))
+        Ok(Box::new(SimFile { path: path.to_owned(), content, faults: self.faults.clone(), writable: mode != OpenMode::Read }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -222,6 +254,7 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.step(Operation::Rename, to, 0)?;
         let mut names = lock(&self.names);
         let content = names.now.remove(from).ok_or(io::ErrorKind::NotFound)?;
         names.now.insert(to.to_owned(), content);
@@ -229,10 +262,14 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.faults.step(Operation::Remove, path, 0)?;
         lock(&self.names).now.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if self.faults.step(Operation::SyncDir, path, 0)? == Action::Nothing {
+            return Ok(());
+        }
         let mut names = lock(&self.names);
         let names = &mut *names;
         names.durable.retain(|p, _| p.parent() != Some(path));
@@ -241,6 +278,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.faults.step(Operation::List, path, 0)?;
         let names = lock(&self.names);
         if !names.dirs.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
@@ -257,34 +295,5 @@ impl Disk for SimDisk {
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
         Ok(if self.faults.full.load(Ordering::Relaxed) { 0 } else { u64::MAX })
-    }
-}
-
-/// A clock that stands until it is moved.
-#[derive(Debug, Default)]
-pub(super) struct SimClock {
-    now: AtomicI64,
-    monotonic_ms: AtomicU64,
-}
-
-impl SimClock {
-    /// Sets the wall clock.
-    pub(super) fn set(&self, now: Micros) {
-        self.now.store(now, Ordering::Relaxed);
-    }
-
-    /// Lets monotonic time pass.
-    pub(super) fn pass(&self, time: Duration) {
-        self.monotonic_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
-    }
-}
-
-impl Clock for SimClock {
-    fn now(&self) -> Micros {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
     }
 }

@@ -1,0 +1,107 @@
+//! What goes on beside appending. Invariant: it finds damage without being asked, and makes what will be needed.
+
+use super::*;
+use crate::limits::SCRUB_BYTES_PER_SECOND;
+use crate::log::{ahead, inspect};
+
+#[test]
+fn scrubbing_reads_every_sealed_segment_and_reports_damage_until_it_is_gone() {
+    let disk = SimDisk::default();
+    let clock = Arc::new(SimClock::default());
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), config(900)).unwrap();
+    let log = stream(&logs);
+    append_frames(&log, 0..60);
+    let sealed = segment_files(&disk).len() as u64 - 1;
+    clock.pass(Duration::from_secs(1));
+    logs.upkeep().unwrap();
+    assert_eq!(logs.problems(), [] as [String; 0]);
+    assert_eq!((logs.scrubbed().segments, logs.scrubbed().rounds), (sealed, 1));
+
+    let path = segment_files(&disk).remove(2);
+    let good = disk.files().remove(&path).unwrap();
+    let mut bad = good.clone();
+    bad[200] ^= 1;
+    disk.overwrite(&path, bad);
+    clock.pass(Duration::from_secs(1));
+    logs.upkeep().unwrap();
+    assert!(logs.problems()[0].contains("telemetry/0") && logs.problems()[0].contains("offsets"), "{:?}", logs.problems());
+    assert!(logs.poisoned().is_none(), "damage to old records does not stop new ones");
+    append_frames(&log, 60..62);
+    disk.overwrite(&path, good);
+    clock.pass(Duration::from_secs(1));
+    logs.upkeep().unwrap();
+    assert_eq!(logs.problems(), [] as [String; 0]);
+}
+
+#[test]
+fn scrubbing_keeps_to_its_rate() {
+    let disk = SimDisk::default();
+    let clock = Arc::new(SimClock::default());
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), config(30_000)).unwrap();
+    let log = stream(&logs);
+    for _ in 0..100 {
+        let ticket = log.append(&record("d", &[1; 9_000])).unwrap();
+        assert!(log.wait(0, ticket.offset, LONG));
+    }
+    let per_pass = Duration::from_millis(10);
+    for pass in 1..5 {
+        clock.pass(per_pass);
+        logs.upkeep().unwrap();
+        assert!(logs.scrubbed().bytes <= SCRUB_BYTES_PER_SECOND / 100 * pass, "pass {pass}");
+    }
+    assert!(logs.scrubbed().bytes > 0);
+}
+
+#[test]
+fn the_next_segment_is_there_before_it_is_needed_and_gone_if_it_is_not() {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 4_000);
+    let log = stream(&logs);
+    let made = |disk: &SimDisk| disk.files().into_keys().find(|p| p.ends_with(ahead::FILE_NAME));
+    let mut next = 0;
+    while log.bytes() <= 2_200 {
+        append_frames(&log, next..next + 1);
+        next += 1;
+    }
+    for _ in 0..2_000 {
+        if made(&disk).is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(segment_files(&disk).len(), 1);
+    assert!(made(&disk).is_some());
+    while segment_files(&disk).len() == 1 {
+        append_frames(&log, next..next + 1);
+        next += 1;
+    }
+    assert!(made(&disk).is_none(), "it became the segment");
+    let newest = segment_files(&disk).pop().unwrap();
+    assert_eq!(disk.files()[&newest].len(), 4_000, "with its zeros");
+    append_frames(&log, next..next + 30);
+    logs.close();
+    assert!(made(&disk).is_none());
+    assert_eq!(read_frames(&stream(&open(&disk, 4_000))), next + 30);
+    assert_eq!(inspect::verify(&disk, Path::new("log")).unwrap().problems, []);
+}
+
+#[test]
+fn a_failed_disk_is_told_from_one_that_was_damaged_before() {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 1 << 20);
+    let log = stream(&logs);
+    append_frames(&log, 0..2);
+    disk.faults.sync_fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    log.append(&record("d", b"2")).unwrap();
+    for _ in 0..2_000 {
+        if logs.poisoned().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(logs.poisoned().unwrap().contains("sync"));
+    let path = segment_files(&disk).remove(0);
+    disk.overwrite(&path, vec![9; 500]);
+    let logs = open(&disk.copy(), 1 << 20);
+    assert_eq!((logs.problems().len(), logs.poisoned()), (1, None));
+}
