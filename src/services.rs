@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use thalweg_connectors::gateway::{GatewayContext, http};
 use thalweg_engine::contract::LogStore;
-use thalweg_engine::error::Result;
-use thalweg_engine::runtime::JobState;
+use thalweg_engine::error::{Case, Error, ErrorKind, Result};
+use thalweg_engine::limits::DISK_FREE_BYTES_MIN;
 
 use crate::app::Core;
-use crate::server::{Accepted, Health, Ingest, SystemView, Telemetry};
+use crate::server::{Accepted, Ingest, SystemView, Telemetry};
 
 /// Answers from the parts of a server.
 pub struct Services {
@@ -24,25 +24,29 @@ impl Services {
     pub fn new(core: Arc<Core>, context: GatewayContext) -> Self {
         Self { core, context }
     }
+
+    /// Says of a refusal that the disk is full, if it is: the log only says that it takes nothing now.
+    fn with_full_disk(&self, error: Error) -> Error {
+        let is_full = || self.core.disk.free_bytes(&self.core.layout.log).is_ok_and(|free| free < DISK_FREE_BYTES_MIN);
+        if error.kind() == ErrorKind::Unavailable && is_full() { error.of_case(Case::DiskFull) } else { error }
+    }
 }
 
 #[async_trait]
 impl Ingest for Services {
     async fn ingest(&self, t: Telemetry) -> Result<Accepted> {
-        let accepted = http::ingest(&self.context, &t.device, &t.stream, t.media_type.as_deref(), t.producer, &t.body).await?;
+        let accepted = http::ingest(&self.context, &t.device, &t.stream, t.media_type.as_deref(), t.producer, &t.body).await;
+        let accepted = accepted.map_err(|e| self.with_full_disk(e))?;
         Ok(Accepted { accepted: accepted.records as u64 })
     }
 }
 
 #[async_trait]
 impl SystemView for Services {
-    fn health(&self) -> Health {
-        let failed = self.core.engine.supervisor().list().iter().any(|j| matches!(j.life, JobState::Failed(_) | JobState::Restarting(_)));
-        let log_failed = self.core.logs.streams().iter().any(|name| {
-            let log = self.core.logs.stream(name);
-            log.is_ok_and(|l| (0..l.partitions()).any(|p| l.progress(p).borrow().failed.is_some()))
-        });
-        if failed || log_failed { Health::Degraded } else { Health::Ok }
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.core.logs.problems();
+        problems.extend(self.core.engine.problems());
+        problems
     }
 
     async fn status(&self) -> Result<Value> {
