@@ -2,6 +2,7 @@
 
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -74,7 +75,7 @@ impl Log {
                 output::table(&rows, &["stream", "partition", "first", "end", "records", "bytes", "from", "to", "sealed"]);
             }
             Action::Dump { stream, partition, from, limit, json } => {
-                let stream = Name::new(&stream)?;
+                let stream = known_stream(&directory, &stream)?;
                 let all = 0..inspect::partitions(&RealDisk, &directory, &stream)?;
                 let mut out = BufWriter::new(std::io::stdout().lock());
                 for p in all.filter(|&p| partition.is_none_or(|wanted| wanted == p)) {
@@ -118,6 +119,17 @@ impl Log {
     }
 }
 
+/// The stream of this name. Errors: `NotFound`, with the streams that there are.
+fn known_stream(directory: &Path, name: &str) -> Result<Name> {
+    let streams = inspect::streams(&RealDisk, directory)?;
+    if let Some(found) = streams.iter().find(|s| s.as_str() == name) {
+        return Ok(found.clone());
+    }
+    let names: Vec<&str> = streams.iter().map(Name::as_str).collect();
+    let hint = if names.is_empty() { "the log holds no stream yet".to_owned() } else { format!("there are: {}", names.join(", ")) };
+    Err(Error::not_found(format!("there is no stream {name:?}")).hint(hint))
+}
+
 fn as_json(records: &Records, entry: &Entry) -> String {
     let payload = String::from_utf8_lossy(records.slice(&entry.payload));
     json!({
@@ -131,4 +143,22 @@ fn as_text(records: &Records, entry: &Entry) -> String {
     let payload = String::from_utf8_lossy(records.slice(&entry.payload));
     let (p, o, t) = (records.partition, entry.offset, time::format(entry.received));
     format!("{p}/{o} {t} {} {}", records.text(&entry.device), payload.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_stream_is_answered_with_those_that_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(known_stream(dir.path(), "nope").unwrap_err().hint_text(), Some("the log holds no stream yet"));
+        for stream in ["telemetry", "vibration"] {
+            std::fs::create_dir(dir.path().join(stream)).unwrap();
+            std::fs::write(dir.path().join(stream).join("stream.json"), "{}").unwrap();
+        }
+        assert_eq!(known_stream(dir.path(), "vibration").unwrap().as_str(), "vibration");
+        let error = known_stream(dir.path(), "nope").unwrap_err();
+        assert_eq!(error.to_string(), "there is no stream \"nope\" (hint: there are: telemetry, vibration)");
+    }
 }

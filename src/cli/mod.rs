@@ -12,6 +12,7 @@ mod output;
 mod publish;
 mod serve;
 mod sql;
+mod tokens;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ enum Command {
     Serve(serve::Serve),
     /// Register, list and revoke devices
     Devices(devices::Devices),
+    /// Make, list and revoke tokens of operators and analysts
+    Tokens(tokens::Tokens),
     /// Publish simulated telemetry, and measure
     Publish(publish::Publish),
     /// Run SQL: a statement, a file, or interactively
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(c) => runtime.block_on(c.run()),
         Command::Serve(c) => runtime.block_on(c.run()),
         Command::Devices(c) => runtime.block_on(c.run()),
+        Command::Tokens(c) => runtime.block_on(c.run()),
         Command::Publish(c) => runtime.block_on(c.run()),
         Command::Sql(c) => runtime.block_on(c.run()),
         Command::Jobs(c) => runtime.block_on(c.run()),
