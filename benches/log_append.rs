@@ -86,7 +86,10 @@ fn throughput(dir: &Path) -> f64 {
     }
     logs.close();
     let (records, ours, raw) = (median(records), median(ours), median(raw));
-    println!("append, {PRODUCERS} producers, {PAYLOAD_BYTES} bytes, durable: {records:.0} records/s = {ours:.0} MiB/s, {:.2} of raw {raw:.0} MiB/s", ours / raw);
+    println!(
+        "append, {PRODUCERS} producers, {PAYLOAD_BYTES} bytes, durable: {records:.0} records/s = {ours:.0} MiB/s, {:.2} of raw {raw:.0} MiB/s",
+        ours / raw
+    );
     records
 }
 

@@ -107,11 +107,12 @@ fn plan(directory: &Path, disk: Arc<dyn Disk>, now: i64) -> Result<(JobPlan, Arc
         default_description: "bench".to_owned(),
         lake_root: directory.to_owned(),
         memory_limit_bytes: 1 << 30,
+        spill: None,
     };
     let session = Session::new(settings, Arc::new(NoLake))?;
     let (mut job, mut table) = (None, None);
     for statement in Session::split(FLEET)? {
-        match session.prepare(&statement)? {
+        match session.prepare(statement.text())? {
             Statement::CreateTable { definition, .. } => {
                 if let TableKind::Reference { format, .. } = &definition.kind {
                     let source = ReferenceDefinition {

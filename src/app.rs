@@ -2,7 +2,7 @@
 //! open before what uses it, and closes after it; telemetry is taken only when all of it is there.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::services::Services;
 use crate::sql_service::{Engine, Service};
 
 const UPKEEP: Duration = Duration::from_secs(5);
+const POISON_CHECK: Duration = Duration::from_millis(500);
 const MAINTENANCE_EVERY: u32 = 12;
 
 /// Everything but the network: log, lake, devices, tables and jobs.
@@ -41,6 +42,8 @@ pub struct Core {
     pub layout: Layout,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
     /// Streams.
     pub logs: Arc<Logs>,
     /// Tables on disk.
@@ -56,7 +59,7 @@ pub struct Core {
 
 impl Core {
     /// Opens the data directory of `config` and resumes its jobs. Must be called inside a Tokio runtime. Errors: `Conflict` if
-    /// another process has it, `Corrupt` if something in it is damaged.
+    /// another process has it, `Corrupt` if something in it is damaged that the rest cannot do without.
     pub fn open(config: Config) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -72,7 +75,8 @@ impl Core {
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;
         let lake = Lake::open(&layout.lake, clock.clone(), Handle::current())?;
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
-        let session = session(&config, &layout.lake, lake.clone())?;
+        layout.empty_spill()?;
+        let session = session(&config, &layout.lake, lake.clone(), Some(layout.spill.clone()))?;
         let environment = Environment {
             disk: disk.clone(),
             clock: clock.clone(),
@@ -86,14 +90,15 @@ impl Core {
             supervisor,
             logs: logs.clone(),
             lake: lake.clone(),
-            disk,
+            disk: disk.clone(),
             clock: clock.clone(),
             layout: layout.clone(),
             root: owner.root().to_owned(),
             counters: counters.clone(),
             handle: Handle::current(),
+            query_timeout: config.query_timeout,
         })?;
-        Ok(Self { config, layout, clock, logs, lake, devices, engine, counters, _owner: owner })
+        Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, _owner: owner })
     }
 
     /// Ends jobs after a last checkpoint, then closes what is below them.
@@ -109,8 +114,8 @@ impl Core {
     }
 }
 
-/// The SQL session over a lake.
-pub fn session(config: &Config, lake_root: &Path, lake: Arc<Lake>) -> Result<Session> {
+/// The SQL session over a lake; queries put aside what does not fit into memory below `spill`, if there is one.
+pub fn session(config: &Config, lake_root: &Path, lake: Arc<Lake>, spill: Option<PathBuf>) -> Result<Session> {
     let settings = SessionConfig {
         connectors: thalweg_connectors::CONNECTORS,
         formats: thalweg_engine::decode::FORMAT_NAMES,
@@ -118,6 +123,7 @@ pub fn session(config: &Config, lake_root: &Path, lake: Arc<Lake>) -> Result<Ses
         default_description: config.description.clone(),
         lake_root: lake_root.to_owned(),
         memory_limit_bytes: config.query_memory_bytes,
+        spill,
     };
     Session::new(settings, Arc::new(SharedLake(lake)))
 }
@@ -163,6 +169,17 @@ impl App {
         tasks.spawn(server::serve(http, server::router(state)?, Deadlines::default(), shutdown.clone()));
         tasks.spawn(upkeep(core.clone(), shutdown.clone()));
         Ok(Self { core, http: http_address, mqtt: gateway.address(), admin_token, gateway, tasks, shutdown })
+    }
+
+    /// Returns, with the reason, when the disk has failed under a log. Nothing more can be acknowledged then, and only a new
+    /// start can tell what the disk holds.
+    pub async fn poisoned(&self) -> String {
+        loop {
+            if let Some(reason) = self.core.logs.poisoned() {
+                return reason;
+            }
+            tokio::time::sleep(POISON_CHECK).await;
+        }
     }
 
     /// Stops taking telemetry, ends jobs after a last checkpoint, and closes everything.
@@ -233,5 +250,5 @@ pub fn lake_to_read(config: &Config) -> Result<(Arc<Lake>, Arc<dyn Clock>)> {
 pub fn read_lake(config: &Config) -> Result<Session> {
     let (lake, _) = lake_to_read(config)?;
     let root = lake.root().to_owned();
-    session(config, &root, lake)
+    session(config, &root, lake, None)
 }

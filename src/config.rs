@@ -36,8 +36,11 @@ pub struct Config {
     pub owner: String,
     /// Description of data sets that are declared without one.
     pub description: String,
-    /// Memory of one batch query, in bytes.
+    /// Memory of all batch queries together, in bytes.
     pub query_memory_bytes: usize,
+    /// Time from the beginning of a batch query to its last row.
+    #[serde(deserialize_with = "duration")]
+    pub query_timeout: Duration,
 }
 
 impl Default for Config {
@@ -53,7 +56,8 @@ impl Default for Config {
             retention_bytes: None,
             owner: "nobody@localhost".to_owned(),
             description: "no description was given".to_owned(),
-            query_memory_bytes: 1 << 30,
+            query_memory_bytes: limits::QUERY_MEMORY_BYTES_DEFAULT,
+            query_timeout: Duration::from_secs(limits::QUERY_S_DEFAULT),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! as it lives.
 //!
 //! ```text
-//! LOCK  log/<stream>/…  lake/<namespace>/<table>/…  devices/  checkpoints/<job>/  reference/  references/<table>/  statements.json
+//! LOCK  log/<stream>/…  lake/<namespace>/<table>/…  devices/  checkpoints/<job>/  reference/  references/<table>/  statements.json  spill/
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -71,6 +71,8 @@ pub struct Layout {
     pub references: PathBuf,
     /// Declared tables and jobs.
     pub statements: PathBuf,
+    /// What batch queries put aside while they run; means nothing after a restart.
+    pub spill: PathBuf,
 }
 
 impl Layout {
@@ -83,6 +85,16 @@ impl Layout {
             checkpoints: root.join("checkpoints"),
             references: root.join("references"),
             statements: root.join("statements.json"),
+            spill: root.join("spill"),
+        }
+    }
+
+    /// Makes the directory for what queries put aside, without what a crash has left there.
+    pub fn empty_spill(&self) -> Result<()> {
+        let context = |e: std::io::Error| Error::from(e).context(self.spill.display());
+        match std::fs::remove_dir_all(&self.spill) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(context(e)),
+            _ => std::fs::create_dir(&self.spill).map_err(context),
         }
     }
 }

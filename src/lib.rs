@@ -5,6 +5,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod csv;
 pub mod data_dir;
 pub mod lake_catalog;
 pub mod server;

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use thalweg_connectors::gateway::{GatewayContext, http};
 use thalweg_engine::contract::LogStore;
 use thalweg_engine::error::Result;
-use thalweg_engine::runtime::JobState;
 
 use crate::app::Core;
-use crate::server::{Accepted, Health, Ingest, SystemView, Telemetry};
+use crate::server::{Accepted, Ingest, SystemView, Telemetry};
 
 /// Answers from the parts of a server.
 pub struct Services {
@@ -36,13 +35,10 @@ impl Ingest for Services {
 
 #[async_trait]
 impl SystemView for Services {
-    fn health(&self) -> Health {
-        let failed = self.core.engine.supervisor().list().iter().any(|j| matches!(j.life, JobState::Failed(_) | JobState::Restarting(_)));
-        let log_failed = self.core.logs.streams().iter().any(|name| {
-            let log = self.core.logs.stream(name);
-            log.is_ok_and(|l| (0..l.partitions()).any(|p| l.progress(p).borrow().failed.is_some()))
-        });
-        if failed || log_failed { Health::Degraded } else { Health::Ok }
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.core.logs.problems();
+        problems.extend(self.core.engine.problems());
+        problems
     }
 
     async fn status(&self) -> Result<Value> {

@@ -146,11 +146,20 @@ pub struct DeviceOutcome {
     /// Records sent but not answered when the run ended.
     pub unanswered: usize,
     /// Why the server did not let it in, if so.
-    pub refused: Option<String>,
+    pub refused: Option<Refused>,
+}
+
+/// The server's words to a device that it does not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What is wrong.
+    pub message: String,
+    /// What to do, if the protocol has room for it.
+    pub hint: Option<String>,
 }
 
 impl DeviceOutcome {
-    pub(crate) fn new(device: &str, tally: &DeviceTally, unanswered: usize, refused: Option<String>) -> Self {
+    pub(crate) fn new(device: &str, tally: &DeviceTally, unanswered: usize, refused: Option<Refused>) -> Self {
         let (contiguous, acknowledged) = tally.result();
         Self { device: device.to_owned(), acknowledged, contiguous, unanswered, refused }
     }

@@ -319,6 +319,7 @@ fn unknown(device: &DeviceId) -> Error {
 
 fn refused_activation() -> Error {
     Error::invalid("device id or activation key is not valid")
+        .hint("show the activation key (twa_<device>_…) that was printed when the device was registered, to that device")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use thalweg_engine::error::{Error, Result};
+use thalweg_engine::error::{Case, Error, Result};
 use thalweg_engine::limits::{LOGIN_DELAY_S_MAX, LOGIN_ENTRIES_MAX, LOGIN_FAILURES_MAX, LOGIN_MEMORY_S};
 
 use crate::keys::Purpose;
@@ -69,8 +69,9 @@ impl Throttle {
         let Some(entry) = failures.young.get(&attempt.0).or_else(|| failures.old.get(&attempt.0)) else { return Ok(()) };
         match entry.blocked_until().checked_sub(now) {
             Some(wait) if !wait.is_zero() => {
-                let seconds = wait.as_millis().div_ceil(1000);
-                Err(Error::unavailable("too many failed logins").hint(format!("wait {seconds} s, then try again")))
+                let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(LOGIN_DELAY_S_MAX);
+                let error = Error::unavailable("too many failed logins").of_case(Case::Wait(seconds));
+                Err(error.hint(format!("wait {seconds} s, then try again")))
             }
             _ => Ok(()),
         }
@@ -113,7 +114,8 @@ mod tests {
             throttle.check(attempt, second).unwrap();
             throttle.failed(attempt, second);
         }
-        assert_eq!(throttle.check(attempt, second).unwrap_err().hint_text(), Some("wait 1 s, then try again"));
+        let refused = throttle.check(attempt, second).unwrap_err();
+        assert_eq!((refused.hint_text(), refused.case()), (Some("wait 1 s, then try again"), Some(Case::Wait(1))));
         throttle.check(attempt, second * 2).unwrap();
         throttle.failed(attempt, second * 2);
         assert!(throttle.check(attempt, second * 3).is_err());

@@ -1,10 +1,11 @@
-//! Tokens of operators and analysts, with their roles. Invariant: a token is good from the moment it was shown until the moment
-//! its revocation returned; there is always an admin token while there are tokens at all.
+//! Tokens of operators and analysts, with their roles. Invariant: a token is good from the moment it was shown until its end or the
+//! moment its revocation returned; while there are tokens at all, there is an admin's that does not end by itself.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thalweg_engine::contract::Disk;
@@ -52,6 +53,8 @@ pub struct TokenView {
     pub role: Role,
     /// When it was made, in microseconds since the Unix epoch.
     pub created: Micros,
+    /// When it ends by itself, in microseconds since the Unix epoch.
+    pub expires: Option<Micros>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,6 +62,9 @@ struct Token {
     role: Role,
     digest: Digest,
     created: Micros,
+    /// Good until then, if it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_after: Option<Micros>,
 }
 
 /// The token of this name from now on; none if it was revoked.
@@ -129,17 +135,20 @@ impl Devices {
             return Ok(None);
         }
         let first_start = Actor { name: "first-start".to_owned(), peer: None };
-        self.create_token(&first_start, &Name::new("admin")?, Role::Admin).map(Some)
+        self.create_token(&first_start, &Name::new("admin")?, Role::Admin, None).map(Some)
     }
 
-    /// Makes a token. It is shown this once. Errors: `Conflict` if the name is taken or there are too many.
-    pub fn create_token(&self, actor: &Actor, name: &Name, role: Role) -> Result<Secret> {
+    /// Makes a token that is good for `lifetime`, or until it is revoked. It is shown this once. Errors: `Conflict` if the name is
+    /// taken or there are too many.
+    pub fn create_token(&self, actor: &Actor, name: &Name, role: Role, lifetime: Option<Duration>) -> Result<Secret> {
         if name.as_str().starts_with(EPHEMERAL_PREFIX) {
             return Err(Error::invalid(format!("token names beginning with {EPHEMERAL_PREFIX} are kept for this process")));
         }
         let secret = Secret::generate(Purpose::Token, name.as_str())?;
-        let token = Token { role, digest: Digest::of(Purpose::Token, name.as_str(), secret.expose()), created: self.clock.now() };
-        self.tokens.change(|tokens| {
+        let created = self.clock.now();
+        let not_after = lifetime.map(|l| created.saturating_add(i64::try_from(l.as_micros()).unwrap_or(i64::MAX)));
+        let token = Token { role, digest: Digest::of(Purpose::Token, name.as_str(), secret.expose()), created, not_after };
+        let secret = self.tokens.change(|tokens| {
             if tokens.contains_key(name) {
                 return Err(Error::conflict(format!("token {name} exists")).hint("take another name, or revoke it first"));
             }
@@ -148,7 +157,9 @@ impl Devices {
             }
             self.audit.record(actor, Action::TokenCreate, [name.as_str()])?;
             Ok((Change { name: name.clone(), token: Some(token) }, secret))
-        })
+        })?;
+        tracing::info!(%name, ?role, by = actor.name, "a token was made");
+        Ok(secret)
     }
 
     /// Makes a token that is only in memory and ends with this process: for the console and the built-in client.
@@ -161,7 +172,7 @@ impl Devices {
         let name = Name::new(&format!("{EPHEMERAL_PREFIX}{}", ephemeral.len() + 1))?;
         let secret = Secret::generate(Purpose::Token, name.as_str())?;
         let digest = Digest::of(Purpose::Token, name.as_str(), secret.expose());
-        ephemeral.insert(name, Token { role, digest, created: self.clock.now() });
+        ephemeral.insert(name, Token { role, digest, created: self.clock.now(), not_after: None });
         Ok(secret)
     }
 
@@ -172,10 +183,15 @@ impl Devices {
         let digest = known.as_ref().map_or(Digest::NONE, |t| t.digest);
         let fits = Digest::of(Purpose::Token, name, token).matches(&digest);
         match (known, Name::new(name)) {
-            (Some(token), Ok(name)) if fits => Ok(Principal { name, role: token.role }),
+            (Some(token), Ok(name)) if fits && token.not_after.is_none_or(|end| self.clock.now() < end) => {
+                Ok(Principal { name, role: token.role })
+            }
             _ => {
                 self.audit.refused(Action::LoginRefused, "token", peer);
-                Err(Error::invalid("the token is not valid").hint("send a token that was not revoked: Authorization: Bearer twt_…"))
+                Err(Error::invalid("the token is not valid").hint(
+                    "send one that was not revoked and has not ended: Authorization: Bearer twt_…; commands take it from --token or \
+                     THALWEG_TOKEN",
+                ))
             }
         }
     }
@@ -183,20 +199,23 @@ impl Devices {
     /// All tokens that are stored, by name.
     pub fn list_tokens(&self) -> Vec<TokenView> {
         let stored = read(&self.tokens.stored);
-        stored.iter().map(|(name, t)| TokenView { name: name.clone(), role: t.role, created: t.created }).collect()
+        stored.iter().map(|(name, t)| TokenView { name: name.clone(), role: t.role, created: t.created, expires: t.not_after }).collect()
     }
 
-    /// Makes a token void at once. Errors: `NotFound`; `Conflict` if it is the last admin token.
+    /// Makes a token void at once. Errors: `NotFound`; `Conflict` if it is the last of an admin that does not end by itself.
     pub fn revoke_token(&self, actor: &Actor, name: &Name) -> Result<()> {
         self.tokens.change(|tokens| {
             let Some(token) = tokens.get(name) else { return Err(Error::not_found(format!("token {name} does not exist"))) };
-            let admins = tokens.values().filter(|t| t.role == Role::Admin).count();
-            if token.role == Role::Admin && admins == 1 {
-                return Err(Error::conflict(format!("token {name} is the only one of an admin")).hint("make another admin token first"));
+            let lasting = |t: &Token| t.role == Role::Admin && t.not_after.is_none();
+            if lasting(token) && tokens.values().filter(|t| lasting(t)).count() == 1 {
+                return Err(Error::conflict(format!("token {name} is the only one of an admin that does not end by itself"))
+                    .hint("make another admin token without an end first"));
             }
             self.audit.record(actor, Action::TokenRevoke, [name.as_str()])?;
             Ok((Change { name: name.clone(), token: None }, ()))
-        })
+        })?;
+        tracing::info!(%name, by = actor.name, "a token was revoked");
+        Ok(())
     }
 }
 
@@ -224,9 +243,9 @@ mod tests {
     fn only_the_exact_token_is_good_and_only_until_it_is_revoked() {
         let mut f = Fixture::new();
         let (ana, bob) = (Name::new("ana_b").unwrap(), Name::new("bob").unwrap());
-        let secret = f.devices.create_token(&operator(), &ana, Role::Analyst).unwrap();
-        let other = f.devices.create_token(&operator(), &bob, Role::Viewer).unwrap();
-        assert_eq!(f.devices.create_token(&operator(), &ana, Role::Admin).unwrap_err().kind(), ErrorKind::Conflict);
+        let secret = f.devices.create_token(&operator(), &ana, Role::Analyst, None).unwrap();
+        let other = f.devices.create_token(&operator(), &bob, Role::Viewer, None).unwrap();
+        assert_eq!(f.devices.create_token(&operator(), &ana, Role::Admin, None).unwrap_err().kind(), ErrorKind::Conflict);
         let swapped = other.expose().replace("bob", "ana_b");
         let errors: Vec<String> =
             ["", "twt_", "x", &secret.expose()[1..], &secret.expose()[..50], &swapped, "twt_ä_äääääääääääääääääääääääääääääääääääää"]
@@ -241,6 +260,25 @@ mod tests {
         f.reopen();
         assert!(f.devices.verify_token(secret.expose(), None).is_err());
         assert_eq!(f.devices.list_tokens().len(), 1);
+    }
+
+    #[test]
+    fn a_token_with_an_end_ends_and_does_not_count_as_the_last_admin() {
+        let mut f = Fixture::new();
+        let first = f.devices.ensure_admin().unwrap().unwrap();
+        let helper = Name::new("helper").unwrap();
+        let secret = f.devices.create_token(&operator(), &helper, Role::Admin, Some(Duration::from_secs(60))).unwrap();
+        let admin = Name::new("admin").unwrap();
+        assert_eq!(f.devices.revoke_token(&operator(), &admin).unwrap_err().kind(), ErrorKind::Conflict);
+        f.reopen();
+        assert_eq!(f.devices.verify_token(secret.expose(), None).unwrap().role, Role::Admin);
+        let view = f.devices.list_tokens().into_iter().find(|t| t.name == helper).unwrap();
+        assert_eq!(view.expires, Some(view.created + 60_000_000));
+        f.clock.advance(Duration::from_secs(60));
+        let ended = f.devices.verify_token(secret.expose(), None).unwrap_err();
+        assert_eq!(ended.to_string(), f.devices.verify_token("twt_x", None).unwrap_err().to_string());
+        f.devices.verify_token(first.expose(), None).unwrap();
+        f.devices.revoke_token(&operator(), &helper).unwrap();
     }
 
     #[test]

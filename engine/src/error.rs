@@ -20,10 +20,24 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// Which case of its kind an error is, where a protocol has a word of its own for it. Code inside decides by the kind alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// `Invalid`: more at once than there may be.
+    TooLarge,
+    /// `Invalid`: whoever asks lacks the right.
+    Forbidden,
+    /// `Unavailable`: the disk is full.
+    DiskFull,
+    /// `Unavailable`: the same call is refused for so many seconds more.
+    Wait(u64),
+}
+
 /// An error with a kind, a primary message (lower case, no full stop) and an optional hint that says what to do.
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
+    case: Option<Case>,
     message: String,
     hint: Option<String>,
 }
@@ -34,7 +48,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` is lower case and names the thing that is wrong.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, case: None, message: message.into(), hint: None }
     }
 
     /// Wrong input.
@@ -74,6 +88,13 @@ impl Error {
         self
     }
 
+    /// Says which case of its kind it is.
+    #[must_use]
+    pub fn of_case(mut self, case: Case) -> Self {
+        self.case = Some(case);
+        self
+    }
+
     /// Puts `context: ` before the message, so that the reader learns where it happened.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
@@ -84,6 +105,11 @@ impl Error {
     /// The kind, which decides what the caller does.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Which case of its kind it is, if that matters to a protocol.
+    pub fn case(&self) -> Option<Case> {
+        self.case
     }
 
     /// The primary message without the hint.
@@ -119,7 +145,8 @@ impl From<std::io::Error> for Error {
             Io::UnexpectedEof | Io::InvalidData => ErrorKind::Corrupt,
             _ => ErrorKind::Internal,
         };
-        Self::new(kind, e.to_string())
+        let error = Self::new(kind, e.to_string());
+        if kind == ErrorKind::Unavailable { error.of_case(Case::DiskFull) } else { error }
     }
 }
 

@@ -145,6 +145,8 @@ pub const SQL_PLAN_NODES_MAX: usize = 1_000;
 pub const SQL_PLAN_DEPTH_MAX: usize = 48;
 /// Subqueries inside subqueries of expressions: optimizing them takes nearly twice as long a level.
 pub const SQL_SUBQUERY_DEPTH_MAX: usize = 6;
+/// Statements of one script.
+pub const SQL_SCRIPT_STATEMENTS_MAX: usize = 1_000;
 /// Stack of the thread that plans a SQL statement, in bytes.
 pub const SQL_STACK_BYTES: usize = 64 * 1024 * 1024;
 
@@ -220,6 +222,19 @@ pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const HTTP_TELEMETRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Records in one body of telemetry.
 pub const HTTP_TELEMETRY_RECORDS_MAX: usize = 20_000;
+/// Time after which a request that was refused for being too much just now may be sent again, in seconds. The server has offered
+/// its records for `APPEND_RETRY_MS_MAX` by then: asking sooner only adds to the load.
+pub const HTTP_RETRY_AFTER_S: u64 = 5;
+/// The same on a full disk, in seconds: somebody has to make room first.
+pub const HTTP_RETRY_AFTER_DISK_FULL_S: u64 = 60;
+/// Rows of one result of a batch query over HTTP; beyond, it ends with an error. Whole tables are read from the lake's files.
+pub const QUERY_ROWS_MAX: u64 = 1_000_000;
+/// Time from the beginning of a batch query to its last row, in seconds; a setting.
+pub const QUERY_S_DEFAULT: u64 = 60;
+/// Memory of all batch queries together, in bytes; a setting.
+pub const QUERY_MEMORY_BYTES_DEFAULT: usize = 512 * 1024 * 1024;
+/// Bytes on disk of what batch queries put aside for lack of memory, all together.
+pub const QUERY_SPILL_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Bytes of a body that is too long which are read and thrown away, so that its sender gets to see the answer.
 pub const HTTP_DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time for throwing them away, in seconds.
@@ -237,4 +252,7 @@ const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 1
 const _: () = assert!(METADATA_BYTES_MAX * DEVICE_PAGE_MAX <= JOURNAL_LINE_BYTES_MAX, "a page of devices can be registered at once");
 const _: () = assert!(HTTP_TELEMETRY_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a whole body of telemetry can wait for one commit");
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX < HTTP_TELEMETRY_BYTES_MAX, "a record of the largest size fits into a body");
+const _: () = assert!(HTTP_RETRY_AFTER_S * 1_000 >= APPEND_RETRY_MS_MAX, "a refused record comes back later than it was offered");
+const _: () = assert!(HTTP_RETRY_AFTER_DISK_FULL_S * 1_000 > DISK_CHECK_INTERVAL_MS, "free space was looked at again by then");
+const _: () = assert!(QUERY_S_DEFAULT < HTTP_QUERY_S_MAX, "a query that takes too long is told so before its request ends");
 const _: () = assert!(HTTP_DISCARD_S_MAX < HTTP_REQUEST_S_MAX, "the answer about a long body is not cut off itself");

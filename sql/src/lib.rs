@@ -25,5 +25,6 @@ mod lower;
 mod tables;
 
 pub use batch::{BatchQuery, BatchStream};
+pub use parser::ScriptStatement;
 pub use session::{Session, SessionConfig, Statement};
 pub use tables::{Classification, LakeCatalog, LakeFile, LakeFiles, StreamInput, TableDefinition, TableKind, Tier};

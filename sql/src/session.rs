@@ -16,7 +16,7 @@ use crate::bind::{Bound, bind};
 use crate::diagnostics::{self, Problem};
 use crate::functions::Functions;
 use crate::lower::{self, Planner};
-use crate::parser::{self, CreateTable, DropTable, Insert, Parsed, QueryText};
+use crate::parser::{self, CreateTable, DropTable, Insert, Parsed, QueryText, ScriptStatement};
 use crate::stack::with_room;
 use crate::tables::{self, Catalog, Defaults, Found, LakeCatalog, TableDefinition, TableKind};
 
@@ -33,8 +33,10 @@ pub struct SessionConfig {
     pub default_description: String,
     /// Where the lake lies.
     pub lake_root: PathBuf,
-    /// Memory that one query over the lake may hold, in bytes.
+    /// Memory that all queries over the lake may hold together, in bytes.
     pub memory_limit_bytes: usize,
+    /// Directory for what does not fit into memory, which must exist; none keeps queries off the disk.
+    pub spill: Option<PathBuf>,
 }
 
 /// Declared tables, and what it takes to plan over them. Cheap to share behind an `Arc`.
@@ -101,10 +103,15 @@ pub enum Statement {
         /// Name, type, nullable, key, extras.
         rows: RecordBatch,
     },
+    /// Tell everything about a job.
+    DescribeJob {
+        /// Its name; it may not exist.
+        name: String,
+    },
     /// Stop a job.
     StopJob {
         /// Its name; it may not exist.
-        name: Name,
+        name: String,
     },
     /// Change a setting.
     Set {
@@ -125,7 +132,7 @@ impl Session {
     /// Without declared tables.
     pub fn new(config: SessionConfig, lake: Arc<dyn LakeCatalog>) -> Result<Self> {
         let functions = Functions::new();
-        let sandbox = Sandbox::new(config.lake_root.clone(), config.memory_limit_bytes, &functions)?;
+        let sandbox = Sandbox::new(config.lake_root.clone(), config.memory_limit_bytes, config.spill.as_deref(), &functions)?;
         let catalog = Catalog::new(lake, config.lake_root.clone());
         Ok(Self { config, catalog, functions, sandbox })
     }
@@ -135,8 +142,8 @@ impl Session {
         &self.config
     }
 
-    /// The statements of a script, as written. Errors: `Invalid` (an open quote, too long).
-    pub fn split(script: &str) -> Result<Vec<String>> {
+    /// The statements of a script. Errors: `Invalid` (an open quote, too long, too many).
+    pub fn split(script: &str) -> Result<Vec<ScriptStatement<'_>>> {
         parser::split(script).map_err(|p| p.into_error(script))
     }
 
@@ -175,7 +182,8 @@ impl Session {
             Parsed::ShowJobs => Ok(Statement::ShowJobs),
             Parsed::ShowTables => Ok(Statement::ShowTables),
             Parsed::Describe(name) => self.describe(&name),
-            Parsed::StopJob(name) => Ok(Statement::StopJob { name: tables::table_name(&name)? }),
+            Parsed::DescribeJob(name) => Ok(Statement::DescribeJob { name: job_name(&name)? }),
+            Parsed::StopJob(name) => Ok(Statement::StopJob { name: job_name(&name)? }),
             Parsed::Set(set) => Ok(Statement::Set { key: set.key, value: set.value }),
         }
     }
@@ -271,6 +279,12 @@ impl Session {
             }
         }
     }
+}
+
+/// The name of a job as `SHOW JOBS` prints it: one name, or two and a dot for the archive of a stream.
+fn job_name(parts: &[Ident]) -> diagnostics::Result<String> {
+    let names = parts.iter().map(tables::table_name).collect::<diagnostics::Result<Vec<Name>>>()?;
+    Ok(names.iter().map(Name::as_str).collect::<Vec<_>>().join("."))
 }
 
 const _: fn() = || {

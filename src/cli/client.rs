@@ -33,6 +33,11 @@ impl Client {
         response.json().await.map_err(|e| Error::internal(format!("the answer of {} is not JSON: {e}", self.base)))
     }
 
+    /// Sends a request whose answer has no body.
+    pub async fn request_empty(&self, method: Method, path: &str) -> Result<()> {
+        self.send(self.request(method, path)).await.map(drop)
+    }
+
     /// Runs SQL; the answer is a stream of Arrow IPC, or a JSON message.
     pub async fn sql(&self, sql: &str) -> Result<Response> {
         let request = self.request(Method::POST, "/v1/sql").header("accept", "application/vnd.apache.arrow.stream");
@@ -55,7 +60,6 @@ impl Client {
         let status = response.status();
         let text = response.text().await.unwrap_or_default();
         let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        let field = |name: &str| answer["error"][name].as_str().map(str::to_owned);
         let kind = match status.as_u16() {
             404 => ErrorKind::NotFound,
             409 => ErrorKind::Conflict,
@@ -63,14 +67,7 @@ impl Client {
             400..=499 => ErrorKind::Invalid,
             _ => ErrorKind::Internal,
         };
-        let error = Error::new(kind, field("message").unwrap_or_else(|| format!("the server answered {status}: {text}")));
-        Err(match field("hint") {
-            Some(hint) => error.hint(hint),
-            None if status == reqwest::StatusCode::UNAUTHORIZED => {
-                error.hint("give an operator's token with --token or THALWEG_TOKEN; it was printed at the first start")
-            }
-            None => error,
-        })
+        Err(error_in(&answer, kind).unwrap_or_else(|| Error::new(kind, format!("the server answered {status}: {text}"))))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
@@ -81,4 +78,13 @@ impl Client {
             Error::unavailable(format!("{}: {error}", self.base))
         }
     }
+}
+
+/// The error that the JSON of an answer holds, with the server's own words.
+pub fn error_in(answer: &Value, kind: ErrorKind) -> Option<Error> {
+    let error = Error::new(kind, answer["error"]["message"].as_str()?);
+    Some(match answer["error"]["hint"].as_str() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use arrow::util::pretty::pretty_format_batches;
 use clap::Args;
 use rand::Rng;
@@ -129,7 +130,7 @@ fn reference(data: &Path, devices: &[DeviceId]) -> Result<()> {
 /// Submits `examples/fleet.sql`; what an earlier run declared is there already.
 async fn submit(client: &Client) -> Result<()> {
     for statement in Session::split(FLEET_SQL)? {
-        match client.sql(&statement).await {
+        match client.sql(&statement.in_place()).await {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Conflict => {}
             Err(e) => return Err(e.context("examples/fleet.sql")),
@@ -168,8 +169,15 @@ async fn show(core: Arc<Core>) -> Result<()> {
 }
 
 fn print(rows: &RecordBatch) -> Result<()> {
-    println!("{}", pretty_format_batches(std::slice::from_ref(rows))?);
+    println!("{}", pretty_format_batches(&[sorted(rows)?])?);
     Ok(())
+}
+
+/// The rows by window and site.
+fn sorted(rows: &RecordBatch) -> Result<RecordBatch> {
+    let keys = ["window_start", "window_end", "site"].into_iter().filter_map(|name| rows.column_by_name(name));
+    let keys: Vec<SortColumn> = keys.map(|values| SortColumn { values: values.clone(), options: None }).collect();
+    Ok(take_record_batch(rows, &lexsort_to_indices(&keys, None)?)?)
 }
 
 /// Waits until every job has read all that was acknowledged.
@@ -209,4 +217,24 @@ fn summary(core: &Core, report: &Report, b: &Balance) {
     println!("  thalweg lake ls --data {data}");
     println!("  python -c \"from deltalake import DeltaTable; print(DeltaTable('{lake}/cold/telemetry').to_pyarrow_table().num_rows)\"");
     println!("  python -c \"import polars as pl; print(pl.scan_delta('{lake}/warm/{JOB}').collect())\"");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array, StringViewArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    #[test]
+    fn results_are_shown_by_window_and_site() {
+        let start: ArrayRef = Arc::new(Int64Array::from(vec![20, 10, 10]));
+        let site: ArrayRef = Arc::new(StringViewArray::from(vec!["east", "west", "north"]));
+        let rows = RecordBatch::try_from_iter([("window_start", start), ("site", site)]).unwrap();
+        let rows = sorted(&rows).unwrap();
+        assert_eq!(rows["site"].as_string_view().iter().flatten().collect::<Vec<_>>(), ["north", "west", "east"]);
+        assert_eq!(rows["window_start"].as_primitive::<Int64Type>().values()[..], [10, 10, 20]);
+    }
 }

@@ -40,6 +40,14 @@ enum Action {
         #[arg(long, env = "THALWEG_ACTIVATION_KEY", hide_env_values = true)]
         activation_key: String,
     },
+    /// Issue a new key for a device, such as one whose key is lost; prints it, once
+    NewKey {
+        /// Device id
+        device: String,
+        /// Length of time for which its older keys stay good, such as 1h; without it they end at once
+        #[arg(long, value_name = "DURATION")]
+        overlap: Option<String>,
+    },
     /// List devices
     List {
         /// Only those in this state: registered, active, revoked
@@ -89,6 +97,12 @@ impl Devices {
                 let body = json!({ "activation_key": activation_key });
                 let answer = client.json(Method::POST, &path(&device, "/activate")?, Some(body)).await?;
                 println!("device {device} is active; this key is shown once:");
+                println!("{}", answer["key"].as_str().unwrap_or_default());
+            }
+            Action::NewKey { device, overlap } => {
+                let body = overlap.map_or_else(|| json!({}), |overlap| json!({ "overlap": overlap }));
+                let answer = client.json(Method::POST, &path(&device, "/keys")?, Some(body)).await?;
+                println!("device {device} has a new key; it is shown once:");
                 println!("{}", answer["key"].as_str().unwrap_or_default());
             }
             Action::List { state, limit, after } => {

@@ -1,4 +1,4 @@
-//! `thalweg jobs …`. Invariant: what is shown is what the server says; nothing is computed here.
+//! `thalweg jobs …`. Invariant: what is shown is what the server says; nothing is computed here but how times are written.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 use thalweg_engine::error::Result;
+use thalweg_engine::time;
 
 use super::{Server, output};
 
@@ -46,10 +47,16 @@ impl Jobs {
                     for (name, value) in job["counters"].as_object().into_iter().flatten() {
                         row[name] = value.clone();
                     }
+                    for name in ["watermark", "checkpoint_at"] {
+                        if let Some(micros) = job[name].as_i64() {
+                            row[name] = time::format(micros).into();
+                        }
+                    }
                     row
                 };
                 let rows: Vec<Value> = answer["jobs"].as_array().into_iter().flatten().map(flat).collect();
-                output::table(&rows, &["name", "state", "epoch", "lag", "consumed", "filtered", "late", "rejected", "windows", "written"]);
+                let columns = ["name", "state", "consumed", "lag", "watermark", "late", "rejected", "checkpoint_at", "error"];
+                output::table(&rows, &columns);
             }
             Action::Show { job } => {
                 let answer = client.json(Method::GET, &format!("/v1/jobs/{job}"), None).await?;

@@ -51,6 +51,7 @@ impl Lake {
                         "committed": time::format(snapshot.committed_at), "owner": table.about().owner,
                     }));
                 }
+                rows.extend(lake.damaged().iter().map(|t| json!({ "table": t.full_name(), "rows": "damaged: see verify" })));
                 output::table(&rows, &["table", "rows", "files", "bytes", "version", "newest event", "committed", "owner"]);
             }
             Action::Describe { table } => {

@@ -1,7 +1,8 @@
-//! `thalweg log …`: reads a log's files, also while a server runs. Invariant: it changes nothing.
+//! `thalweg log …`: reads a log's files, also while a server runs. Invariant: it changes nothing, but for `repair`, see there.
 
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -16,7 +17,7 @@ use thalweg_engine::time;
 use super::{Data, output};
 use crate::data_dir::Layout;
 
-/// List, print and verify the log.
+/// List, print, verify and repair the log.
 #[derive(Debug, Args)]
 pub struct Log {
     #[command(flatten)]
@@ -49,6 +50,8 @@ enum Action {
     },
     /// Check every frame of every segment
     Verify,
+    /// Show what is damaged, and give it up if that is said
+    Repair(super::repair::Repair),
 }
 
 impl Log {
@@ -61,6 +64,7 @@ impl Log {
             );
         }
         match self.action {
+            Action::Repair(repair) => return repair.run(&self.data.data),
             Action::Ls => {
                 let row = |s: inspect::SegmentInfo| {
                     let (first, last) = s.received.unzip();
@@ -74,12 +78,15 @@ impl Log {
                 output::table(&rows, &["stream", "partition", "first", "end", "records", "bytes", "from", "to", "sealed"]);
             }
             Action::Dump { stream, partition, from, limit, json } => {
-                let stream = Name::new(&stream)?;
+                let stream = known_stream(&directory, &stream)?;
                 let all = 0..inspect::partitions(&RealDisk, &directory, &stream)?;
                 let mut out = BufWriter::new(std::io::stdout().lock());
                 for p in all.filter(|&p| partition.is_none_or(|wanted| wanted == p)) {
                     let (mut left, mut failed) = (limit.unwrap_or(u64::MAX), None);
                     inspect::records(&RealDisk, &directory, (&stream, p), from, &mut |records| {
+                        if let Some(lost) = &records.lost {
+                            eprintln!("{p}/{} to {p}/{} are lost; a repair gave them up", lost.start, lost.end - 1);
+                        }
                         for entry in &records.entries {
                             if left == 0 {
                                 return ControlFlow::Break(());
@@ -108,6 +115,9 @@ impl Log {
                     println!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end);
                 }
                 println!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes);
+                if v.lost > 0 {
+                    println!("{} records were given up by a repair", v.lost);
+                }
                 println!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len());
                 if !v.problems.is_empty() {
                     return Ok(ExitCode::FAILURE);
@@ -116,6 +126,17 @@ impl Log {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The stream of this name. Errors: `NotFound`, with the streams that there are.
+fn known_stream(directory: &Path, name: &str) -> Result<Name> {
+    let streams = inspect::streams(&RealDisk, directory)?;
+    if let Some(found) = streams.iter().find(|s| s.as_str() == name) {
+        return Ok(found.clone());
+    }
+    let names: Vec<&str> = streams.iter().map(Name::as_str).collect();
+    let hint = if names.is_empty() { "the log holds no stream yet".to_owned() } else { format!("there are: {}", names.join(", ")) };
+    Err(Error::not_found(format!("there is no stream {name:?}")).hint(hint))
 }
 
 fn as_json(records: &Records, entry: &Entry) -> String {
@@ -131,4 +152,22 @@ fn as_text(records: &Records, entry: &Entry) -> String {
     let payload = String::from_utf8_lossy(records.slice(&entry.payload));
     let (p, o, t) = (records.partition, entry.offset, time::format(entry.received));
     format!("{p}/{o} {t} {} {}", records.text(&entry.device), payload.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_stream_is_answered_with_those_that_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(known_stream(dir.path(), "nope").unwrap_err().hint_text(), Some("the log holds no stream yet"));
+        for stream in ["telemetry", "vibration"] {
+            std::fs::create_dir(dir.path().join(stream)).unwrap();
+            std::fs::write(dir.path().join(stream).join("stream.json"), "{}").unwrap();
+        }
+        assert_eq!(known_stream(dir.path(), "vibration").unwrap().as_str(), "vibration");
+        let error = known_stream(dir.path(), "nope").unwrap_err();
+        assert_eq!(error.to_string(), "there is no stream \"nope\" (hint: there are: telemetry, vibration)");
+    }
 }

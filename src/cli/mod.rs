@@ -10,8 +10,10 @@ mod lake;
 mod log;
 mod output;
 mod publish;
+mod repair;
 mod serve;
 mod sql;
+mod tokens;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ enum Command {
     Serve(serve::Serve),
     /// Register, list and revoke devices
     Devices(devices::Devices),
+    /// Make, list and revoke tokens of operators and analysts
+    Tokens(tokens::Tokens),
     /// Publish simulated telemetry, and measure
     Publish(publish::Publish),
     /// Run SQL: a statement, a file, or interactively
@@ -52,7 +56,7 @@ enum Command {
     Jobs(jobs::Jobs),
     /// List, describe and verify the data sets of a lake
     Lake(lake::Lake),
-    /// List, print and verify the log
+    /// List, print, verify and repair the log
     Log(log::Log),
 }
 
@@ -102,6 +106,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(c) => runtime.block_on(c.run()),
         Command::Serve(c) => runtime.block_on(c.run()),
         Command::Devices(c) => runtime.block_on(c.run()),
+        Command::Tokens(c) => runtime.block_on(c.run()),
         Command::Publish(c) => runtime.block_on(c.run()),
         Command::Sql(c) => runtime.block_on(c.run()),
         Command::Jobs(c) => runtime.block_on(c.run()),

@@ -111,7 +111,11 @@ impl Publish {
         spinner.finish_and_clear();
         show(&report);
         match report.devices.iter().find_map(|d| d.refused.as_ref().map(|why| (d, why))) {
-            Some((device, why)) => Err(Error::invalid(format!("device {} was refused: {why}", device.device))),
+            Some((device, why)) => {
+                let hint = "its key in the key file may be an old one: take it out of the file, or use another --prefix";
+                Err(Error::invalid(format!("device {} was refused: {}", device.device, why.message))
+                    .hint(why.hint.clone().unwrap_or_else(|| format!("{hint} ({})", self.keys.display()))))
+            }
             None if report.acknowledged == 0 => Err(Error::unavailable("nothing was acknowledged").hint("is the server running?")),
             None => Ok(ExitCode::SUCCESS),
         }

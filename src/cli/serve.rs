@@ -77,10 +77,17 @@ impl Serve {
             println!("admin token: {}", token.expose());
             println!("             (shown once; give it with --token or THALWEG_TOKEN)");
         }
-        wait_for_end().await?;
+        let failure = tokio::select! {
+            ended = wait_for_end() => ended.map(|()| None)?,
+            reason = app.poisoned() => Some(reason),
+        };
         println!("stopping: jobs take a last checkpoint");
         app.stop().await?;
-        Ok(ExitCode::SUCCESS)
+        match failure {
+            None => Ok(ExitCode::SUCCESS),
+            Some(reason) => Err(Error::internal(format!("the disk failed under the log: {reason}"))
+                .hint("look at the disk and the system's log; a new start reads what is there, and nothing acknowledged is lost")),
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use futures::TryStreamExt;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use serde_json::Value;
-use thalweg_engine::error::{Error, Result};
+use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_sql::{Session, Statement};
 
-use super::client::Client;
+use super::client::{Client, error_in};
 use super::output::{self, Format};
 use super::{Data, Server};
 use crate::app::read_lake;
@@ -31,7 +31,7 @@ pub struct Sql {
     /// Run the statements of a file
     #[arg(short, long)]
     file: Option<PathBuf>,
-    /// How rows are printed
+    /// How rows are printed: as a table whose wide cells are cut, or whole as json or csv
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Statements; without any they are read from the terminal or from standard input
@@ -61,7 +61,7 @@ impl Sql {
             }
         };
         for statement in Session::split(&script)? {
-            run(&target, &statement, self.format).await?;
+            run(&target, &statement.in_place(), self.format).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -87,8 +87,9 @@ async fn prompt(target: &Target, format: Format) -> Result<ExitCode> {
         // A history that cannot be kept is no reason to refuse the statement.
         let _ = editor.add_history_entry(text.trim());
         for statement in Session::split(&text).unwrap_or_else(|e| (eprintln!("error: {e}"), Vec::new()).1) {
+            let sql = statement.in_place();
             tokio::select! {
-                result = run(target, &statement, format) => if let Err(e) = result { eprintln!("error: {e}") },
+                result = run(target, &sql, format) => if let Err(e) = result { eprintln!("error: {e}") },
                 _ = tokio::signal::ctrl_c() => println!("stopped"),
             }
         }
@@ -133,6 +134,12 @@ async fn ask(client: &Client, statement: &str, format: Format) -> Result<()> {
     let mut decoder = StreamDecoder::new();
     let mut rows = Vec::new();
     while let Some(bytes) = body.try_next().await.map_err(|e| Error::unavailable(format!("the answer was cut off: {e}")))? {
+        // Where a batch belongs the server puts the error that ended the rows.
+        if bytes.starts_with(b"{\"error\"")
+            && let Some(error) = serde_json::from_slice(&bytes).ok().and_then(|answer| error_in(&answer, ErrorKind::Invalid))
+        {
+            return Err(error);
+        }
         let mut buffer = Buffer::from(bytes);
         while !buffer.is_empty() {
             let Some(batch) = decoder.decode(&mut buffer)? else { continue };

@@ -1,12 +1,13 @@
 //! Errors as responses. Invariant: every error is JSON of one form, `{"error":{"kind","message","hint"}}`, and its status follows
-//! from its kind alone, except where HTTP has a word of its own (401, 403, 405, 413).
+//! from its kind alone, except where HTTP has a word of its own (401, 403, 405, 413, 507). Whoever may come back is told when.
 
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use thalweg_engine::error::{Error, ErrorKind};
+use thalweg_engine::error::{Case, Error, ErrorKind};
+use thalweg_engine::limits::{HTTP_RETRY_AFTER_DISK_FULL_S, HTTP_RETRY_AFTER_S};
 
 /// Result of a handler.
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
@@ -18,11 +19,12 @@ pub(crate) struct ApiError {
     kind: &'static str,
     message: String,
     hint: Option<String>,
+    retry_after_s: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self { status, kind, message: message.into(), hint: hint.map(str::to_owned) }
+        Self { status, kind, message: message.into(), hint: hint.map(str::to_owned), retry_after_s: None }
     }
 
     /// 401: no proof of who it is, or a wrong one.
@@ -72,18 +74,22 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let (status, kind) = match error.kind() {
-            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
-            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict"),
-            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
-            ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        let (status, kind, retry_after_s) = match (error.kind(), error.case()) {
+            (_, Some(Case::TooLarge)) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", None),
+            (_, Some(Case::Forbidden)) => (StatusCode::FORBIDDEN, "forbidden", None),
+            (_, Some(Case::DiskFull)) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full", Some(HTTP_RETRY_AFTER_DISK_FULL_S)),
+            (_, Some(Case::Wait(seconds))) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(seconds)),
+            (ErrorKind::Invalid, None) => (StatusCode::BAD_REQUEST, "invalid", None),
+            (ErrorKind::NotFound, None) => (StatusCode::NOT_FOUND, "not_found", None),
+            (ErrorKind::Conflict, None) => (StatusCode::CONFLICT, "conflict", None),
+            (ErrorKind::Unavailable, None) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(HTTP_RETRY_AFTER_S)),
+            (ErrorKind::Corrupt, None) => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt", None),
+            (ErrorKind::Internal, None) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %error, kind, "a request failed");
         }
-        Self::new(status, kind, error.message(), error.hint_text())
+        Self { retry_after_s, ..Self::new(status, kind, error.message(), error.hint_text()) }
     }
 }
 
@@ -94,9 +100,11 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.status {
             StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
             StatusCode::METHOD_NOT_ALLOWED => drop(headers.entry(ALLOW).or_insert(HeaderValue::from_static("GET, POST, PUT, DELETE"))),
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

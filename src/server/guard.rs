@@ -54,7 +54,7 @@ pub(crate) async fn guard(State((state, route)): State<(SharedState, &'static Ro
 }
 
 fn check_role(state: &ServerState, role: Role, headers: &HeaderMap, peer: Option<IpAddr>) -> ApiResult<Principal> {
-    let hint = "send the token of an operator: Authorization: Bearer twt_…";
+    let hint = "send the token of an operator: Authorization: Bearer twt_…; commands take it from --token or THALWEG_TOKEN";
     let Some(Credentials::Bearer(token)) = credentials(headers) else {
         return Err(ApiError::unauthorized("this path needs a token", hint));
     };

@@ -17,6 +17,8 @@ pub(crate) async fn metrics(State(state): State<SharedState>) -> ApiResult<([(He
     let jobs = state.jobs.list().await?;
     let mut text = gateway_text(&state.gateway);
     text.push_str(&jobs_text(&jobs));
+    head(&mut text, "thalweg_problems", "gauge", "Problems that /v1/status names; 0 if all is well.");
+    let _ = writeln!(text, "thalweg_problems {}", state.system.problems().len());
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 

@@ -32,6 +32,5 @@ mod tests;
 pub use listener::{Deadlines, serve};
 pub use routes::{Access, ROUTES, Route, router};
 pub use services::{
-    Accepted, Health, Ingest, JobService, JobState, JobView, Rows, RowsEnd, ServerState, SqlOutcome, SqlService, StopMode, SystemView,
-    Telemetry,
+    Accepted, Health, Ingest, JobService, JobState, JobView, Rows, RowsEnd, ServerState, SqlOutcome, SqlService, SystemView, Telemetry,
 };

@@ -1,5 +1,5 @@
-//! Rows as bytes: NDJSON, CSV or an Arrow stream. Invariant: a reader can tell a whole result from a broken one: NDJSON ends with
-//! an error object, the others with a cut connection.
+//! Rows as bytes: NDJSON, CSV or an Arrow stream. Invariant: a reader can tell a whole result from a broken one: NDJSON and Arrow
+//! end with an error object, where a row or the end of the stream belongs, CSV with a cut connection.
 
 use std::io;
 
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, ApiResult};
 use super::services::{Rows, RowsEnd};
+use crate::csv::without_formulas;
 
 /// Forms in which rows can be asked for, by media type; the first is the default.
 const FORMS: &[(&str, Form)] =
@@ -53,7 +54,7 @@ impl Encoder {
             Self::Csv => {
                 let empty = RecordBatch::new_empty(schema.clone().into());
                 let mut bytes = Vec::new();
-                arrow::csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(&empty)?;
+                arrow::csv::WriterBuilder::new().with_header(true).build(&mut bytes).write(&without_formulas(&empty)?)?;
                 Ok(bytes.into())
             }
             Self::Arrow(writer) => Ok(std::mem::take(writer.get_mut()).into()),
@@ -68,7 +69,7 @@ impl Encoder {
                 writer.write(rows)?;
                 writer.finish()?;
             }
-            Self::Csv => arrow::csv::WriterBuilder::new().with_header(false).build(&mut bytes).write(rows)?,
+            Self::Csv => arrow::csv::WriterBuilder::new().with_header(false).build(&mut bytes).write(&without_formulas(rows)?)?,
             Self::Arrow(writer) => {
                 writer.write(rows)?;
                 bytes = std::mem::take(writer.get_mut());
@@ -87,8 +88,8 @@ impl Encoder {
     /// How an error in the middle is told.
     fn fail(&self, error: Error) -> io::Result<Bytes> {
         match self {
-            Self::Ndjson => Ok(format!("{}\n", ApiError::from(error).to_json()).into()),
-            _ => Err(io::Error::other(error)),
+            Self::Ndjson | Self::Arrow(_) => Ok(format!("{}\n", ApiError::from(error).to_json()).into()),
+            Self::Csv => Err(io::Error::other(error)),
         }
     }
 }
@@ -97,7 +98,9 @@ impl Encoder {
 /// the request. Live rows end with `shutdown`.
 pub(crate) async fn respond(headers: &HeaderMap, rows: Rows, shutdown: CancellationToken) -> ApiResult<Response<Body>> {
     let (media_type, form) = form(headers);
-    let Rows { schema, mut stream, end } = rows;
+    let Rows { schema, stream, end } = rows;
+    // It is asked again after its end if it holds no row.
+    let mut stream = stream.fuse();
     let mut encoder = Encoder::new(form, &schema)?;
     let mut head = vec![encoder.begin(&schema)?];
     if end == RowsEnd::Finite

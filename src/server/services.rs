@@ -64,8 +64,8 @@ pub struct Accepted {
 /// Takes telemetry into the log.
 #[async_trait]
 pub trait Ingest: Send + Sync + 'static {
-    /// Splits the body into records and completes when every one is durable. Errors: `Invalid` if the body cannot be split (then
-    /// nothing is stored); `Unavailable` if the log takes no more now; `NotFound` if there is no such stream.
+    /// Splits the body into records and completes when every one is durable. Errors: `Invalid` if the body cannot be split or is
+    /// too large (then nothing is stored); `Unavailable` if the log takes no more now; `NotFound` if there is no such stream.
     async fn ingest(&self, telemetry: Telemetry) -> Result<Accepted>;
 }
 
@@ -138,17 +138,10 @@ pub struct JobView {
     pub watermark: Option<Micros>,
     /// Its newest checkpoint; 0 if there is none.
     pub epoch: Epoch,
+    /// When that was taken, in microseconds since the Unix epoch.
+    pub checkpoint_at: Option<Micros>,
     /// What stopped it.
     pub error: Option<String>,
-}
-
-/// How a job is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopMode {
-    /// At once; it goes on from its last checkpoint.
-    Now,
-    /// After one more checkpoint.
-    Savepoint,
 }
 
 /// Knows the jobs.
@@ -158,25 +151,26 @@ pub trait JobService: Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<JobView>>;
     /// One job. Errors: `NotFound`.
     async fn get(&self, name: &str) -> Result<JobView>;
-    /// Stops a job and waits until it has stopped. Errors: `NotFound`.
-    async fn stop(&self, principal: &Principal, name: &str, mode: StopMode) -> Result<JobView>;
+    /// Stops a job after a last checkpoint, and waits until it has stopped. Errors: `NotFound`.
+    async fn stop(&self, principal: &Principal, name: &str) -> Result<JobView>;
 }
 
 /// How well the system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// It takes telemetry and its jobs run.
+    /// Nothing wants attention.
     Ok,
-    /// It does not take telemetry, or a job has failed.
+    /// There is a problem; `/v1/status` names it.
     Degraded,
 }
 
 /// Tells about the system as a whole.
 #[async_trait]
 pub trait SystemView: Send + Sync + 'static {
-    /// How well it is.
-    fn health(&self) -> Health;
+    /// What wants an operator's attention, a sentence each: streams that take nothing, jobs that failed, tables that are damaged,
+    /// reference data that cannot be read. Empty means healthy.
+    fn problems(&self) -> Vec<String>;
     /// Figures for operators, as a JSON object.
     async fn status(&self) -> Result<Value>;
     /// The data catalog, as JSON.

@@ -12,14 +12,18 @@ use super::services::Health;
 
 /// `GET /health`: 200 and `ok`, or 503 and `degraded`.
 pub(crate) async fn health(State(state): State<SharedState>) -> (StatusCode, Json<Value>) {
-    let health = state.system.health();
-    let status = if health == Health::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (status, health) = match state.system.problems().is_empty() {
+        true => (StatusCode::OK, Health::Ok),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Health::Degraded),
+    };
     (status, Json(json!({"status": health})))
 }
 
-/// `GET /v1/status`: figures for operators.
+/// `GET /v1/status`: figures for operators, and what is wrong.
 pub(crate) async fn status(State(state): State<SharedState>) -> ApiResult<Json<Value>> {
-    Ok(Json(state.system.status().await?))
+    let mut status = state.system.status().await?;
+    status["problems"] = state.system.problems().into();
+    Ok(Json(status))
 }
 
 /// `GET /v1/catalog`: the data catalog.

@@ -1,11 +1,7 @@
-//! What the server's tests stand on: a disk, a clock, and services that answer from memory. Invariant: fakes keep what they were
+//! What the server's tests stand on: a clock, and services that answer from memory. Invariant: fakes keep what they were
 //! given, so that a test can look at it.
 
-use std::fs::{self, File};
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,9 +15,10 @@ use axum::http::{Method, Request, StatusCode};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use thalweg_devices::{Actor, Devices, Principal, Role, Secret};
-use thalweg_engine::contract::{Clock, Disk, DiskFile, OpenMode};
-use thalweg_engine::error::{Error, Result};
+use thalweg_engine::contract::Clock;
+use thalweg_engine::error::{Case, Error, Result};
 use thalweg_engine::metrics::{GatewayCounters, JobCounters};
+use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::Micros;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,58 +26,6 @@ use tower::ServiceExt;
 
 use super::extract::Peer;
 use super::*;
-
-#[derive(Debug)]
-struct StdDisk;
-
-#[derive(Debug)]
-struct StdFile(File);
-
-impl DiskFile for StdFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buf, position)
-    }
-    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
-        self.0.write_all_at(buf, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-}
-
-impl Disk for StdDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
-        let file = File::options().read(true).write(mode != OpenMode::Read).create_new(mode == OpenMode::CreateNew).open(path)?;
-        Ok(Box::new(StdFile(file)))
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(path)?.map(|e| Ok(e?.path())).collect()
-    }
-    fn exists(&self, path: &Path) -> bool {
-        path.exists()
-    }
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(u64::MAX)
-    }
-}
 
 #[derive(Debug)]
 struct TestClock(Instant);
@@ -94,18 +39,18 @@ impl Clock for TestClock {
     }
 }
 
-/// Keeps telemetry, or refuses it while `full`.
+/// Keeps telemetry, or refuses it as a test says.
 #[derive(Default)]
 pub struct FakeIngest {
     pub taken: Mutex<Vec<Telemetry>>,
-    pub full: AtomicBool,
+    pub refusal: Mutex<Option<Error>>,
 }
 
 #[async_trait]
 impl Ingest for FakeIngest {
     async fn ingest(&self, telemetry: Telemetry) -> Result<Accepted> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(Error::unavailable("the log is full"));
+        if let Some(refusal) = self.refusal.lock().unwrap().clone() {
+            return Err(refusal);
         }
         self.taken.lock().unwrap().push(telemetry);
         Ok(Accepted { accepted: 1, duplicates: 0 })
@@ -149,10 +94,12 @@ impl SqlService for FakeSql {
             "fails" => (vec![broken()], RowsEnd::Finite),
             "breaks" => (vec![Ok(batch(1)), broken()], RowsEnd::Finite),
             "live" => (vec![Ok(batch(1))], RowsEnd::Live),
+            "forbidden" => return Err(Error::invalid("ana may read only").of_case(Case::Forbidden)),
             _ => return Err(Error::invalid("expected a statement").hint("say rows")),
         };
         let guard = SetOnDrop(self.dropped.clone());
-        let items = stream::iter(items);
+        // Like most streams, it may not be asked again after its end.
+        let items = stream::unfold(items.into_iter(), |mut items| async { items.next().map(|item| (item, items)) });
         let stream = if end == RowsEnd::Live { items.chain(stream::pending()).boxed() } else { items.boxed() };
         let stream = stream
             .map(move |item| {
@@ -176,6 +123,7 @@ fn job() -> JobView {
         lag: 0,
         watermark: Some(1_700_000_000_500_000),
         epoch: 3,
+        checkpoint_at: Some(1_700_000_000_000_000),
         error: None,
     }
 }
@@ -188,17 +136,19 @@ impl JobService for FakeJobs {
     async fn get(&self, name: &str) -> Result<JobView> {
         if name == job().name { Ok(job()) } else { Err(Error::not_found(format!("job {name} does not exist"))) }
     }
-    async fn stop(&self, _: &Principal, name: &str, _: StopMode) -> Result<JobView> {
+    async fn stop(&self, _: &Principal, name: &str) -> Result<JobView> {
         Ok(JobView { state: JobState::Stopped, ..self.get(name).await? })
     }
 }
 
-struct FakeSystem;
+/// As well as a test says.
+#[derive(Default)]
+pub struct FakeSystem(pub Mutex<Vec<String>>);
 
 #[async_trait]
 impl SystemView for FakeSystem {
-    fn health(&self) -> Health {
-        Health::Ok
+    fn problems(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
     }
     async fn status(&self) -> Result<Value> {
         Ok(json!({"records": 7}))
@@ -215,6 +165,7 @@ pub struct Server {
     pub ingest: Arc<FakeIngest>,
     pub sql: Arc<FakeSql>,
     pub gateway: Arc<GatewayCounters>,
+    pub system: Arc<FakeSystem>,
     pub shutdown: CancellationToken,
     pub admin: Secret,
     pub analyst: Secret,
@@ -226,15 +177,15 @@ pub struct Server {
 impl Server {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let devices = Devices::open(dir.path(), Arc::new(StdDisk), Arc::new(TestClock(Instant::now()))).unwrap();
+        let devices = Devices::open(dir.path(), Arc::new(RealDisk), Arc::new(TestClock(Instant::now()))).unwrap();
         let (ingest, sql, gateway) = (Arc::<FakeIngest>::default(), Arc::<FakeSql>::default(), Arc::<GatewayCounters>::default());
-        let shutdown = CancellationToken::new();
+        let (system, shutdown) = (Arc::<FakeSystem>::default(), CancellationToken::new());
         let state = ServerState {
             devices: devices.clone(),
             ingest: ingest.clone(),
             sql: sql.clone(),
             jobs: Arc::new(FakeJobs),
-            system: Arc::new(FakeSystem),
+            system: system.clone(),
             gateway: gateway.clone(),
             shutdown: shutdown.clone(),
         };
@@ -245,6 +196,7 @@ impl Server {
             ingest,
             sql,
             gateway,
+            system,
             shutdown,
             admin,
             analyst,

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use thalweg_engine::batch::ProducerSequence;
+use thalweg_engine::error::{Case, Error};
 use thalweg_engine::ids::DeviceId;
-use thalweg_engine::limits::{HTTP_BODY_BYTES_MAX, HTTP_TELEMETRY_BYTES_MAX};
+use thalweg_engine::limits::{HTTP_BODY_BYTES_MAX, HTTP_RETRY_AFTER_DISK_FULL_S, HTTP_RETRY_AFTER_S, HTTP_TELEMETRY_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -145,9 +146,18 @@ async fn telemetry_arrives_as_it_was_sent() {
     {
         assert_eq!(send(stream, headers, body).await.error_kind(), "invalid", "{stream} {headers:?} {body}");
     }
-    server.ingest.full.store(true, Ordering::SeqCst);
-    let answer = send("", &[], "{}").await;
-    assert_eq!((answer.status, answer.headers["retry-after"].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    let busy = || Error::unavailable("the log has too much waiting");
+    for (refusal, status, kind, retry_after) in [
+        (busy(), 503, "unavailable", Some(HTTP_RETRY_AFTER_S.to_string())),
+        (busy().of_case(Case::Wait(17)), 503, "unavailable", Some("17".to_owned())),
+        (busy().of_case(Case::DiskFull), 507, "disk_full", Some(HTTP_RETRY_AFTER_DISK_FULL_S.to_string())),
+        (Error::invalid("record 1 is too long").of_case(Case::TooLarge), 413, "too_large", None),
+    ] {
+        *server.ingest.refusal.lock().unwrap() = Some(refusal);
+        let answer = send("", &[], "{}").await;
+        let header = answer.headers.get("retry-after").map(|v| v.to_str().unwrap().to_owned());
+        assert_eq!((answer.status.as_u16(), answer.error_kind().as_str(), header), (status, kind, retry_after));
+    }
 }
 
 #[tokio::test]
@@ -211,6 +221,12 @@ async fn tokens_are_made_shown_once_and_revoked() {
     assert_eq!(server.send(Method::DELETE, "/v1/tokens/ana", admin, "").await.status, 204);
     assert_eq!(server.send(Method::POST, "/v1/sql", Some(&token), "message").await.status, 401);
     assert_eq!(server.send(Method::DELETE, "/v1/tokens/ana", admin, "").await.status, 404);
+    let answer = server.send(Method::POST, "/v1/tokens", admin, r#"{"name": "guest", "role": "viewer", "expires": "90d"}"#).await;
+    assert_eq!(answer.status, 201);
+    let token = server.send(Method::GET, "/v1/tokens", admin, "").await.json()["tokens"][0].clone();
+    assert_eq!(token["expires"].as_i64().unwrap() - token["created"].as_i64().unwrap(), 90 * 86_400 * 1_000_000);
+    let answer = server.send(Method::POST, "/v1/tokens", admin, r#"{"name": "x", "role": "viewer", "expires": "soon"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.error_kind().as_str()), (400, "invalid"));
 }
 
 #[tokio::test]
@@ -242,9 +258,12 @@ async fn rows_come_in_the_form_that_was_asked_for() {
     let broken = run("*/*", "breaks").await;
     let last: Value = serde_json::from_str(broken.text().lines().last().unwrap()).unwrap();
     assert_eq!((broken.text().lines().count(), &last["error"]["kind"]), (3, &json!("invalid")));
-    for accept in ["text/csv", "application/vnd.apache.arrow.stream"] {
-        assert!(!run(accept, "breaks").await.whole, "{accept}");
-    }
+    assert!(!run("text/csv", "breaks").await.whole);
+    let arrow = run("application/vnd.apache.arrow.stream", "breaks").await;
+    assert!(arrow.whole && String::from_utf8_lossy(&arrow.bytes).ends_with("\"message\":\"column n is not what it was\"}}\n"));
+    assert!(StreamReader::try_new(&arrow.bytes[..], None).unwrap().any(|batch| batch.is_err()), "the end is missing");
+    let forbidden = run("*/*", "forbidden").await;
+    assert_eq!((forbidden.status, forbidden.error_kind().as_str()), (StatusCode::FORBIDDEN, "forbidden"));
     let unknown = run("*/*", "selct").await.json();
     assert_eq!(unknown, json!({"error": {"kind": "invalid", "message": "expected a statement", "hint": "say rows"}}));
     assert_eq!(run("*/*", " ").await.status, 400);
@@ -260,10 +279,17 @@ async fn what_does_not_exist_is_said_in_json() {
     assert_eq!(server.send(Method::GET, "/v1/jobs/nothing", viewer, "").await.status, 404);
     assert_eq!(server.send(Method::GET, "/v1/jobs/No%20Name", viewer, "").await.status, 400);
     assert_eq!(server.send(Method::GET, "/health", None, "").await.json(), json!({"status": "ok"}));
+    assert_eq!(server.send(Method::GET, "/v1/status", viewer, "").await.json()["problems"], json!([]));
+    server.system.0.lock().unwrap().push("lake table warm.x cannot be used".to_owned());
+    let health = server.send(Method::GET, "/health", None, "").await;
+    assert_eq!((health.status.as_u16(), health.json()), (503, json!({"status": "degraded"})), "without saying what is inside");
+    assert_eq!(server.send(Method::GET, "/v1/status", viewer, "").await.json()["problems"][0], "lake table warm.x cannot be used");
     let metrics = server.send(Method::GET, "/metrics", viewer, "").await;
-    for line in
-        ["thalweg_job_rows{job=\"by_minute\",count=\"consumed\"} 7", "thalweg_job_watermark_seconds{job=\"by_minute\"} 1700000000.500000"]
-    {
+    for line in [
+        "thalweg_problems 1",
+        "thalweg_job_rows{job=\"by_minute\",count=\"consumed\"} 7",
+        "thalweg_job_watermark_seconds{job=\"by_minute\"} 1700000000.500000",
+    ] {
         assert!(metrics.text().lines().any(|l| l == line), "{line} is not in\n{}", metrics.text());
     }
 }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thalweg_devices::Role;
+use thalweg_engine::contract::connector::parse_duration;
 use thalweg_engine::ids::Name;
 
 use super::body;
@@ -13,7 +14,7 @@ use super::error::ApiResult;
 use super::extract::{Caller, NamePath, Small, blocking};
 use super::routes::SharedState;
 
-/// `GET /v1/tokens`: names and roles.
+/// `GET /v1/tokens`: names, roles and ends.
 pub(crate) async fn list(State(state): State<SharedState>) -> ApiResult<Json<Value>> {
     Ok(Json(json!({"tokens": state.devices.list_tokens()})))
 }
@@ -23,13 +24,16 @@ pub(crate) async fn list(State(state): State<SharedState>) -> ApiResult<Json<Val
 struct NewToken {
     name: Name,
     role: Role,
+    /// A length of time such as 90d; left out: until it is revoked.
+    expires: Option<String>,
 }
 
 /// `POST /v1/tokens`: makes a token and shows it, once.
 pub(crate) async fn create(State(state): State<SharedState>, caller: Caller, Small(bytes): Small) -> ApiResult<(StatusCode, Json<Value>)> {
-    let NewToken { name, role } = body::json(&bytes)?;
+    let NewToken { name, role, expires } = body::json(&bytes)?;
+    let lifetime = expires.as_deref().map(parse_duration).transpose().map_err(|e| e.context("expires"))?;
     let shown = name.clone();
-    let token = blocking(move || state.devices.create_token(&caller.actor, &name, role)).await?;
+    let token = blocking(move || state.devices.create_token(&caller.actor, &name, role, lifetime)).await?;
     Ok((StatusCode::CREATED, Json(json!({"name": shown, "role": role, "token": token.expose()}))))
 }
 

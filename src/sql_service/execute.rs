@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use thalweg_devices::{Principal, Role};
-use thalweg_engine::error::{Error, Result};
+use thalweg_engine::error::{Case, Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_sql::{Session, Statement, TableDefinition, TableKind};
 
+use super::problems::Occasion;
 use super::{Engine, Service, lock, rows};
 use crate::server::{SqlOutcome, SqlService};
 use crate::statements::{Stored, StoredKind};
@@ -16,20 +17,21 @@ use crate::statements::{Stored, StoredKind};
 #[async_trait]
 impl SqlService for Service {
     async fn execute(&self, principal: &Principal, sql: &str) -> Result<SqlOutcome> {
+        // Each statement is prepared where it stands, so that errors name lines and columns of the script.
         let mut statements = Session::split(sql)?;
         let Some(last) = statements.pop() else {
             return Err(Error::invalid("there is no statement").hint("write one, such as SHOW TABLES"));
         };
         let mut said = Vec::new();
         for statement in statements {
-            match self.0.one(principal, &statement).await? {
+            match self.0.one(principal, &statement.in_place()).await? {
                 SqlOutcome::Message(text) => said.push(text),
                 SqlOutcome::Rows(_) => {
                     return Err(Error::invalid("only the last statement of a script may give rows").hint("run that statement alone"));
                 }
             }
         }
-        match self.0.one(principal, &last).await? {
+        match self.0.one(principal, &last.in_place()).await? {
             SqlOutcome::Message(text) if !said.is_empty() => Ok(SqlOutcome::Message(format!("{}\n{text}", said.join("\n")))),
             outcome => Ok(outcome),
         }
@@ -42,7 +44,7 @@ impl Engine {
         let prepared = blocking(move || engine.parts.session.prepare(&text)).await?;
         allowed(principal, &prepared)?;
         match prepared {
-            Statement::Batch(query) => rows::batch(*query).await,
+            Statement::Batch(query) => rows::batch(*query, self.parts.query_timeout).await,
             Statement::Tail { plan, sql } => {
                 let engine = self.clone();
                 blocking(move || engine.tail(*plan, sql)).await
@@ -66,16 +68,20 @@ impl Engine {
             Statement::Nothing { notice } => message(notice),
             Statement::InsertJob { name, sink, plan, sql, .. } => {
                 self.parts.supervisor.check_statement(name.as_str(), &sql)?;
-                self.make_job(&name, &sink, *plan, sql.clone())?;
+                self.make_job(&name, &sink, *plan, sql.clone(), Occasion::Given)?;
                 lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql })?;
                 message(format!("job {name} is running"))
             }
             Statement::Explain { text } => message(text),
-            Statement::ShowJobs => rows::jobs(&self.parts.supervisor.list()),
-            Statement::ShowTables => rows::tables(&self.parts.session.tables(), &self.parts.lake.tables()),
+            Statement::ShowJobs => rows::jobs(&self.parts.supervisor.list(), self.parts.clock.now()),
+            Statement::ShowTables => {
+                let (tables, lake) = (self.parts.session.tables(), &self.parts.lake);
+                rows::tables(&tables, &lake.tables(), lake.damaged(), &self.table_problems())
+            }
+            Statement::DescribeJob { name } => self.describe_job(&name),
             Statement::Describe { rows } => Ok(rows::finite(rows)),
             Statement::StopJob { name } => {
-                let status = self.stop_job(name.as_str())?;
+                let status = self.stop_job(&name)?;
                 message(format!("job {name} is stopped at checkpoint {}; the same INSERT resumes it", status.epoch))
             }
             Statement::Set { key, .. } => Err(Error::invalid(format!("SET '{key}': there is no such setting"))
@@ -85,7 +91,7 @@ impl Engine {
     }
 
     fn create_table(&self, definition: TableDefinition) -> Result<()> {
-        self.make_table(&definition)?;
+        self.make_table(&definition, Occasion::Given)?;
         let stored = Stored { name: definition.name.to_string(), kind: StoredKind::Table, sql: definition.sql };
         lock(&self.statements).put(stored)
     }
@@ -157,6 +163,7 @@ fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
     );
     if changes && principal.role != Role::Admin {
         return Err(Error::invalid(format!("{} may read, but not change tables and jobs", principal.name))
+            .of_case(Case::Forbidden)
             .hint("use an admin's token for CREATE, DROP, INSERT and STOP"));
     }
     Ok(())

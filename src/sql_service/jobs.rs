@@ -11,20 +11,21 @@ use thalweg_engine::plan::{JobPlan, Stage};
 use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::{JobKind, JobSpec, JobStatus, Sinks, StartAt};
 
+use super::problems::Occasion;
 use super::{Engine, Service, execute::blocking, lock, rows};
-use crate::server::{JobService, JobState, JobView, SqlOutcome, StopMode};
+use crate::server::{JobService, JobState, JobView, SqlOutcome};
 use crate::statements::StoredKind;
 
 impl Engine {
     /// Starts the job of an `INSERT`.
-    pub(super) fn make_job(&self, name: &Name, sink: &Name, plan: JobPlan, sql: String) -> Result<()> {
+    pub(super) fn make_job(&self, name: &Name, sink: &Name, plan: JobPlan, sql: String, occasion: Occasion) -> Result<()> {
         let definition = self.parts.session.table(sink.as_str());
         let definition = definition.ok_or_else(|| Error::not_found(format!("there is no table {sink}")))?;
-        let main = self.lake_table(&definition)?;
-        let late = self.late_table(name)?;
-        let rejects = self.dlq_table(&plan.scan.table)?;
+        let tables = || Ok((self.lake_table(&definition)?, self.late_table(name)?, self.dlq_table(&plan.scan.table)?));
+        let tables = occasion.settle(tables())?;
         let app = name.clone();
         let sinks = move || -> Result<Sinks> {
+            let (main, late, rejects) = tables.as_ref().map_err(Error::clone)?;
             Ok(Sinks {
                 main: Some(main.sink(&format!("{app}/main"))?),
                 late: Some(late.sink(&format!("{app}/late"))?),
@@ -32,6 +33,11 @@ impl Engine {
             })
         };
         self.parts.supervisor.start(self.query(name.to_string(), plan, sql, Box::new(sinks), StartAt::Earliest)?)
+    }
+
+    /// `DESCRIBE JOB`.
+    pub(super) fn describe_job(&self, name: &str) -> Result<SqlOutcome> {
+        rows::job(&self.parts.supervisor.status(name)?)
     }
 
     /// Runs a query for whoever reads its rows.
@@ -88,7 +94,7 @@ impl JobService for Service {
         self.0.parts.supervisor.status(name).map(view)
     }
 
-    async fn stop(&self, _principal: &Principal, name: &str, _mode: StopMode) -> Result<JobView> {
+    async fn stop(&self, _principal: &Principal, name: &str) -> Result<JobView> {
         let (engine, name) = (self.0.clone(), name.to_owned());
         blocking(move || engine.stop_job(&name)).await.map(view)
     }
@@ -112,6 +118,7 @@ fn view(status: JobStatus) -> JobView {
         lag: status.lag,
         watermark: status.watermark,
         epoch: status.epoch,
+        checkpoint_at: status.checkpoint_at,
         error,
     }
 }

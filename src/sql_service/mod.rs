@@ -4,13 +4,17 @@
 
 mod execute;
 mod jobs;
+mod problems;
 mod restore;
 mod rows;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::Result;
@@ -49,6 +53,8 @@ pub struct Parts {
     pub counters: Arc<GatewayCounters>,
     /// Where source tasks run.
     pub handle: Handle,
+    /// Time from the beginning of a batch query to its last row.
+    pub query_timeout: Duration,
 }
 
 /// Tables and jobs of one data directory.

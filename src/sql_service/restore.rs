@@ -1,9 +1,11 @@
 //! After a restart: the stored statements again, in their order. Invariant: a statement that cannot be carried out stops the
-//! start with its text, rather than leaving a table or a job silently away.
+//! start with its text, rather than leaving a table or a job silently away. Damage of a table in the lake is no such case: the
+//! statement holds, and the jobs that write the table have failed.
 
 use thalweg_engine::error::{Error, Result};
 use thalweg_sql::Statement;
 
+use super::problems::Occasion;
 use super::{Engine, lock};
 use crate::statements::StoredKind;
 
@@ -13,8 +15,10 @@ impl Engine {
         for statement in stored {
             let again = || -> Result<()> {
                 match (statement.kind, self.parts.session.prepare(&statement.sql)?) {
-                    (StoredKind::Table, Statement::CreateTable { definition, .. }) => self.make_table(&definition),
-                    (StoredKind::Job, Statement::InsertJob { name, sink, plan, sql, .. }) => self.make_job(&name, &sink, *plan, sql),
+                    (StoredKind::Table, Statement::CreateTable { definition, .. }) => self.make_table(&definition, Occasion::Restart),
+                    (StoredKind::Job, Statement::InsertJob { name, sink, plan, sql, .. }) => {
+                        self.make_job(&name, &sink, *plan, sql, Occasion::Restart)
+                    }
                     (kind, other) => Err(Error::corrupt(format!("a stored {kind:?} is now read as {other:?}"))),
                 }
             };

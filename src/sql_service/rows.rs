@@ -1,23 +1,63 @@
 //! Rows as answers. Invariant: a live answer ends its query when its reader goes away, and a reader who is too slow is told how
-//! much it missed.
+//! much it missed; a finite one ends whole, or with the bound that it met.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use thalweg_engine::error::{Error, Result};
-use thalweg_engine::lake::LakeTable;
+use thalweg_engine::lake::{DamagedTable, LakeTable};
+use thalweg_engine::limits::QUERY_ROWS_MAX;
 use thalweg_engine::runtime::{JobState, JobStatus, Tail};
-use thalweg_sql::{BatchQuery, TableDefinition, TableKind};
+use thalweg_engine::time::{self, Micros, SECOND};
+use thalweg_sql::{BatchQuery, BatchStream, TableDefinition, TableKind};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use crate::server::{Rows, RowsEnd, SqlOutcome};
 
-/// The result of a query over the lake.
-pub(super) async fn batch(query: BatchQuery) -> Result<SqlOutcome> {
+/// The result of a query over the lake, which has to end within `time`.
+pub(super) async fn batch(query: BatchQuery, time: Duration) -> Result<SqlOutcome> {
     let (schema, stream) = query.execute().await?;
-    Ok(SqlOutcome::Rows(Rows { schema, stream: stream.boxed(), end: RowsEnd::Finite }))
+    Ok(SqlOutcome::Rows(Rows { schema, stream: bounded(stream, QUERY_ROWS_MAX, time).boxed(), end: RowsEnd::Finite }))
+}
+
+/// Rows up to a number and for a time; an error where they are cut.
+fn bounded(rows: BatchStream, rows_max: u64, time: Duration) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    enum Next {
+        Read(BatchStream, u64),
+        Cut,
+    }
+    let deadline = Instant::now() + time;
+    stream::unfold(Some(Next::Read(rows, rows_max)), move |next| async move {
+        let (mut rows, left) = match next? {
+            Next::Read(rows, left) => (rows, left),
+            Next::Cut => return Some((Err(too_many_rows(rows_max)), None)),
+        };
+        match tokio::time::timeout_at(deadline, rows.next()).await {
+            Err(_) => Some((Err(too_slow(time)), None)),
+            Ok(None) => None,
+            Ok(Some(Err(e))) => Some((Err(e), None)),
+            Ok(Some(Ok(batch))) => match left.checked_sub(batch.num_rows() as u64) {
+                Some(left) => Some((Ok(batch), Some(Next::Read(rows, left)))),
+                // Fewer rows than the batch has, so the number fits.
+                None => Some((Ok(batch.slice(0, left as usize)), Some(Next::Cut))),
+            },
+        }
+    })
+}
+
+fn too_many_rows(rows_max: u64) -> Error {
+    Error::invalid(format!("the result has more than {rows_max} rows and was cut there"))
+        .hint("add LIMIT, or group the rows; whole tables are read from the lake's files, see the catalog")
+}
+
+fn too_slow(time: Duration) -> Error {
+    Error::unavailable(format!("the query took longer than {} s and was ended", time.as_secs_f64()))
+        .hint("read fewer days, rows or columns; the setting query-timeout allows more")
 }
 
 /// Rows that are there.
@@ -43,59 +83,133 @@ pub(super) fn live(schema: SchemaRef, tail: Tail) -> SqlOutcome {
     SqlOutcome::Rows(Rows { schema, stream: stream::unfold(tail, next).boxed(), end: RowsEnd::Live })
 }
 
-/// `SHOW JOBS`.
-pub(super) fn jobs(list: &[JobStatus]) -> Result<SqlOutcome> {
+/// `SHOW JOBS`: what to look at first; `DESCRIBE JOB` tells the rest.
+pub(super) fn jobs(list: &[JobStatus], now: Micros) -> Result<SqlOutcome> {
     let text = |f: &dyn Fn(&JobStatus) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(list.iter().map(f))) };
     let number = |f: &dyn Fn(&JobStatus) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(list.iter().map(|s| i64::try_from(f(s)).unwrap_or(i64::MAX))))
     };
     let watermark = TimestampMicrosecondArray::from_iter(list.iter().map(|s| s.watermark)).with_timezone("UTC");
-    let state = |s: &JobStatus| match &s.life {
-        JobState::Starting => "starting".to_owned(),
-        JobState::Running => "running".to_owned(),
-        JobState::Restarting(why) => format!("restarting: {why}"),
-        JobState::Stopped => "stopped".to_owned(),
-        JobState::Failed(why) => format!("failed: {why}"),
-    };
+    let age = Int64Array::from_iter(list.iter().map(|s| s.checkpoint_at.map(|at| (now - at).max(0) / SECOND)));
+    let problem = StringArray::from_iter(list.iter().map(|s| state(&s.life).1));
     Ok(finite(RecordBatch::try_from_iter([
         ("job", text(&|s| s.name.clone())),
-        ("state", text(&state)),
-        ("watermark", Arc::new(watermark) as ArrayRef),
-        ("epoch", number(&|s| s.epoch)),
+        ("state", text(&|s| state(&s.life).0.to_owned())),
+        ("records", number(&|s| s.counters.consumed)),
         ("lag", number(&|s| s.lag)),
-        ("consumed", number(&|s| s.counters.consumed)),
-        ("filtered", number(&|s| s.counters.filtered)),
+        ("watermark", Arc::new(watermark) as ArrayRef),
         ("late", number(&|s| s.counters.late)),
         ("rejected", number(&|s| s.counters.rejected)),
-        ("windows", number(&|s| s.counters.windows)),
-        ("written", number(&|s| s.counters.written)),
-        ("statement", text(&|s| s.sql.clone())),
+        ("checkpoint_age_s", Arc::new(age)),
+        ("problem", Arc::new(problem)),
     ])?))
 }
 
-/// `SHOW TABLES`.
-pub(super) fn tables(declared: &[Arc<TableDefinition>], lake: &[Arc<LakeTable>]) -> Result<SqlOutcome> {
+/// The life of a job as a word, and what is wrong with it.
+fn state(life: &JobState) -> (&'static str, Option<&str>) {
+    match life {
+        JobState::Starting => ("starting", None),
+        JobState::Running => ("running", None),
+        JobState::Restarting(why) => ("restarting", Some(why)),
+        JobState::Stopped => ("stopped", None),
+        JobState::Failed(why) => ("failed", Some(why)),
+    }
+}
+
+/// `DESCRIBE JOB`: everything about one job, a property a row.
+pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
+    let (word, problem) = state(&status.life);
+    let c = &status.counters;
+    let properties = [
+        ("job", Some(status.name.clone())),
+        ("state", Some(word.to_owned())),
+        ("problem", problem.map(str::to_owned)),
+        ("statement", Some(status.sql.clone())),
+        ("checkpoint", Some(status.epoch.to_string())),
+        ("checkpoint_at", status.checkpoint_at.map(time::format)),
+        ("watermark", status.watermark.map(time::format)),
+        ("lag", Some(status.lag.to_string())),
+        ("consumed", Some(c.consumed.to_string())),
+        ("filtered", Some(c.filtered.to_string())),
+        ("aggregated", Some(c.aggregated.to_string())),
+        ("passed", Some(c.passed.to_string())),
+        ("late", Some(c.late.to_string())),
+        ("rejected", Some(c.rejected.to_string())),
+        ("emitted", Some(c.emitted.to_string())),
+        ("open", Some(c.open.to_string())),
+        ("windows", Some(c.windows.to_string())),
+        ("written", Some(c.written.to_string())),
+    ];
+    let (names, values): (Vec<&str>, Vec<Option<String>>) = properties.into_iter().unzip();
+    Ok(finite(RecordBatch::try_from_iter([
+        ("property", Arc::new(StringArray::from(names)) as ArrayRef),
+        ("value", Arc::new(StringArray::from(values))),
+    ])?))
+}
+
+/// `SHOW TABLES`: those that are declared, then those of the lake, each with what is wrong with it.
+pub(super) fn tables(
+    declared: &[Arc<TableDefinition>],
+    lake: &[Arc<LakeTable>],
+    damaged: &[DamagedTable],
+    problems: &BTreeMap<String, String>,
+) -> Result<SqlOutcome> {
     let about = |d: &TableDefinition| match &d.kind {
         TableKind::Log { input } => ("log", format!("stream {}", input.stream)),
         TableKind::Source { connector, input, .. } => ("source", format!("{} into stream {}", connector.name, input.stream)),
         TableKind::Reference { path, .. } => ("reference", path.clone()),
         TableKind::Lake { description, .. } => ("lake", description.clone()),
     };
-    let (mut names, mut kinds, mut abouts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows: Vec<(String, &str, String)> = Vec::new();
     for definition in declared {
         let (kind, text) = about(definition);
-        names.push(definition.name.to_string());
-        kinds.push(kind);
-        abouts.push(text);
+        rows.push((definition.name.to_string(), kind, text));
     }
-    for table in lake {
-        names.push(table.full_name());
-        kinds.push("lake");
-        abouts.push(table.about().description);
-    }
+    let mut stored: Vec<(String, &str, String)> = lake.iter().map(|t| (t.full_name(), "lake", t.about().description)).collect();
+    stored.extend(damaged.iter().map(|t| (t.full_name(), "lake", "damaged".to_owned())));
+    stored.sort();
+    rows.extend(stored);
+    // A table of results has the problem of what is behind it.
+    let behind = |name: &str, kind: &str| problems.get(name).or_else(|| problems.get(&format!("warm.{name}")).filter(|_| kind == "lake"));
+    let problem = StringArray::from_iter(rows.iter().map(|(name, kind, _)| behind(name, kind)));
+    let text = |f: &dyn Fn(&(String, &str, String)) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(f))) };
     Ok(finite(RecordBatch::try_from_iter([
-        ("table", Arc::new(StringArray::from(names)) as ArrayRef),
-        ("kind", Arc::new(StringArray::from(kinds))),
-        ("about", Arc::new(StringArray::from(abouts))),
+        ("table", text(&|r| r.0.clone())),
+        ("kind", text(&|r| r.1.to_owned())),
+        ("about", text(&|r| r.2.clone())),
+        ("problem", Arc::new(problem) as ArrayRef),
     ])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+    use thalweg_engine::error::ErrorKind;
+
+    use super::*;
+
+    fn numbers(batches: usize) -> BatchStream {
+        let batch = || RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from_iter_values(0..10)) as ArrayRef)]);
+        stream::iter((0..batches).map(move |_| Ok(batch()?))).boxed()
+    }
+
+    #[tokio::test]
+    async fn a_result_is_cut_after_so_many_rows_and_says_so() {
+        let whole: Vec<RecordBatch> = bounded(numbers(3), 30, Duration::from_secs(9)).try_collect().await.unwrap();
+        assert_eq!(whole.len(), 3);
+        let cut: Vec<Result<RecordBatch>> = bounded(numbers(3), 25, Duration::from_secs(9)).collect().await;
+        let rows: usize = cut.iter().flatten().map(RecordBatch::num_rows).sum();
+        let error = cut.last().unwrap().as_ref().unwrap_err();
+        assert_eq!((rows, error.kind()), (25, ErrorKind::Invalid));
+        assert!(error.message().contains("more than 25 rows") && error.hint_text().unwrap().contains("LIMIT"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_too_long_is_ended_and_says_so() {
+        let rows = numbers(1).chain(stream::pending()).boxed();
+        let ended: Vec<Result<RecordBatch>> = bounded(rows, 100, Duration::from_millis(50)).collect().await;
+        let error = ended[1].as_ref().unwrap_err();
+        assert_eq!((ended.len(), error.kind()), (2, ErrorKind::Unavailable));
+        assert_eq!(error.message(), "the query took longer than 0.05 s and was ended");
+    }
 }

@@ -21,6 +21,7 @@ use thalweg_engine::runtime::{JobKind, JobSpec, Sinks, StartAt};
 use thalweg_engine::time::Micros;
 use thalweg_sql::{StreamInput, TableDefinition, TableKind};
 
+use super::problems::{Change, Occasion, change};
 use super::{Engine, lock};
 
 const SOURCE_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -34,35 +35,39 @@ pub(super) struct LoadedReference {
     definition: Arc<TableDefinition>,
 }
 
+impl LoadedReference {
+    /// Why its file cannot be used now; the version before stays in use.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.store.last_error()
+    }
+}
+
 impl Engine {
     /// Makes what the table needs and declares it.
-    pub(super) fn make_table(&self, definition: &TableDefinition) -> Result<()> {
+    pub(super) fn make_table(&self, definition: &TableDefinition, occasion: Occasion) -> Result<()> {
         match &definition.kind {
-            TableKind::Log { input } => self.make_stream(definition, input)?,
+            TableKind::Log { input } => self.make_stream(definition, input, occasion)?,
             TableKind::Source { input, .. } => {
-                self.make_stream(definition, input)?;
+                self.make_stream(definition, input, occasion)?;
                 self.run_source(definition, input)?;
             }
             TableKind::Reference { path, format, refresh, .. } => self.load_reference(definition, path, format, *refresh)?,
             TableKind::Lake { .. } => {
-                self.lake_table(definition)?;
+                // Jobs that write it are refused; reading it says why.
+                let _damaged_or_there = occasion.settle(self.lake_table(definition))?;
             }
         }
         self.parts.session.declare(definition.clone())
     }
 
-    fn make_stream(&self, definition: &TableDefinition, input: &StreamInput) -> Result<()> {
+    fn make_stream(&self, definition: &TableDefinition, input: &StreamInput, occasion: Occasion) -> Result<()> {
         let scan = definition.scan().ok_or_else(|| Error::internal(format!("table {} has no stream", definition.name)))?;
         let log: Arc<dyn LogStore> = self.parts.logs.stream(&input.stream)?;
-        let first = !self.parts.session.tables().iter().any(|t| t.input().is_some_and(|i| i.stream == input.stream));
-        let cold = if first { Some(self.cold_table(definition, input)?) } else { None };
-        let dlq = self.dlq_table(&definition.name)?;
         let name = archive_name(&definition.name);
-        if let Some(cold) = &cold {
-            check_archiver(cold, &name, input)?;
-        }
+        let tables = occasion.settle(self.archive_tables(definition, input, &name))?;
         let app = name.clone();
         let sinks = move || -> Result<Sinks> {
+            let (cold, dlq) = tables.as_ref().map_err(Error::clone)?;
             Ok(Sinks {
                 main: cold.as_ref().map(|t| t.sink(&format!("{app}/main"))).transpose()?,
                 late: None,
@@ -77,6 +82,21 @@ impl Engine {
             sinks: Box::new(sinks),
             start: StartAt::Earliest,
         })
+    }
+
+    /// The tables that a stream's archive writes: rejects always, all records for the first table over the stream.
+    fn archive_tables(
+        &self,
+        definition: &TableDefinition,
+        input: &StreamInput,
+        job: &str,
+    ) -> Result<(Option<Arc<LakeTable>>, Arc<LakeTable>)> {
+        let first = !self.parts.session.tables().iter().any(|t| t.input().is_some_and(|i| i.stream == input.stream));
+        let cold = if first { Some(self.cold_table(definition, input)?) } else { None };
+        if let Some(cold) = &cold {
+            check_archiver(cold, job, input)?;
+        }
+        Ok((cold, self.dlq_table(&definition.name)?))
     }
 
     fn cold_table(&self, definition: &TableDefinition, input: &StreamInput) -> Result<Arc<LakeTable>> {
@@ -225,7 +245,7 @@ impl Engine {
         })
     }
 
-    /// Looks at reference files whose interval has passed. A broken file is reported and the old version stays.
+    /// Looks at reference files whose interval has passed. A broken file is reported once and the old version stays.
     pub fn refresh_references(&self) {
         let monotonic = self.parts.clock.monotonic();
         for (name, loaded) in lock(&self.references).iter_mut() {
@@ -234,15 +254,24 @@ impl Engine {
             }
             loaded.looked_at = monotonic;
             let now = self.parts.clock.now();
-            match loaded.store.refresh(now) {
-                Ok(Refreshed::Unchanged) => {}
+            let before = loaded.problem();
+            let refreshed = loaded.store.refresh(now);
+            match change(before.as_deref(), loaded.problem().as_deref()) {
+                Change::Came => {
+                    let problem = loaded.problem().unwrap_or_default();
+                    tracing::error!("{problem}; the version before stays in use, the file is looked at again");
+                }
+                Change::Went => tracing::info!(table = %name, "the file of a reference table can be used again"),
+                Change::None => {}
+            }
+            match refreshed {
+                Ok(Refreshed::Unchanged) | Err(_) => {}
                 Ok(Refreshed::Loaded { rows, .. }) => {
                     tracing::info!(table = %name, rows, "a new version of a reference table is in use");
                     if let Err(error) = self.register_reference(loaded, now) {
                         tracing::error!(table = %name, %error, "the catalog could not take the new version");
                     }
                 }
-                Err(error) => tracing::error!(table = %name, %error, "the new version of a reference table is refused; the old one stays"),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thalweg_engine::batch::{ContentType, ProducerSequence, Record};
 use thalweg_engine::contract::{Arrival, LogStore, Ticket};
-use thalweg_engine::error::{Error, ErrorKind, Result};
+use thalweg_engine::error::{Case, Error, ErrorKind, Result};
 use thalweg_engine::ids::{self, DeviceId, Name, Offset, Partition};
 use thalweg_engine::{limits, topic};
 use tokio::time::Instant;
@@ -71,15 +71,18 @@ type Prepared<'a> = (std::sync::Arc<dyn LogStore>, ContentType, Vec<&'a [u8]>);
 fn prepare<'a>(context: &GatewayContext, stream: &Name, content_type: Option<&str>, body: &'a [u8]) -> Result<Prepared<'a>> {
     if body.len() > limits::HTTP_TELEMETRY_BYTES_MAX {
         return Err(Error::invalid(format!("body of {} bytes is too long", body.len()))
+            .of_case(Case::TooLarge)
             .hint(format!("send at most {} bytes a request", limits::HTTP_TELEMETRY_BYTES_MAX)));
     }
     let (content_type, payloads) = body::split(content_type, body)?;
     if payloads.len() > limits::HTTP_TELEMETRY_RECORDS_MAX {
         return Err(Error::invalid(format!("{} records in one request are too many", payloads.len()))
+            .of_case(Case::TooLarge)
             .hint(format!("send at most {}", limits::HTTP_TELEMETRY_RECORDS_MAX)));
     }
     if let Some(at) = payloads.iter().position(|p| p.len() > limits::RECORD_PAYLOAD_BYTES_MAX) {
         return Err(Error::invalid(format!("record {} of {} bytes is too long", at + 1, payloads[at].len()))
+            .of_case(Case::TooLarge)
             .hint(format!("a record has at most {} bytes", limits::RECORD_PAYLOAD_BYTES_MAX)));
     }
     Ok((context.logs.stream(stream)?, content_type, payloads))
@@ -167,14 +170,14 @@ mod tests {
         let log = MemoryLog::new(Durability::AtOnce);
         let too_long = vec![b' '; limits::HTTP_TELEMETRY_BYTES_MAX + 1];
         let long = format!("[1,\"{}\"]", "x".repeat(limits::RECORD_PAYLOAD_BYTES_MAX));
-        for (content_type, body, said) in [
-            ("application/x-ndjson", "{\"a\":1}\n{\"a\":\n{\"a\":3}".as_bytes(), "line 2"),
-            ("application/json", b"{\"a\":1,}", "line 1"),
-            ("application/json", long.as_bytes(), "record 2"),
-            ("application/json", &too_long, "too long"),
+        for (content_type, body, said, case) in [
+            ("application/x-ndjson", "{\"a\":1}\n{\"a\":\n{\"a\":3}".as_bytes(), "line 2", None),
+            ("application/json", b"{\"a\":1,}", "line 1", None),
+            ("application/json", long.as_bytes(), "record 2", Some(Case::TooLarge)),
+            ("application/json", &too_long, "too long", Some(Case::TooLarge)),
         ] {
             let error = send(&log, Some(content_type), body).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert_eq!((error.kind(), error.case()), (ErrorKind::Invalid, case));
             assert!(error.message().contains(said), "{error}");
         }
         assert_eq!(log.payloads().len(), 0);

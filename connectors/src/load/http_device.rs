@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{DeviceTally, Pace, Readings};
 use crate::gateway::http::{EPOCH_HEADER, SEQUENCE_HEADER};
 use crate::shared::Backoff;
-use crate::simulator::{DeviceOutcome, Run};
+use crate::simulator::{DeviceOutcome, Refused, Run};
 
 /// Time one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ enum Answer {
     /// These records are wrong.
     Wrong,
     /// This device may not.
-    Refused(String),
+    Refused(Refused),
 }
 
 /// One device.
@@ -153,10 +153,31 @@ impl HttpDevice {
         let text = response.text().await.unwrap_or_default();
         match status {
             s if s.is_success() => Answer::Stored,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Answer::Refused(format!("{status}: {text}")),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Answer::Refused(refusal(status, &text)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Answer::Later(status.to_string()),
             s if s.is_client_error() => Answer::Wrong,
             _ => Answer::Later(status.to_string()),
         }
+    }
+}
+
+/// What an error of the API says; an answer of something else, such as a proxy, is shown as it is.
+fn refusal(status: StatusCode, text: &str) -> Refused {
+    let answer: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let field = |name: &str| answer["error"][name].as_str().map(str::to_owned);
+    Refused { message: field("message").unwrap_or_else(|| format!("{status}: {text}")), hint: field("hint") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_api_is_shown_without_its_wrapping() {
+        let text = r#"{"error":{"kind":"not_found","message":"there is no stream x","hint":"CREATE TABLE over it"}}"#;
+        let refused = refusal(StatusCode::NOT_FOUND, text);
+        assert_eq!((refused.message.as_str(), refused.hint.as_deref()), ("there is no stream x", Some("CREATE TABLE over it")));
+        let refused = refusal(StatusCode::FORBIDDEN, "no way");
+        assert_eq!((refused.message.as_str(), refused.hint), ("403 Forbidden: no way", None));
     }
 }

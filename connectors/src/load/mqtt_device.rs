@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::link::{Answer, Link, Lost};
 use super::{DeviceTally, Pace, Readings};
 use crate::shared::Backoff;
-use crate::simulator::{DeviceOutcome, Run};
+use crate::simulator::{DeviceOutcome, Refused, Run};
 
 /// A connection whose oldest record is not answered for this long is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ impl MqttDevice {
                 Ok(()) => break,
                 Err(Lost::Refused(reason)) => {
                     self.run.tally.progress.disconnects.add(1);
-                    refused = Some(reason);
+                    refused = Some(Refused { message: reason, hint: None });
                     break;
                 }
                 Err(Lost::Broken(reason)) => {

@@ -129,7 +129,7 @@ async fn a_wrong_key_is_reported_and_others_go_on() {
     let mut simulation = simulation(Target::Mqtt3(gateway.address().to_string()), 2, 10);
     simulation.devices[0].key = "wrong".into();
     let report = run_now(simulation).await;
-    assert_eq!(report.devices[0].refused.as_deref(), Some("BadUserNameOrPassword"));
+    assert_eq!(report.devices[0].refused.as_ref().unwrap().message, "BadUserNameOrPassword");
     assert_eq!((report.devices[1].contiguous, report.acknowledged), (10, 10));
 }
 
@@ -220,6 +220,6 @@ async fn http_devices_repeat_a_failed_request_with_the_same_numbers() {
     }
     simulation.devices[0].key = "wrong".into();
     let report = run_now(simulation).await;
-    assert!(report.devices[0].refused.as_deref().is_some_and(|r| r.starts_with("401")), "{:?}", report.devices[0]);
+    assert!(report.devices[0].refused.as_ref().is_some_and(|r| r.message.starts_with("401")), "{:?}", report.devices[0]);
     server.abort();
 }

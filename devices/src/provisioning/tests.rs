@@ -133,6 +133,7 @@ fn activation_is_refused_alike_and_throttled_and_can_end() {
     for (device, key) in [("used", "wrong-wrong-wrong"), ("nobody", used.expose()), ("by-hand", ""), ("revoked", revoked.expose())] {
         let error = f.devices.activate(device, &Secret::new(key), None).unwrap_err();
         assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "device id or activation key is not valid"), "{device}");
+        assert!(error.hint_text().unwrap().contains("activation key"), "{error}");
     }
     let end = f.devices.clock.now() + time::SECOND;
     let ends = Registration { activation_not_after: Some(end), ..registration("ends", ActivationKey::Generate) };
@@ -231,7 +232,7 @@ fn no_secret_is_anywhere_on_disk_or_in_a_debug_text() {
     let made = f.devices.register(&operator(), registration("pump-2", ActivationKey::Generate)).unwrap().activation_key.unwrap();
     let key = f.devices.activate("pump-1", &chosen, None).unwrap();
     let rotated = f.devices.issue_key(&operator(), &id("pump-1"), Duration::from_secs(9)).unwrap();
-    let token = f.devices.create_token(&operator(), &Name::new("ana").unwrap(), Role::Admin).unwrap();
+    let token = f.devices.create_token(&operator(), &Name::new("ana").unwrap(), Role::Admin, None).unwrap();
     let local = f.devices.mint_ephemeral(Role::Viewer).unwrap();
     f.devices.authenticate("pump-1", made.expose(), None).unwrap_err();
     f.devices.verify_token(key.expose(), None).unwrap_err();

@@ -14,20 +14,21 @@ use crate::contract::{Decoded, Decoder};
 use crate::error::{Error, Result};
 
 /// The format.
-pub(super) static FORMAT: Format = Format { name: "raw", about: "The whole payload as one STRING or BYTES column.", open };
+pub(super) static FORMAT: Format = Format { name: "raw", about: "The whole payload as one STRING column.", open };
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
     let payload: Vec<usize> = (0..schema.columns.len()).filter(|&i| schema.columns[i].source == Source::Payload).collect();
     let ([only], None) = (payload.as_slice(), schema.identity) else {
         return Err(Error::invalid(format!("format raw has one column for the payload, not {}", payload.len()))
-            .hint("declare one STRING or BYTES column, and take device_id as a METADATA column"));
+            .hint("declare one STRING column, and take device_id as a METADATA column"));
     };
     let field = &schema.columns[*only].field;
     let text = match field.data_type() {
         DataType::Utf8View => true,
+        // No SQL type gives this one yet; the library does.
         DataType::BinaryView => false,
         other => {
-            return Err(Error::invalid(format!("column {}: format raw gives STRING or BYTES, not {}", field.name(), type_name(other))));
+            return Err(Error::invalid(format!("column {}: format raw gives STRING, not {}", field.name(), type_name(other))));
         }
     };
     let output = schema.output();

@@ -1,4 +1,5 @@
-//! All tables of a lake. Invariant: one process owns the lake, and every table of it is opened, whole, before anybody gets one.
+//! All tables of a lake. Invariant: one process owns the lake, and every table of it is opened before anybody gets one; one that
+//! is damaged is never handed out, and does not keep the others from being served.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,28 @@ use crate::time::Micros;
 pub struct Lake {
     environment: Arc<Environment>,
     tables: RwLock<BTreeMap<(Namespace, Name), Arc<LakeTable>>>,
+    damaged: Vec<DamagedTable>,
     catalog: Mutex<CatalogStore>,
+}
+
+/// A table that could not be opened.
+#[derive(Debug, Clone)]
+pub struct DamagedTable {
+    /// Which kind of table.
+    pub namespace: Namespace,
+    /// Its name within the namespace.
+    pub name: Name,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Why; of kind `Corrupt`.
+    pub error: Error,
+}
+
+impl DamagedTable {
+    /// `cold.telemetry`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.namespace.as_str(), self.name)
+    }
 }
 
 /// What maintenance did.
@@ -40,7 +62,7 @@ pub struct MaintenanceReport {
 
 impl Lake {
     /// Takes the lake at `root`, which is made if it is not there, and opens its tables. Work runs on `handle`, a runtime with
-    /// threads of its own. Errors: `Conflict` if another process has the lake, `Corrupt` if a table's last commits are damaged.
+    /// threads of its own. Errors: `Conflict` if another process has the lake. A damaged table is no error here: see `damaged`.
     pub fn open(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
         let environment = Environment::open(root, clock, handle)?;
         for namespace in Namespace::ALL {
@@ -50,14 +72,14 @@ impl Lake {
     }
 
     /// Reads the lake at `root`, also while another process owns it; what would change it answers `Conflict`. Errors:
-    /// `NotFound` if it is not there, `Corrupt` if a table's last commits are damaged.
+    /// `NotFound` if it is not there.
     pub fn open_to_read(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
         Self::with(Environment::open_to_read(root, clock, handle)?)
     }
 
     fn with(environment: Environment) -> Result<Arc<Self>> {
         let environment = Arc::new(environment);
-        let mut tables = BTreeMap::new();
+        let (mut tables, mut damaged) = (BTreeMap::new(), Vec::new());
         for namespace in Namespace::ALL {
             let directory = environment.root.join(namespace.as_str());
             if !directory.exists() {
@@ -68,19 +90,22 @@ impl Lake {
                 // A directory without a first commit is what a crash during creation leaves; `create` takes it over.
                 let is_table = path.join("_delta_log").join(format!("{:020}.json", 0)).exists() || has_checkpoint(&path);
                 let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| Name::new(n).ok());
-                if let Some(name) = name.filter(|_| is_table) {
-                    tables.insert((namespace, name.clone()), LakeTable::open(&environment, namespace, name)?);
+                let Some(name) = name.filter(|_| is_table) else { continue };
+                match LakeTable::open(&environment, namespace, name.clone()) {
+                    Ok(table) => drop(tables.insert((namespace, name), table)),
+                    Err(e) => damaged.push(cannot_be_used(namespace, name, path, &e)),
                 }
             }
         }
         let catalog = Mutex::new(CatalogStore::open(&environment)?);
-        Ok(Arc::new(Self { environment, tables: RwLock::new(tables), catalog }))
+        Ok(Arc::new(Self { environment, tables: RwLock::new(tables), damaged, catalog }))
     }
 
     /// Makes a table, or takes over its description if it exists with the same columns. Errors: `Conflict` if it exists with
-    /// other columns, `Invalid` for columns that the lake cannot hold or a missing owner, description or source.
+    /// other columns, `Corrupt` if it exists and is damaged, `Invalid` for columns that the lake cannot hold or a missing owner, description or source.
     pub fn create(&self, spec: TableSpec) -> Result<Arc<LakeTable>> {
         self.environment.check_owner()?;
+        self.check_damage(spec.namespace.as_str(), spec.name.as_str())?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         let key = (spec.namespace, spec.name.clone());
         if let Some(table) = tables.get(&key) {
@@ -92,8 +117,9 @@ impl Lake {
         Ok(table)
     }
 
-    /// A table by its namespace and name. Errors: `NotFound`, with the nearest names.
+    /// A table by its namespace and name. Errors: `NotFound`, with the nearest names; `Corrupt` if it is damaged.
     pub fn table(&self, namespace: &str, name: &str) -> Result<Arc<LakeTable>> {
+        self.check_damage(namespace, name)?;
         let wanted = format!("{namespace}.{name}");
         let tables = self.tables();
         if let Some(table) = tables.iter().find(|t| t.full_name() == wanted) {
@@ -111,7 +137,17 @@ impl Lake {
         })
     }
 
-    /// Every table, by namespace and name.
+    /// Tables that could not be opened. They are looked at again when the lake is opened anew.
+    pub fn damaged(&self) -> &[DamagedTable] {
+        &self.damaged
+    }
+
+    fn check_damage(&self, namespace: &str, name: &str) -> Result<()> {
+        let found = self.damaged.iter().find(|d| d.namespace.as_str() == namespace && d.name.as_str() == name);
+        found.map_or(Ok(()), |d| Err(d.error.clone()))
+    }
+
+    /// Every table that can be used, by namespace and name.
     pub fn tables(&self) -> Vec<Arc<LakeTable>> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -172,6 +208,14 @@ impl Lake {
     fn lock_catalog(&self) -> std::sync::MutexGuard<'_, CatalogStore> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cannot_be_used(namespace: Namespace, name: Name, path: PathBuf, why: &Error) -> DamagedTable {
+    let error = Error::corrupt(format!("lake table {}.{name} cannot be used: {}", namespace.as_str(), why.message()));
+    let hint = why.hint_text().unwrap_or("restore the table's directory from a backup").to_owned();
+    let error = error.hint(format!("{hint}, and start again"));
+    tracing::error!("{error}");
+    DamagedTable { namespace, name, path, error }
 }
 
 /// Whether the log begins with a checkpoint, because its first commits were cleaned away.

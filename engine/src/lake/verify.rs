@@ -35,6 +35,8 @@ pub enum Problem {
     ManifestMissing,
     /// Nobody answers for the table.
     OwnerMissing,
+    /// The table cannot be opened; its files were not looked at.
+    Unusable,
 }
 
 /// One problem.
@@ -60,6 +62,7 @@ impl fmt::Display for Finding {
             Problem::Orphan => "orphan",
             Problem::ManifestMissing => "missing manifest",
             Problem::OwnerMissing => "no owner",
+            Problem::Unusable => "damaged table",
         };
         write!(f, "{}: {problem}: {}: {}", self.table, self.path.display(), self.detail)
     }
@@ -85,6 +88,15 @@ impl Lake {
         for table in self.tables() {
             report.tables += 1;
             verify_table(self, &table, now, &mut report)?;
+        }
+        for table in self.damaged() {
+            report.tables += 1;
+            report.findings.push(Finding {
+                table: table.full_name(),
+                problem: Problem::Unusable,
+                path: table.path.clone(),
+                detail: table.error.message().to_owned(),
+            });
         }
         Ok(report)
     }

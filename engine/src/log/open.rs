@@ -190,7 +190,12 @@ fn make_durable(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
 fn refuse(place: &Place, listing: &Listing, facts: &[Facts], damage: &Damage) -> Result<Opened> {
     let file = listing.segments.get(damage.segment).map_or_else(|| place.dir.clone(), |(_, path)| path.clone());
     let Damage { byte, offsets, what, .. } = damage;
-    let reason = format!("{}: {what} at byte {byte}; offsets {} to {} are damaged", file.display(), offsets.start, offsets.end);
+    let reason = format!(
+        "{}: {what} at byte {byte}; offsets {} to {} are damaged (see `thalweg log repair`)",
+        file.display(),
+        offsets.start,
+        offsets.end
+    );
     let before = &facts[..damage.segment.min(facts.len())];
     let mut segments = sealed_segments(listing, before);
     if let Some(Facts { header: Ok(header), scan: Some(scan), .. }) = facts.get(damage.segment)

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::batch::Record;
 use crate::contract::{Arrival, Clock, Disk, Progress};
-use crate::error::{Error, Result};
+use crate::error::{Case, Error, Result};
 use crate::ids::Offset;
 use crate::limits::APPEND_PENDING_BYTES_MAX;
 use crate::time::Micros;
@@ -126,6 +126,7 @@ impl Partition {
             Gate::Open => {}
             Gate::DiskFull => {
                 return Err(Error::unavailable(format!("the disk of log {} is full", self.label))
+                    .of_case(Case::DiskFull)
                     .hint("free space or shorten retention; ingestion goes on by itself"));
             }
             Gate::Closed => return Err(Error::unavailable(format!("log {} is closed", self.label))),

@@ -28,7 +28,6 @@ use crate::time::{MILLISECOND, Micros};
 
 /// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
 pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, durable: Durable) -> Result<()> {
-    let mut sinks = (spec.sinks)()?;
     let (store, checkpoint) = match durable {
         Durable::No => (None, None),
         Durable::Yes => {
@@ -38,12 +37,16 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
             (Some(Box::new(store) as Box<dyn CheckpointStore>), checkpoint)
         }
     };
+    if durable == Durable::Yes {
+        hold_log(spec, checkpoint.as_ref());
+    }
+    let mut sinks = (spec.sinks)()?;
     settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
     let partitions = (0..spec.log.partitions()).map(|p| open_partition(spec, p, checkpoint.as_ref())).collect::<Result<Vec<_>>>()?;
     let begin = begin(spec, checkpoint.as_ref(), &partitions)?;
     shared.exit.store(false, Ordering::Release);
     shared.epoch_asked.store(begin.epoch, Ordering::Release);
-    shared.committed(begin.epoch, checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
+    shared.committed(begin.epoch, checkpoint.as_ref().map(|c| c.at), checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
     shared.merged(&begin.merged);
     let mut receivers: Vec<Receiver<Item>> = Vec::new();
     let mut threads: Vec<JoinHandle<Result<()>>> = Vec::new();
@@ -83,6 +86,14 @@ pub enum Durable {
     No,
 }
 
+/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example.
+fn hold_log(spec: &JobSpec, checkpoint: Option<&Checkpoint>) {
+    for partition in 0..spec.log.partitions() {
+        let state = checkpoint.and_then(|c| c.partitions.get(partition as usize));
+        spec.log.pin(&spec.name, partition, state.map_or(0, |s| s.offset));
+    }
+}
+
 fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoint>) -> Result<()> {
     let Some(checkpoint) = checkpoint else {
         return sinks.each().try_for_each(|sink| sink.start());
@@ -111,6 +122,15 @@ fn open_partition(spec: &JobSpec, partition: Partition, checkpoint: Option<&Chec
     let state = checkpoint.partitions.get(partition as usize).filter(|s| s.partition == partition);
     let state = state.ok_or_else(|| Error::corrupt(format!("checkpoint {} has no partition {partition}", checkpoint.epoch)))?;
     if !(bounds.start..=bounds.end).contains(&state.offset) {
+        // Damage explains it: the log serves what lies before.
+        if let Some(reason) = &spec.log.progress(partition).borrow().failed {
+            return Err(Error::corrupt(format!(
+                "partition {partition} of stream {} is damaged, and job {} stood behind the damage: {reason}",
+                spec.scan().stream,
+                spec.name
+            ))
+            .hint("`thalweg log verify` shows the damage; restore the file from a backup"));
+        }
         return Err(Error::corrupt(format!(
             "job {} stood at offset {} of partition {partition}, but the log holds {} to {}",
             spec.name, state.offset, bounds.start, bounds.end

@@ -280,7 +280,7 @@ impl<'a> Driver<'a> {
             self.kept.pop_front();
         }
         self.pin();
-        self.shared.committed(epoch, counters);
+        self.shared.committed(epoch, Some(checkpoint.at), counters);
         Ok(())
     }
 

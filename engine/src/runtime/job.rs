@@ -133,6 +133,8 @@ pub struct JobStatus {
     pub life: JobState,
     /// Last complete checkpoint; 0 if none.
     pub epoch: Epoch,
+    /// When that was taken, in microseconds since the Unix epoch.
+    pub checkpoint_at: Option<Micros>,
     /// Least watermark of its partitions in microseconds; `None` before the first record.
     pub watermark: Option<Micros>,
     /// Records of the log that it has not read yet.
@@ -164,6 +166,7 @@ pub(super) struct Shared {
 struct Inner {
     life: JobState,
     epoch: Epoch,
+    checkpoint_at: Option<Micros>,
     partitions: Vec<(Offset, Micros, JobCounters)>,
     merged: JobCounters,
     committed: JobCounters,
@@ -182,6 +185,7 @@ impl Shared {
             inner: Mutex::new(Inner {
                 life: JobState::Starting,
                 epoch: 0,
+                checkpoint_at: None,
                 partitions,
                 merged: JobCounters::default(),
                 committed: JobCounters::default(),
@@ -211,9 +215,10 @@ impl Shared {
         self.lock().merged = counters.clone();
     }
 
-    pub(super) fn committed(&self, epoch: Epoch, counters: JobCounters) {
+    pub(super) fn committed(&self, epoch: Epoch, at: Option<Micros>, counters: JobCounters) {
         let mut inner = self.lock();
         inner.epoch = epoch;
+        inner.checkpoint_at = at;
         inner.committed = counters;
     }
 
@@ -245,6 +250,7 @@ impl Shared {
             sql: spec.sql.clone(),
             life: inner.life.clone(),
             epoch: inner.epoch,
+            checkpoint_at: inner.checkpoint_at,
             watermark,
             lag,
             counters,

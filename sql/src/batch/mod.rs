@@ -1,5 +1,5 @@
-//! Queries over tables of the lake. Invariant: a query reads files of the lake and nothing else, and holds no more memory than
-//! it is given.
+//! Queries over tables of the lake. Invariant: a query reads files of the lake and nothing else, and all of them together hold
+//! no more memory and disk than they are given.
 
 mod query;
 mod sandbox;

@@ -15,7 +15,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use futures::executor::block_on;
 use futures::stream::BoxStream;
-use thalweg_engine::error::{Error, Result};
+use thalweg_engine::error::{Case, Error, Result};
 
 use super::Sandbox;
 use crate::bind::BoundQuery;
@@ -50,7 +50,7 @@ impl BatchQuery {
         format!("{}\n", self.optimized.display_indent())
     }
 
-    /// Starts it. Errors: `Unavailable` if it needs more memory than it may have, `Invalid` if a value cannot be computed,
+    /// Starts it. Errors: `Unavailable` if it needs more memory, or room on disk for what does not fit into it, than there is, `Invalid` if a value cannot be computed,
     /// `Corrupt` if a file cannot be read; the same for each batch.
     pub async fn execute(self) -> Result<(SchemaRef, BatchStream)> {
         let schema = self.physical.schema();
@@ -61,7 +61,7 @@ impl BatchQuery {
 
 /// Plans a bound query, up to the operators that run.
 pub(crate) fn batch(sandbox: &Sandbox, bound: BoundQuery) -> diagnostics::Result<BatchQuery> {
-    let state = sandbox.query_state()?;
+    let state = sandbox.query_state();
     let planner = Planner::new(sandbox.state(), &bound.relations);
     let plan = || {
         let plan = planner.coerce(planner.plan(bound.query)?)?;
@@ -119,8 +119,11 @@ fn execution_error(error: &DataFusionError) -> Error {
     let root = error.find_root();
     let text = root.message().lines().next().unwrap_or("the query failed").to_owned();
     match root {
+        DataFusionError::IoError(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+            Error::unavailable("the disk is full of what queries put aside").of_case(Case::DiskFull).hint("read fewer rows or columns")
+        }
         DataFusionError::ResourcesExhausted(_) => Error::unavailable(format!("the query needs more memory than it may have: {text}"))
-            .hint("read fewer rows or columns, or group them"),
+            .hint("read fewer rows or columns, or group them; memory is shared with the queries of others"),
         DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
             Error::corrupt(format!("a file of the lake cannot be read: {text}"))
         }

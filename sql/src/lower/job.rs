@@ -129,6 +129,7 @@ impl<'a> Lowering<'a> {
             table: Some(TableReference::bare(self.stream.alias.clone())),
             name: scan.columns[i].field.name().clone(),
             field: scan.columns[i].field.clone(),
+            time_unit: scan.columns[i].time_unit,
         };
         let row = Row::new(self.planner.state(), scan.projection.iter().map(column).collect());
         Ok((scan, row))
@@ -147,6 +148,7 @@ impl<'a> Lowering<'a> {
                 table: Some(TableReference::bare(join.alias.clone())),
                 name: c.field.name().clone(),
                 field: c.field.as_ref().clone().with_nullable(true).into(),
+                time_unit: 1,
             }));
         }
         let simple = Row::new(self.planner.state(), all).simplify(filter.clone())?;

@@ -64,6 +64,7 @@ pub(super) fn lookup<'a>(join: &ShapeJoin, row: &Row<'a>, context: &Context<'_>)
                 LookupKind::Inner => c.field.clone(),
                 LookupKind::Left => c.field.as_ref().clone().with_nullable(true).into(),
             },
+            time_unit: 1,
         })
         .collect();
     let columns = appended.iter().map(|c| c.name.clone()).collect();

@@ -14,6 +14,7 @@ mod job;
 mod lookup;
 mod output;
 mod planner;
+mod precision;
 pub(crate) mod reject;
 mod row;
 mod shape;

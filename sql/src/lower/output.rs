@@ -1,5 +1,5 @@
 //! The last step: the items of SELECT in order, with the names and types of where they go. Invariant: a value reaches a column
-//! only if every value of its type fits there exactly.
+//! only if every value of its type fits there exactly; of times, digits beyond the column's are cut off.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::logical_expr::Expr;
 use sqlparser::tokenizer::Location;
 use thalweg_engine::plan::Project;
+use thalweg_engine::time::timestamp_type;
 
+use super::precision::cut;
 use super::row::Row;
 use super::window::cannot_carry;
 use crate::diagnostics::{Problem, Result};
@@ -43,7 +45,11 @@ pub(super) fn output(items: &[(Expr, String)], row: &Row<'_>, target: &Target<'_
             Some(sink) => sink.columns[i].field.data_type().clone(),
             None => carried.clone(),
         };
-        let compiled = row.compile_as(expression, &wanted)?;
+        let mut compiled = row.compile_as(expression, &wanted)?;
+        let unit = target.sink.map_or(1, |sink| sink.columns[i].time_unit);
+        if row.time_unit(expression) % unit != 0 && wanted == timestamp_type() {
+            compiled = cut(compiled, unit);
+        }
         let nullable = compiled.nullable(&row.schema())?;
         let field = match target.sink {
             None => Arc::new(Field::new(name, wanted, nullable)),

@@ -14,6 +14,7 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::expressions::{self, cast};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use thalweg_engine::time::Micros;
 
 use crate::diagnostics::Result;
 
@@ -33,6 +34,8 @@ pub(super) struct RowColumn {
     pub(super) name: String,
     /// Name and type in the batch.
     pub(super) field: FieldRef,
+    /// For times: what all of them are whole multiples of, in microseconds; 1 if that is not known.
+    pub(super) time_unit: Micros,
 }
 
 impl<'a> Row<'a> {
@@ -64,6 +67,14 @@ impl<'a> Row<'a> {
     /// Whether every column of an expression is here.
     pub(super) fn covers(&self, expression: &Expr) -> bool {
         expression.column_refs().into_iter().all(|c| self.index(c).is_some())
+    }
+
+    /// What all times that an expression gives are whole multiples of, in microseconds; 1 if that is not known.
+    pub(super) fn time_unit(&self, expression: &Expr) -> Micros {
+        match expression {
+            Expr::Column(c) => self.index(c).map_or(1, |i| self.columns[i].time_unit),
+            _ => 1,
+        }
     }
 
     /// An expression made as simple as it gets, without evaluating anything that depends on when it runs.

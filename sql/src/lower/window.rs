@@ -69,7 +69,8 @@ pub(super) fn window<'a>(
         let nullable = compiled.nullable(&row.schema())?;
         let key = std::sync::Arc::new(arrow::datatypes::Field::new(key_name(expression, &field, stream), carried.clone(), nullable));
         keys.push((compiled, key.clone()));
-        let column = RowColumn { table: table.clone(), name: field.clone(), field: key };
+        let time_unit = row.time_unit(expression);
+        let column = RowColumn { table: table.clone(), name: field.clone(), field: key, time_unit };
         if carried != planned {
             let column = Column::new(table, field);
             replacements.push((column.clone(), cast(Expr::Column(column), planned)));
@@ -86,7 +87,7 @@ pub(super) fn window<'a>(
         }
         let lowered = aggregate(call, row, stream)?;
         let (table, name) = output(&node.schema, node.group_expr.len() + i);
-        columns.push(RowColumn { table, name, field: lowered.result.clone() });
+        columns.push(RowColumn { table, name, field: lowered.result.clone(), time_unit: 1 });
         aggregates.push(lowered);
     }
     let time = row.index(event_time).ok_or_else(|| Unsupported::VERSION_TIME.at(*at))?;
@@ -127,6 +128,7 @@ fn window_columns(window: &Window, stream: &str) -> [RowColumn; 2] {
         table: Some(TableReference::bare(stream.to_owned())),
         name: name.to_owned(),
         field: schema.fields()[i].clone(),
+        time_unit: window.parameters.sizes.first().copied().unwrap_or(1),
     })
 }
 

@@ -66,6 +66,11 @@ impl<'a> Cursor<'a> {
         words.split(' ').enumerate().all(|(i, word)| is_word(&self.parser.peek_nth_token_ref(i).token, word))
     }
 
+    /// Whether the next token is this word, and a name follows it.
+    pub(super) fn sees_before_name(&self, word: &str) -> bool {
+        self.sees(word) && matches!(self.parser.peek_nth_token_ref(1).token, Token::Word(_))
+    }
+
     /// Consumes these words if they are next.
     pub(super) fn takes(&mut self, words: &str) -> bool {
         let seen = self.sees(words);

@@ -29,6 +29,7 @@ pub(crate) use insert::Insert;
 pub(crate) use interval::micros;
 pub(crate) use query::QueryText;
 pub(crate) use set::SetOption;
+pub use split::ScriptStatement;
 pub(crate) use split::split;
 pub(crate) use tokens::Tokens;
 
@@ -43,7 +44,8 @@ pub(crate) enum Parsed {
     ShowJobs,
     ShowTables,
     Describe(Vec<Ident>),
-    StopJob(Ident),
+    DescribeJob(Vec<Ident>),
+    StopJob(Vec<Ident>),
     Set(SetOption),
 }
 

@@ -5,7 +5,7 @@ use crate::diagnostics::{Problem, Result};
 
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
     cursor.expect("STOP JOB")?;
-    let name = cursor.name("a job")?;
+    let name = cursor.qualified_name("a job")?;
     let at = cursor.at();
     if cursor.sees("WITH") {
         return Err(Problem::new(at, "STOP JOB … WITH is not supported").hint("write STOP JOB name: its last checkpoint is kept"));

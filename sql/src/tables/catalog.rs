@@ -107,18 +107,16 @@ impl Catalog {
         if let Some(files) = files {
             return self.readable(&files, at);
         }
-        let hint = match namespace {
-            "late" => "it appears with the first late row of the job".to_owned(),
-            "dlq" => "it appears with the first record that is rejected".to_owned(),
-            "cold" if self.declared(name).is_some_and(|d| d.input().is_some()) => {
-                "it appears when the first records of the stream are archived".to_owned()
-            }
-            _ => {
-                let names = self.lake_names();
-                suggestion(&format!("{namespace}.{name}"), names.iter().map(String::as_str))
-                    .unwrap_or_else(|| "SHOW TABLES lists all".to_owned())
-            }
-        };
+        let stream = self.declared(name).and_then(|d| d.input().map(|i| i.stream.clone()));
+        let names = self.lake_names();
+        let beside = names.iter().filter(|n| n.split_once('.').is_some_and(|(found, _)| found == namespace));
+        let near = suggestion(&format!("{namespace}.{name}"), beside.map(String::as_str));
+        let hint = near.unwrap_or_else(|| match (namespace, stream) {
+            ("cold", Some(stream)) if stream.as_str() != name => format!("the archive has the name of the stream: cold.{stream}"),
+            ("cold" | "dlq", _) => "it is made by CREATE TABLE over the stream; SHOW TABLES lists all".to_owned(),
+            ("late", _) => format!("it is made with the job: INSERT INTO {name} SELECT …; SHOW TABLES lists all"),
+            _ => "SHOW TABLES lists all".to_owned(),
+        });
         Err(Problem::new(at.span.start, format!("table '{namespace}.{name}' does not exist")).kind(ErrorKind::NotFound).hint(hint))
     }
 

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use thalweg_engine::error::{Error, ErrorKind};
 use thalweg_sql::{LakeFile, LakeFiles, Session, Statement};
 
-use crate::support::{Lake, cold_schema, declare, empty_session, fixture};
+use crate::support::{Lake, cold_schema, declare, empty_session, fixture, spilling_session};
 
 /// Writes a file of `cold.telemetry` with readings of one device, one a second.
 fn write(root: &Path, date: &str, name: &str, device: &str, temperatures: &[f64]) -> LakeFile {
@@ -131,6 +131,21 @@ async fn a_query_that_needs_too_much_memory_is_told_so() {
     let error = run(&session, sql).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1, "nothing was spilled beside the lake");
+}
+
+#[tokio::test]
+async fn with_a_place_on_disk_a_sort_puts_aside_what_does_not_fit() {
+    let (root, spill) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = write(root.path(), "2026-01-01", "a.parquet", "pump-1", &vec![1.0; 1_200]);
+    let session = spilling_session(root.path(), lake(vec![file]), spill.path());
+    let sql = "SELECT concat(a.device_id, ' ', CAST(b.ts AS STRING), ' ', CAST(a.ts AS STRING), ' long enough') AS x
+               FROM cold.telemetry AS a JOIN cold.telemetry AS b ON a.device_id = b.device_id ORDER BY x";
+    let Statement::Batch(query) = session.prepare(sql).unwrap() else { panic!() };
+    let (_, rows) = query.execute().await.unwrap();
+    let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_440_000);
+    let left = std::fs::read_dir(spill.path()).unwrap().flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap()).count();
+    assert_eq!(left, 0, "what was put aside is gone with the query");
 }
 
 #[tokio::test]

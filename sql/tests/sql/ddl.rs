@@ -97,8 +97,8 @@ fn texts_that_were_kept_declare_the_same_tables_again() {
 #[test]
 fn a_table_that_exists_is_left_alone() {
     let session = session();
-    let text = Session::split(&fixture("tables.sql")).unwrap().remove(0);
-    let again = session.prepare(&text).unwrap_err();
+    let script = fixture("tables.sql");
+    let again = session.prepare(Session::split(&script).unwrap()[0].text()).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
     assert!(again.hint_text().unwrap().contains("same text"), "{again}");
     let sql = "CREATE TABLE IF NOT EXISTS telemetry (a INT) WITH ('connector' = 'log')";
@@ -117,10 +117,28 @@ fn statements_that_only_name_things() {
     let session = session();
     assert!(matches!(session.prepare("show jobs").unwrap(), Statement::ShowJobs));
     assert!(matches!(session.prepare("SHOW TABLES ;").unwrap(), Statement::ShowTables));
-    let Statement::StopJob { name } = session.prepare("STOP JOB Site_10s").unwrap() else { panic!() };
-    assert_eq!(name.as_str(), "site_10s");
+    for (sql, job) in [("STOP JOB Site_10s", "site_10s"), ("STOP JOB archive.telemetry", "archive.telemetry")] {
+        let Statement::StopJob { name } = session.prepare(sql).unwrap() else { panic!() };
+        assert_eq!(name, job);
+    }
+    let Statement::DescribeJob { name } = session.prepare("DESC JOB archive.telemetry").unwrap() else { panic!() };
+    assert_eq!(name, "archive.telemetry");
     let Statement::Set { key, value } = session.prepare("SET 'checkpoint.interval' = '10s'").unwrap() else { panic!() };
     assert_eq!((key.as_str(), value.as_str()), ("checkpoint.interval", "10s"));
+}
+
+#[test]
+fn an_error_names_its_place_in_the_script() {
+    let session = session();
+    let script = "SHOW TABLES;\nSHOW JOBS; SELECT tss\n  FROM telemetry";
+    let statements = Session::split(script).unwrap();
+    let error = session.prepare(&statements[2].in_place()).unwrap_err();
+    assert!(error.message().starts_with("2:19: column 'tss' does not exist"), "{error}");
+    let Statement::Tail { sql, .. } = session.prepare(&Session::split("\n\nSELECT ts FROM telemetry;").unwrap()[0].in_place()).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(sql, "SELECT ts FROM telemetry", "the text itself has no place");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use thalweg_engine::plan::{JobPlan, Stage};
-use thalweg_sql::{Session, Statement};
+use thalweg_sql::{ScriptStatement, Session, Statement};
 
 use crate::support::{Lake, check_fixture, crate_directory, declare, empty_session, fixture, sections, session};
 
@@ -27,11 +27,12 @@ fn the_example_of_a_fleet_is_planned_as_reviewed() {
     let script = std::fs::read_to_string(crate_directory().join("../examples/fleet.sql")).unwrap();
     let statements = Session::split(&script).unwrap();
     let (insert, tables) = statements.split_last().unwrap();
-    declare(&session, &tables.join(";\n"));
+    let insert = insert.text();
+    declare(&session, &tables.iter().map(ScriptStatement::text).collect::<Vec<_>>().join(";\n"));
     check_fixture("fleet.explain", &explain(&session, insert));
     match session.prepare(insert).unwrap() {
         Statement::InsertJob { name, sink, plan, sql, fingerprint } => {
-            assert_eq!((name.as_str(), sink.as_str(), &sql), ("site_10s", "site_10s", insert));
+            assert_eq!((name.as_str(), sink.as_str(), &sql), ("site_10s", "site_10s", &insert.to_owned()));
             assert_eq!(plan.fingerprint(), fingerprint);
             assert_eq!(plan.output, session.table("site_10s").unwrap().schema());
         }

@@ -79,6 +79,15 @@ pub fn cold_schema() -> SchemaRef {
 
 /// A session without tables.
 pub fn empty_session(root: &Path, lake: Lake) -> Session {
+    session_with(root, lake, None)
+}
+
+/// A session without tables whose queries may put aside what does not fit into memory.
+pub fn spilling_session(root: &Path, lake: Lake, spill: &Path) -> Session {
+    session_with(root, lake, Some(spill.to_owned()))
+}
+
+fn session_with(root: &Path, lake: Lake, spill: Option<PathBuf>) -> Session {
     let config = SessionConfig {
         connectors: &[&BROKER, &LAKE, &LOG, &REFERENCE],
         formats: &["csv", "json"],
@@ -86,6 +95,7 @@ pub fn empty_session(root: &Path, lake: Lake) -> Session {
         default_description: "not described".to_owned(),
         lake_root: root.to_owned(),
         memory_limit_bytes: 64 << 20,
+        spill,
     };
     Session::new(config, Arc::new(lake)).unwrap()
 }
@@ -101,7 +111,7 @@ pub fn session() -> Session {
 /// Declares every table of a script.
 pub fn declare(session: &Session, script: &str) {
     for sql in Session::split(script).unwrap() {
-        match session.prepare(&sql).unwrap_or_else(|e| panic!("{e}\n{sql}")) {
+        match session.prepare(sql.text()).unwrap_or_else(|e| panic!("{e}\n{}", sql.text())) {
             Statement::CreateTable { definition, .. } => session.declare(definition).unwrap(),
             other => panic!("not a table: {other:?}"),
         }

@@ -46,6 +46,21 @@ enum End {
     Cut(Cut),
 }
 
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Goodbye(_) => f.write_str("the device said goodbye"),
+            Self::Lost => f.write_str("the connection was lost"),
+            Self::Broken(e) => write!(f, "the device broke the protocol ({e:?})"),
+            Self::Violation(code) => write!(f, "the device did what it may not ({code:?})"),
+            Self::LogFailed => f.write_str("nothing more can be acknowledged: the log takes no records"),
+            Self::Cut(Cut::TakenOver) => f.write_str("the same client id connected again"),
+            Self::Cut(Cut::Revoked) => f.write_str("the device was revoked"),
+            Self::Cut(Cut::Stopping) => f.write_str("the gateway stops"),
+        }
+    }
+}
+
 /// What the connection woke up for.
 enum Wake {
     Cut,
@@ -96,7 +111,7 @@ impl Connection {
             && let Some(left_out) = self.shared.warnings.admit()
         {
             let (device, client) = (&self.session.device, &self.session.client_id);
-            tracing::warn!(%device, client, left_out, "connection closed by the gateway: {end:?}");
+            tracing::warn!("connection {client} of device {device} closed by the gateway: {end}{left_out}");
         }
         let code = match &end {
             End::Goodbye(_) | End::Lost | End::Broken(_) => None,

@@ -38,6 +38,19 @@ pub(super) struct Hello {
     asks_for_session: bool,
 }
 
+impl Hello {
+    /// Who it says it is, for the server's log. A user name that is no device id may be anything, a misplaced key included.
+    pub(super) fn shown_device(&self) -> String {
+        let name = self.user_name.as_deref().unwrap_or("");
+        let is_secret = ["twa_", "twd_", "twt_"].iter().any(|prefix| name.starts_with(prefix));
+        match DeviceId::new(name) {
+            _ if name.is_empty() => "a device without user name".to_owned(),
+            Ok(device) if !is_secret => format!("device {device}"),
+            _ => "a device with a user name that is no device id".to_owned(),
+        }
+    }
+}
+
 /// A device that may connect.
 pub(super) struct Admitted {
     pub(super) device: DeviceId,
@@ -74,6 +87,21 @@ impl Refusal {
             Self::TooOften => (V5::ConnectionRateExceeded, V3::ServerUnavailable),
             Self::TooManyConnections => (V5::QuotaExceeded, V3::ServerUnavailable),
         }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Credentials => "unknown or inactive device, or wrong key",
+            Self::ClientId => "the client id is not the device's own",
+            Self::WillTopic => "the will goes to a topic that is not the device's own",
+            Self::WillQos => "the will asks for QoS 2",
+            Self::WillRetained => "the will asks to be retained",
+            Self::AuthenticationMethod => "it asks for an authentication method other than a key",
+            Self::TooOften => "too many failed logins, it has to wait",
+            Self::TooManyConnections => "the device has too many connections",
+        })
     }
 }
 
@@ -292,6 +320,30 @@ mod tests {
         assert_eq!(packet_length(&[0x10, 0xff, 0xff, 0xff, 0x7f]).unwrap(), Some(268_435_460));
         assert!(packet_length(&[0x10, 0xff, 0xff, 0xff, 0xff, 1]).is_err());
         assert!(packet_length(b"GET / HTTP/1.1").is_err());
+    }
+
+    #[test]
+    fn a_refused_login_is_told_without_what_may_be_a_secret() {
+        let hello = |user: Option<&str>| Hello {
+            client_id: String::new(),
+            user_name: user.map(str::to_owned),
+            password: Some("twd_pump-1_secret".to_owned()),
+            will: None,
+            will_qos: Qos::AtMostOnce,
+            will_retained: false,
+            clean: true,
+            version: Version::V5_0,
+            has_authentication_method: false,
+            asks_for_session: false,
+        };
+        for (user, shown) in [
+            (Some("pump-1"), "device pump-1"),
+            (None, "a device without user name"),
+            (Some("twd_pump-1_secret"), "a device with a user name that is no device id"),
+            (Some("pump 1\n"), "a device with a user name that is no device id"),
+        ] {
+            assert_eq!(hello(user).shown_device(), shown);
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 fn warn(shared: &Shared, message: impl FnOnce() -> String) {
     if let Some(left_out) = shared.warnings.admit() {
-        tracing::warn!(left_out, "{}", message());
+        tracing::warn!("{}{left_out}", message());
     }
 }
 
@@ -78,6 +78,7 @@ async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Stranger, shared: 
             return warn(shared, || format!("{peer} refused: no CONNECT within {} ms", deadline.as_millis()));
         }
     };
+    let who = hello.shown_device();
     let admitted = handshake::judge(hello, shared.context.authority.as_ref(), peer.ip());
     let entered = admitted.and_then(|admitted| match shared.registry.register(&admitted.device, &admitted.client_id) {
         Ok((session, inbox)) => Ok((admitted, Entry::new(session, shared.clone()), inbox)),
@@ -90,7 +91,7 @@ async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Stranger, shared: 
         }
         Err(refusal) => {
             shared.context.counters.refused.add(1);
-            warn(shared, || format!("{peer} refused: {refusal:?}"));
+            warn(shared, || format!("login of {who} from {peer} refused: {refusal}"));
             if let Ok(packet) = handshake::refuse(wire.version(), refusal) {
                 let _ = wire.send(packet);
             }

@@ -1,68 +1,10 @@
 //! Tests of the store. Invariant: the disk they use is the real file system, without any promise about power cuts.
 
-use std::io;
-use std::os::unix::fs::FileExt;
-
 use arrow::array::{Array, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::*;
-use crate::contract::DiskFile;
-
-#[derive(Debug)]
-struct Files;
-
-#[derive(Debug)]
-struct OneFile(std::fs::File);
-
-impl DiskFile for OneFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.read_at(buf, position)
-    }
-    fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
-        self.0.write_all_at(buf, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-}
-
-impl Disk for Files {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
-        let mut options = std::fs::OpenOptions::new();
-        options.read(true).write(mode != OpenMode::Read).create_new(mode == OpenMode::CreateNew);
-        Ok(Box::new(OneFile(options.open(path)?)))
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::File::open(path)?.sync_all()
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut paths = std::fs::read_dir(path)?.map(|e| Ok(e?.path())).collect::<io::Result<Vec<_>>>()?;
-        paths.sort();
-        Ok(paths)
-    }
-    fn exists(&self, path: &Path) -> bool {
-        path.exists()
-    }
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(u64::MAX)
-    }
-}
+use crate::system::RealDisk;
 
 struct Fixture {
     home: tempfile::TempDir,
@@ -95,11 +37,11 @@ impl Fixture {
     }
 
     fn open(&self, now: Micros) -> Result<ReferenceStore> {
-        ReferenceStore::open(&self.home.path().join("kept"), Arc::new(Files), self.definition(DataType::Float64), now)
+        ReferenceStore::open(&self.home.path().join("kept"), Arc::new(RealDisk), self.definition(DataType::Float64), now)
     }
 
     fn kept(&self) -> Vec<PathBuf> {
-        Files.list(&self.home.path().join("kept/devices")).unwrap()
+        RealDisk.list(&self.home.path().join("kept/devices")).unwrap()
     }
 }
 
@@ -177,7 +119,7 @@ fn versions_of_another_definition_are_not_taken_over() {
     let f = Fixture::new(ONE);
     drop(f.open(1000).unwrap());
     f.write(TWO);
-    let store = ReferenceStore::open(&f.home.path().join("kept"), Arc::new(Files), f.definition(DataType::Int32), 2000).unwrap();
+    let store = ReferenceStore::open(&f.home.path().join("kept"), Arc::new(RealDisk), f.definition(DataType::Int32), 2000).unwrap();
     assert_eq!(shape(&store), [(Micros::MIN, 2, true)]);
     assert_eq!(f.kept().len(), 2, "versions.json and the one version: {:?}", f.kept());
 }

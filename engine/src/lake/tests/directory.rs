@@ -1,0 +1,131 @@
+//! The tables of a lake together: made, found, described, verified. Invariant checked: one table's damage is told and is nobody
+//! else's.
+
+use super::*;
+
+#[test]
+fn tables_are_created_once_and_found_by_name() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    assert_eq!(world.open().unwrap_err().kind(), ErrorKind::Conflict, "the lake has one owner");
+    let table = lake.create(spec("readings")).unwrap();
+    lake.create(spec("readings")).unwrap();
+    assert_eq!(table.snapshot().unwrap().version, 0, "nothing changed");
+    let mut renamed = spec("readings");
+    renamed.about.owner = "energy".into();
+    lake.create(renamed).unwrap();
+    assert_eq!((table.about().owner.as_str(), table.snapshot().unwrap().version), ("energy", 1));
+    let mut other = spec("readings");
+    other.schema = Arc::new(Schema::new(vec![Field::new("ts", crate::time::timestamp_type(), true)]));
+    let e = lake.create(other).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict);
+    let mut untimed = spec("untimed");
+    untimed.time_column = Some("value".into());
+    assert_eq!(lake.create(untimed).unwrap_err().kind(), ErrorKind::Invalid);
+    let e = lake.table("warm", "reading").unwrap_err();
+    assert_eq!((e.kind(), e.hint_text()), (ErrorKind::NotFound, Some("did you mean warm.readings?")));
+    assert!(table.sink("maint/warm.readings").is_err(), "reserved for maintenance");
+    let mut sink = table.sink("job").unwrap();
+    let wrong: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
+    let wrong = RecordBatch::try_from_iter([("device_id", wrong)]).unwrap();
+    assert_eq!(sink.write(&wrong).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn the_manifests_say_what_is_in_the_lake() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    run(table.sink("job").unwrap().as_mut(), 1, &two_days(1));
+    let column = ColumnEntry { name: "device_id".into(), sql_type: "STRING".into(), nullable: false };
+    let reference = Reference {
+        name: Name::new("pumps").unwrap(),
+        path: "pumps.csv".into(),
+        columns: vec![column],
+        rows: 7,
+        sha256: "ab".into(),
+        loaded_at: DAY,
+        about: spec("x").about,
+    };
+    lake.register_reference(reference.clone()).unwrap();
+    lake.refresh_catalog().unwrap();
+    let parse = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(lake.root().join(path)).unwrap()).unwrap() };
+    let catalog = parse("_catalog/catalog.json");
+    let dataset = &catalog["datasets"][0];
+    assert_eq!((&dataset["owner"], &dataset["rows"], &dataset["delta_version"]), (&"operations".into(), &2.into(), &1.into()));
+    assert_eq!(dataset["schema"][3], serde_json::json!({ "name": "date", "type": "DATE", "nullable": true }));
+    assert_eq!(dataset["freshness"]["event_time_max"], "1970-01-03T00:00:01Z");
+    assert_eq!(dataset["defaulted"][0], "owner");
+    let reference_entry = &catalog["datasets"][1];
+    assert_eq!((&reference_entry["kind"], &reference_entry["sha256"]), (&"reference".into(), &"ab".into()));
+    let package = parse("warm/datapackage.json");
+    assert_eq!(package["resources"][0]["x-lake"]["owner"], "operations");
+    assert_eq!(parse("warm/readings/_meta/table.json"), *dataset);
+    assert!(lake.verify(0).unwrap().findings.is_empty());
+
+    let unowned = Reference { about: About::default(), ..reference };
+    assert_eq!(lake.register_reference(unowned).unwrap_err().kind(), ErrorKind::Invalid);
+    drop((table, lake));
+    let lake = world.open().unwrap();
+    lake.refresh_catalog().unwrap();
+    let catalog: Value = serde_json::from_slice(&std::fs::read(lake.root().join("_catalog/catalog.json")).unwrap()).unwrap();
+    assert_eq!(catalog["datasets"][1]["name"], "pumps", "references are remembered");
+}
+
+#[test]
+fn verify_finds_what_is_broken() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    run(sink.as_mut(), 1, &two_days(1));
+    run(sink.as_mut(), 2, &two_days(2));
+    sink.write(&two_days(3)).unwrap();
+    let staged = sink.prepare(3).unwrap();
+    lake.refresh_catalog().unwrap();
+    assert!(lake.verify(0).unwrap().findings.is_empty());
+    let files = &table.snapshot().unwrap().files;
+    let length = std::fs::metadata(&files[0].path).unwrap().len();
+    File::options().write(true).open(&files[0].path).unwrap().set_len(length - 10).unwrap();
+    std::fs::remove_file(&files[1].path).unwrap();
+    let far = i64::MAX / 2;
+    let problems = |now| -> Vec<_> { lake.verify(now).unwrap().findings.into_iter().map(|f| f.problem).collect() };
+    assert_eq!(problems(far), [Problem::FileDamaged, Problem::FileMissing, Problem::Orphan, Problem::Orphan]);
+
+    assert!(lake.remove_orphans(far, std::slice::from_ref(&staged)).unwrap().is_empty(), "a checkpoint may still commit them");
+    assert_eq!(lake.remove_orphans(far, &[]).unwrap().len(), 2);
+    std::fs::write(table.path().join("_delta_log/00000000000000000001.json"), "{\"add\":").unwrap();
+    assert_eq!(problems(0), [Problem::CommitDamaged, Problem::FileDamaged, Problem::FileMissing]);
+}
+
+#[test]
+fn a_damaged_table_is_reported_and_the_others_are_served() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    run(table.sink("job").unwrap().as_mut(), 1, &two_days(1));
+    run(lake.create(spec("others")).unwrap().sink("job").unwrap().as_mut(), 1, &two_days(1));
+    let commit = table.path().join("_delta_log/00000000000000000001.json");
+    let file = table.snapshot().unwrap().files[0].path.clone();
+    drop((table, lake));
+    let (good_commit, good_file) = (std::fs::read(&commit).unwrap(), std::fs::read(&file).unwrap());
+    let check = |part: &str| {
+        let lake = world.open().unwrap();
+        assert_eq!(lake.tables().iter().map(|t| t.full_name()).collect::<Vec<_>>(), ["warm.others"]);
+        assert_eq!(lake.damaged().iter().map(DamagedTable::full_name).collect::<Vec<_>>(), ["warm.readings"]);
+        for error in [lake.table("warm", "readings").unwrap_err(), lake.create(spec("readings")).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.message().contains(part) && error.message().contains("warm.readings"), "{error}");
+        }
+        lake.refresh_catalog().unwrap();
+        let findings = lake.verify(0).unwrap().findings;
+        assert_eq!(findings.iter().map(|f| (f.table.as_str(), f.problem)).collect::<Vec<_>>(), [("warm.readings", Problem::Unusable)]);
+    };
+    std::fs::write(&commit, "").unwrap();
+    check("it is empty");
+    std::fs::write(&commit, good_commit).unwrap();
+    std::fs::write(&file, vec![0; good_file.len()]).unwrap();
+    check("not a whole Parquet file");
+    std::fs::write(&file, good_file).unwrap();
+    assert!(world.open().unwrap().damaged().is_empty());
+}

@@ -1,0 +1,72 @@
+//! Small files into sorted ones. Invariant checked: a seal moves rows and changes none.
+
+use super::*;
+
+#[test]
+fn a_seal_moves_rows_and_changes_none() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    for epoch in 1..=5 {
+        run(sink.as_mut(), epoch, &two_days(epoch));
+    }
+    let before = contents(&table);
+    let old = table.snapshot().unwrap();
+    assert!(lake.maintain(2 * DAY + HOUR - 1).unwrap().sealed.is_empty(), "no day is over");
+    let report = lake.maintain(2 * DAY + HOUR).unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    let sealed: Vec<_> = report.sealed.iter().map(|s| (s.date.as_str(), s.replaced, s.files, s.rows)).collect();
+    assert_eq!(sealed, [("1970-01-02", 5, 1, 5)]);
+    assert_eq!(contents(&table), before);
+    assert_eq!(table.seal(SealScope::All, 0).unwrap().len(), 1);
+    assert_eq!(contents(&table), before);
+    let now = table.snapshot().unwrap();
+    assert!(now.files.iter().all(TableFile::is_sealed));
+    assert_eq!((now.files.len(), now.rows, now.event_time_max), (2, 10, old.event_time_max));
+    let glob: Vec<Row> = parquet_files(&table.path().join("data")).iter().flat_map(|p| read(p)).collect();
+    assert_eq!(glob.len(), 10);
+    assert_eq!(glob.into_iter().collect::<BTreeSet<_>>(), before, "a glob over the sealed files is the table");
+    let order: Vec<_> = read(&now.files[0].path).into_iter().map(|r| (r.0, r.1)).collect();
+    assert!(order.is_sorted());
+
+    assert!(old.files.iter().all(|f| f.path.exists()), "readers of the old version go on");
+    assert_eq!(lake.maintain(world.clock.now() + HOUR - SECOND).unwrap().files_removed, 0);
+    assert_eq!(lake.maintain(world.clock.now() + HOUR).unwrap().files_removed, 10);
+    assert!(parquet_files(&table.path().join("recent")).is_empty());
+    run(sink.as_mut(), 6, &two_days(6));
+    drop((sink, table, lake));
+    let lake = world.open().unwrap();
+    assert_eq!(contents(&lake.table("warm", "readings").unwrap()).len(), 12);
+    assert!(lake.verify(100 * DAY).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
+}
+
+#[test]
+fn many_small_files_are_sealed_before_the_day_is_over() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
+        run(sink.as_mut(), epoch, &rows(&[("pump-1", Some(epoch as i64), 1.0)]));
+    }
+    let report = lake.maintain(HOUR).unwrap();
+    assert_eq!(report.sealed[0].replaced, RECENT_FILES_MAX + 1);
+    assert_eq!(contents(&table).len(), RECENT_FILES_MAX + 1);
+}
+
+#[test]
+fn a_crashed_seal_leaves_no_rows_behind_for_a_glob() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    run(table.sink("job").unwrap().as_mut(), 1, &two_days(1));
+    table.seal(SealScope::Date("1970-01-02"), 0).unwrap();
+    let sealed = parquet_files(&table.path().join("data"));
+    let unfinished = sealed[0].with_file_name("e00000002-s0.parquet");
+    std::fs::copy(&sealed[0], &unfinished).unwrap();
+    drop((table, lake));
+    world.open().unwrap();
+    assert!(!unfinished.exists());
+    assert!(sealed[0].exists());
+}

@@ -1,0 +1,101 @@
+//! `thalweg log repair`: gives up records that are damaged, so that the log can be served again. Invariant: nothing is changed
+//! unless exactly what would be lost was accepted on the command line, and nobody else has the data directory open.
+
+use std::ops::Range;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use thalweg_engine::contract::Clock;
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::{Name, Offset, Partition};
+use thalweg_engine::log::{inspect, repair};
+use thalweg_engine::system::{RealDisk, SystemClock};
+
+use crate::data_dir::{DataDir, Layout};
+
+/// What to repair.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Only this stream
+    #[arg(long)]
+    stream: Option<String>,
+    /// Only this partition
+    #[arg(long)]
+    partition: Option<Partition>,
+    /// Give up the records of these offsets, as they are shown without this option; readers are told that they are lost
+    #[arg(long, value_name = "FROM..TO", value_parser = offsets)]
+    accept_loss: Vec<Range<Offset>>,
+    /// Repair what costs no record, such as a damaged footer
+    #[arg(long)]
+    keep_all: bool,
+}
+
+fn offsets(text: &str) -> std::result::Result<Range<Offset>, String> {
+    let parsed = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    parsed.filter(|range: &Range<Offset>| range.start < range.end).ok_or_else(|| "expected FROM..TO, such as 120..140".to_owned())
+}
+
+impl Repair {
+    /// Shows what is damaged, and repairs it if that was asked for.
+    pub fn run(self, data: &Path) -> Result<ExitCode> {
+        // Held until the end: a server that writes would not see what happens to its files.
+        let owner = DataDir::open(data)?;
+        let directory = Layout::of(owner.root()).log;
+        let mut damaged = 0;
+        for stream in inspect::streams(&RealDisk, &directory)? {
+            if self.stream.as_ref().is_some_and(|wanted| wanted != stream.as_str()) {
+                continue;
+            }
+            for partition in 0..inspect::partitions(&RealDisk, &directory, &stream)? {
+                if self.partition.is_none_or(|wanted| wanted == partition) {
+                    damaged += usize::from(self.partition(&directory, (&stream, partition))?);
+                }
+            }
+        }
+        let repairs = self.keep_all || !self.accept_loss.is_empty();
+        match (damaged, repairs) {
+            (0, _) => println!("nothing is damaged"),
+            (_, true) => println!("repaired; the damaged files stay beside the new ones, with the ending .damaged"),
+            (_, false) => return Ok(ExitCode::FAILURE),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Returns whether there is damage.
+    fn partition(&self, directory: &Path, place: (&Name, Partition)) -> Result<bool> {
+        let examined = repair::examine(&RealDisk, directory, place)?;
+        for problem in &examined.problems {
+            println!("{problem}");
+        }
+        if examined.problems.is_empty() {
+            return Ok(false);
+        }
+        let (stream, partition) = place;
+        let accept: Vec<String> = examined.lost.iter().map(|lost| format!("--accept-loss {}..{}", lost.start, lost.end)).collect();
+        if self.accept_loss.is_empty() && !self.keep_all {
+            let options = if accept.is_empty() { "--keep-all".to_owned() } else { accept.join(" ") };
+            println!("to repair it: thalweg log repair --stream {stream} --partition {partition} {options}");
+            return Ok(true);
+        }
+        if !self.accept_loss.is_empty() && (self.stream.is_none() || self.partition.is_none()) {
+            return Err(Error::invalid("offsets belong to one partition").hint("say which with --stream and --partition"));
+        }
+        repair::repair(&RealDisk, directory, place, &self.accept_loss, SystemClock::new().now())?;
+        println!("{stream}/{partition}: {} records were given up", examined.lost.iter().map(|l| l.end - l.start).sum::<u64>());
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_a_range_that_holds_something() {
+        assert_eq!(offsets("3..9"), Ok(3..9));
+        for wrong in ["3", "3-9", "9..3", "3..3", "..9", "a..b"] {
+            assert!(offsets(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What is wrong with tables and jobs. Invariant: a problem is told for as long as it lasts, wherever somebody looks, and is logged
+//! when it comes and when it goes.
+
+use std::collections::BTreeMap;
+
+use thalweg_engine::error::{ErrorKind, Result};
+use thalweg_engine::runtime::JobState;
+
+use super::{Engine, lock};
+
+/// When a statement is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// Somebody gives it, and is told what is wrong.
+    Given,
+    /// It is stored: a damaged table of the lake fails the jobs that write it, and nothing else.
+    Restart,
+}
+
+impl Occasion {
+    /// Damage as a value at a restart, as an error when somebody waits for an answer.
+    pub(super) fn settle<T>(self, result: Result<T>) -> Result<Result<T>> {
+        match result {
+            Err(e) if self == Self::Restart && e.kind() == ErrorKind::Corrupt => Ok(Err(e)),
+            other => other.map(Ok),
+        }
+    }
+}
+
+impl Engine {
+    /// Problems of tables and jobs, a sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self.table_problems().into_values().collect();
+        for job in self.parts.supervisor.list() {
+            if let JobState::Failed(why) | JobState::Restarting(why) = job.life {
+                problems.push(format!("job {}: {why}", job.name));
+            }
+        }
+        problems
+    }
+
+    /// Problems of tables by the name that `SHOW TABLES` prints.
+    pub(super) fn table_problems(&self) -> BTreeMap<String, String> {
+        let damaged = self.parts.lake.damaged().iter().map(|d| (d.full_name(), d.error.to_string()));
+        let references = lock(&self.references);
+        let unread = references.iter().filter_map(|(name, loaded)| Some((name.to_string(), loaded.problem()?)));
+        damaged.chain(unread).collect()
+    }
+}
+
+/// What became of a problem between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is there, and was not before or was another one.
+    Came,
+    /// It is gone.
+    Went,
+    /// Nothing.
+    None,
+}
+
+/// Compares a problem with the one of the last look.
+pub(super) fn change(before: Option<&str>, now: Option<&str>) -> Change {
+    match (before, now) {
+        (before, Some(now)) if before != Some(now) => Change::Came,
+        (Some(_), None) => Change::Went,
+        _ => Change::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_when_it_comes_changes_and_goes() {
+        for (before, now, want) in [
+            (None, None, Change::None),
+            (None, Some("missing"), Change::Came),
+            (Some("missing"), Some("missing"), Change::None),
+            (Some("missing"), Some("broken"), Change::Came),
+            (Some("broken"), None, Change::Went),
+        ] {
+            assert_eq!(change(before, now), want, "{before:?} {now:?}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Statements on a whole engine without network. Invariant: each test has a data directory of its own.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use futures::TryStreamExt;
+use thalweg_devices::{Principal, Role};
+use thalweg_engine::batch::{ContentType, Record};
+use thalweg_engine::contract::LogStore;
+use thalweg_engine::error::{Case, ErrorKind, Result};
+use thalweg_engine::ids::Name;
+use thalweg_engine::runtime::JobState;
+
+use super::Service;
+use crate::app::Core;
+use crate::config::Config;
+use crate::server::{SqlOutcome, SqlService};
+
+const TABLES: &str = "
+CREATE TABLE telemetry (device_id STRING, ts TIMESTAMP(3), v DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
+  WITH ('connector' = 'log', 'stream' = 'telemetry', 'format' = 'json');
+CREATE TABLE hot (device_id STRING, v DOUBLE) WITH ('connector' = 'lake', 'tier' = 'warm');
+CREATE TABLE cool (device_id STRING, v DOUBLE) WITH ('connector' = 'lake', 'tier' = 'warm');
+INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10;
+INSERT INTO cool SELECT device_id, v FROM telemetry WHERE v <= 10";
+
+fn open(directory: &Path) -> Core {
+    Core::open(Config { data: directory.join("data"), partitions: 1, ..Config::default() }).unwrap()
+}
+
+async fn close(core: Core) {
+    tokio::task::spawn_blocking(move || core.close()).await.unwrap();
+}
+
+async fn sql_as(core: &Core, role: Role, sql: &str) -> Result<Vec<RecordBatch>> {
+    let who = Principal { name: Name::new("tester").unwrap(), role };
+    match Service(core.engine.clone()).execute(&who, sql).await? {
+        SqlOutcome::Message(_) => Ok(Vec::new()),
+        SqlOutcome::Rows(rows) => rows.stream.try_collect().await,
+    }
+}
+
+async fn sql(core: &Core, sql: &str) -> Result<Vec<RecordBatch>> {
+    sql_as(core, Role::Admin, sql).await
+}
+
+fn feed(core: &Core, values: &[f64]) {
+    let log = core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+    for v in values {
+        let payload = format!(r#"{{"device_id":"a","ts":"2026-01-01T00:00:00Z","v":{v}}}"#);
+        let topic = "devices/a/telemetry";
+        let record = Record { device: "a", topic, content_type: ContentType::Json, producer: None, payload: payload.as_bytes() };
+        log.append(&record).unwrap();
+    }
+}
+
+async fn until(core: &Core, what: &str, done: impl Fn(&Core) -> bool) {
+    let began = Instant::now();
+    while !done(core) {
+        assert!(began.elapsed() < Duration::from_secs(30), "waited for: {what}");
+        core.engine.supervisor().checkpoint_all();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn committed(core: &Core, job: &str, records: u64) -> bool {
+    core.engine.supervisor().status(job).is_ok_and(|s| s.committed.consumed >= records)
+}
+
+/// Values of a column of texts by those of the first column.
+fn column(rows: &[RecordBatch], name: &str, key: &str) -> Option<String> {
+    let rows = arrow::compute::concat_batches(&rows[0].schema(), rows).unwrap();
+    let (keys, values) = (rows.column(0).as_string::<i32>(), rows[name].as_string::<i32>());
+    let at = (0..keys.len()).find(|&i| keys.value(i) == key).unwrap_or_else(|| panic!("there is no row {key}"));
+    values.is_valid(at).then(|| values.value(at).to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_table_stops_its_jobs_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    sql(&core, TABLES).await.unwrap();
+    feed(&core, &[20.0, 5.0]);
+    until(&core, "both rows are committed", |c| ["hot", "cool", "archive.telemetry"].iter().all(|j| committed(c, j, 2))).await;
+    assert_eq!(core.engine.problems(), Vec::<String>::new());
+    close(core).await;
+
+    let log = directory.path().join("data/lake/warm/hot/_delta_log");
+    let newest = std::fs::read_dir(log).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "json")).max();
+    let newest = newest.unwrap();
+    let good = std::fs::read(&newest).unwrap();
+    std::fs::write(&newest, "{\"add\":").unwrap();
+
+    let core = open(directory.path());
+    feed(&core, &[30.0, 6.0]);
+    until(&core, "the other jobs go on", |c| ["cool", "archive.telemetry"].iter().all(|j| committed(c, j, 4))).await;
+    let state = core.engine.supervisor().status("hot").unwrap().life;
+    assert!(matches!(&state, JobState::Failed(why) if why.contains("warm.hot cannot be used")), "{state:?}");
+    let problems = core.engine.problems();
+    assert_eq!(problems.len(), 2, "the table and its job: {problems:?}");
+    let shown = sql(&core, "SHOW TABLES").await.unwrap();
+    for table in ["hot", "warm.hot"] {
+        assert!(column(&shown, "problem", table).unwrap().contains("cannot be used"), "{table}");
+    }
+    assert_eq!((column(&shown, "problem", "cool"), column(&shown, "problem", "warm.cool")), (None, None));
+    let jobs = sql(&core, "SHOW JOBS").await.unwrap();
+    assert_eq!(column(&jobs, "state", "hot").as_deref(), Some("failed"));
+    assert_eq!(sql(&core, "SELECT * FROM hot").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let again = "INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10";
+    assert_eq!(sql(&core, again).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(sql(&core, "SELECT * FROM cool").await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    close(core).await;
+
+    std::fs::write(&newest, good).unwrap();
+    let core = open(directory.path());
+    until(&core, "the mended job has read what it missed", |c| committed(c, "hot", 4)).await;
+    assert_eq!(sql(&core, "SELECT * FROM hot").await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_of_the_log_is_named_before_anything_that_follows_from_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    sql(&core, TABLES).await.unwrap();
+    for (count, value) in [(1, 20.0), (2, 5.0), (3, 7.0)] {
+        feed(&core, &[value]);
+        until(&core, "the record is committed", |c| committed(c, "hot", count)).await;
+    }
+    close(core).await;
+
+    let partition = directory.path().join("data/log/telemetry/000");
+    let segment = std::fs::read_dir(partition).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "log"));
+    let segment = segment.unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|w| w == b"\"v\":5").unwrap();
+    bytes[at + 4] = b'6';
+    std::fs::write(&segment, bytes).unwrap();
+
+    let core = open(directory.path());
+    until(&core, "the job has failed", |c| matches!(c.engine.supervisor().status("hot").unwrap().life, JobState::Failed(_))).await;
+    let JobState::Failed(why) = core.engine.supervisor().status("hot").unwrap().life else { panic!() };
+    assert!(why.starts_with("partition 0 of stream telemetry is damaged") && why.contains("log verify"), "{why}");
+    assert!(!why.contains("belong together"), "{why}");
+    let problems = core.engine.problems();
+    assert!(core.logs.problems()[0].contains("damaged") && problems.iter().any(|p| p.starts_with("job hot: ")), "{problems:?}");
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_reference_file_is_a_problem_until_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    let path = directory.path().join("data/devices.csv");
+    std::fs::write(&path, "device_id,site\na,north\n").unwrap();
+    let table = "CREATE TABLE devices (device_id STRING, site STRING, PRIMARY KEY (device_id) NOT ENFORCED)
+        WITH ('connector' = 'reference', 'path' = 'devices.csv', 'format' = 'csv', 'refresh' = '1ms')";
+    sql(&core, table).await.unwrap();
+    let look = || {
+        std::thread::sleep(Duration::from_millis(5));
+        core.engine.refresh_references();
+        core.engine.problems()
+    };
+    assert_eq!(look(), Vec::<String>::new());
+    std::fs::rename(&path, path.with_extension("away")).unwrap();
+    for _ in 0..2 {
+        assert!(look()[0].contains("devices.csv"), "{:?}", look());
+    }
+    let shown = sql(&core, "SHOW TABLES").await.unwrap();
+    assert!(column(&shown, "problem", "devices").unwrap().contains("devices.csv"));
+    std::fs::rename(path.with_extension("away"), &path).unwrap();
+    assert_eq!(look(), Vec::<String>::new());
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_shown_in_short_and_described_in_full_under_the_same_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    sql(&core, TABLES).await.unwrap();
+    let shown = sql(&core, "SHOW JOBS").await.unwrap();
+    let names: Vec<String> = shown[0].schema().fields().iter().map(|f| f.name().clone()).collect();
+    assert_eq!(names, ["job", "state", "records", "lag", "watermark", "late", "rejected", "checkpoint_age_s", "problem"]);
+    let described = sql(&core, "DESCRIBE JOB hot").await.unwrap();
+    let statement = column(&described, "value", "statement").unwrap();
+    assert_eq!(statement, "INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10");
+    assert_eq!(column(&described, "value", "watermark"), None);
+    assert_eq!(sql(&core, "DESCRIBE JOB nothing").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let archive = sql(&core, "STOP JOB archive.telemetry").await.unwrap_err();
+    assert!(archive.message().contains("keeps the history"), "{archive}");
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyst_may_not_change_tables_and_errors_name_lines_of_the_script() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    let refused = sql_as(&core, Role::Analyst, "STOP JOB hot").await.unwrap_err();
+    assert_eq!((refused.kind(), refused.case()), (ErrorKind::Invalid, Some(Case::Forbidden)));
+    let wrong = sql(&core, "EXPLAIN SELECT 1;\n\n  SELECT x\n FROM nothing").await.unwrap_err();
+    assert!(wrong.message().starts_with("4:7: table 'nothing' does not exist"), "{wrong}");
+    close(core).await;
+}
