@@ -75,7 +75,7 @@ fn provision(data: &Path) -> Vec<DeviceLogin> {
     let core = Core::open(Config { data: data.to_owned(), ..Config::default() }).expect("a data directory");
     let actor = Actor { name: "bench".to_owned(), peer: None };
     let device = |n: usize| {
-        let device = DeviceId::new(format!("bench-{n:03}")).expect("an id");
+        let device = DeviceId::new(&format!("bench-{n:03}")).expect("an id");
         let registration =
             Registration { device: device.clone(), activation_key: ActivationKey::None, activation_not_after: None, metadata: None };
         core.devices.register(&actor, registration).expect("a registration");

@@ -24,6 +24,7 @@ mod window;
 mod ahead;
 mod appender;
 mod group;
+mod handoff;
 mod live;
 mod partition;
 mod producer_snapshot;
@@ -31,6 +32,7 @@ mod producers;
 mod reader;
 mod retention;
 mod space;
+mod sync;
 mod writer;
 
 // what others use

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use crate::limits::APPEND_PENDING_BYTES_MAX;
 use crate::time::Micros;
 
 use super::group::Group;
+use super::handoff::{Handoff, Poisoned};
 use super::live::Segment;
 use super::producers::Producers;
 use super::reader::Hint;
@@ -39,17 +40,14 @@ pub(super) struct Partition {
     pub(super) disk: Arc<dyn Disk>,
     /// Receive times.
     pub(super) clock: Arc<dyn Clock>,
-    /// Wakes the writer.
-    pub(super) work: Condvar,
     /// Its segments, oldest first.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
     pub(super) hints: Mutex<VecDeque<Hint>>,
-    intake: Mutex<Intake>,
+    /// Between producers, the writer, and those who wait.
+    pub(super) handoff: Handoff<Intake>,
     /// Whether so little space is left that records nothing was promised for should not come.
     scarce: AtomicBool,
-    published: Mutex<Offset>,
-    readable: Condvar,
     progress: watch::Sender<Progress>,
 }
 
@@ -60,8 +58,6 @@ pub(super) struct Intake {
     pub(super) group: Group,
     /// Whether more may come.
     pub(super) gate: Gate,
-    /// Whether the writer waits to be woken.
-    pub(super) writer_waits: bool,
     /// Whether the active segment is to be sealed, so that retention can delete it.
     pub(super) roll: bool,
     /// Offset of the next record.
@@ -95,33 +91,40 @@ impl Partition {
     ) -> Self {
         let group = Group::default();
         let producers = Producers::default();
-        let intake = Intake { group, gate: Gate::Open, writer_waits: false, roll: false, next, producers, received_last };
+        let intake = Intake { group, gate: Gate::Open, roll: false, next, producers, received_last };
         Self {
             label,
             number,
             disk,
             clock,
-            work: Condvar::new(),
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
-            intake: Mutex::new(intake),
+            handoff: Handoff::new(intake, next),
             scarce: AtomicBool::new(false),
-            published: Mutex::new(next),
-            readable: Condvar::new(),
             progress: watch::Sender::new(Progress { durable: next, failed: None }),
         }
     }
 
     /// What devices have sent so far, before the first `append`.
     pub(super) fn set_producers(&self, producers: Producers) {
-        lock(&self.intake).producers = producers;
+        self.handoff.set(|intake| intake.producers = producers);
     }
 
     /// See `LogStore::append`.
     pub(super) fn append(&self, record: &Record<'_>) -> Result<(Offset, Arrival)> {
         record::validate(record)?;
         let now = self.clock.now();
-        let mut intake = self.intake().inspect_err(|e| self.fail(e.message()))?;
+        match self.handoff.give(|intake| self.take(intake, record, now)) {
+            Ok(taken) => taken,
+            Err(Poisoned) => {
+                let e = panicked();
+                self.fail(e.message());
+                Err(e)
+            }
+        }
+    }
+
+    fn take(&self, intake: &mut Intake, record: &Record<'_>, now: Micros) -> Result<(Offset, Arrival)> {
         match &intake.gate {
             Gate::Open => {}
             Gate::DiskFull => {
@@ -142,14 +145,8 @@ impl Partition {
             return Ok((offset.saturating_sub(1), arrival));
         }
         intake.received_last = now.max(intake.received_last);
-        let received = intake.received_last;
-        intake.group.push(record, offset, received);
+        intake.group.push(record, offset, intake.received_last);
         intake.next += 1;
-        let wake = std::mem::take(&mut intake.writer_waits);
-        drop(intake);
-        if wake {
-            self.work.notify_one();
-        }
         Ok((offset, arrival))
     }
 
@@ -167,7 +164,7 @@ impl Partition {
 
     /// Every offset below is durable.
     pub(super) fn durable(&self) -> Offset {
-        *lock(&self.published)
+        self.handoff.published()
     }
 
     /// Offset of the oldest record that is kept.
@@ -193,32 +190,22 @@ impl Partition {
 
     /// See `LogStore::wait`.
     pub(super) fn wait(&self, from: Offset, timeout: Duration) -> bool {
-        let guard = lock(&self.published);
-        let (durable, _) =
-            self.readable.wait_timeout_while(guard, timeout, |durable| *durable <= from).unwrap_or_else(PoisonError::into_inner);
-        *durable > from
+        self.handoff.wait(from, timeout)
     }
 
     /// Every offset below `durable` is durable now.
     pub(super) fn publish(&self, durable: Offset) {
-        let mut published = lock(&self.published);
-        assert!(durable > *published, "durable offsets only grow");
-        *published = durable;
-        // Under the lock, so that whoever learns it one way finds it the other way too.
-        self.progress.send_modify(|p| p.durable = durable);
-        drop(published);
-        self.readable.notify_all();
+        self.handoff.publish(durable, || self.progress.send_modify(|p| p.durable = durable));
     }
 
     /// Poisons the partition: nothing is taken or acknowledged any more.
     pub(super) fn fail(&self, reason: &str) {
         tracing::error!(log = %self.label, reason, "log partition failed; nothing more is acknowledged");
         let reason: Arc<str> = reason.into();
-        lock(&self.intake).gate = Gate::Failed(reason.clone());
+        self.handoff.set(|intake| intake.gate = Gate::Failed(reason.clone()));
         self.progress.send_modify(|p| {
             p.failed.get_or_insert(reason);
         });
-        self.work.notify_one();
     }
 
     /// Why the partition failed, if it did.
@@ -228,24 +215,22 @@ impl Partition {
 
     /// No more records are taken; the writer thread ends after those that wait.
     pub(super) fn close(&self) {
-        let mut intake = lock(&self.intake);
-        if !matches!(intake.gate, Gate::Failed(_)) {
-            intake.gate = Gate::Closed;
-        }
-        drop(intake);
-        self.work.notify_one();
+        self.handoff.set(|intake| {
+            if !matches!(intake.gate, Gate::Failed(_)) {
+                intake.gate = Gate::Closed;
+            }
+        });
     }
 
     /// Asks the writer to begin a new segment.
     pub(super) fn request_roll(&self) {
-        lock(&self.intake).roll = true;
-        self.work.notify_one();
+        self.handoff.set(|intake| intake.roll = true);
     }
+}
 
-    /// What the writer takes from. Errors: a producer panicked while it held it.
-    pub(super) fn intake(&self) -> Result<MutexGuard<'_, Intake>> {
-        self.intake.lock().map_err(|_| Error::internal("a thread panicked while it appended"))
-    }
+/// The error for a hand-off in which a thread panicked.
+pub(super) fn panicked() -> Error {
+    Error::internal("a thread panicked while it appended")
 }
 
 /// Locks a mutex whose data is whole even if a thread panicked while it held it.

@@ -2,7 +2,7 @@
 //! all its frames before are durable. Whatever goes wrong, by an error or by a panic, ends in a failed partition, except a
 //! full disk: then the group stays, nothing new is taken, and writing is tried again.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::limits::DISK_FULL_RETRY_MS;
 
 use super::appender::{Appender, Failure, Place, is_full};
 use super::group::Group;
-use super::partition::{Gate, Intake, Partition};
+use super::handoff::{Next, Poisoned};
+use super::partition::{Gate, Intake, Partition, panicked};
 use super::producer_snapshot::Snapshot;
 use super::space::{Level, Space};
 
@@ -75,7 +76,7 @@ impl Writer {
         self.pause = Duration::ZERO;
         let (partition, mut group) = (self.partition.clone(), Group::default());
         loop {
-            let work = partition.intake().map(|mut intake| self.work(&mut intake, &mut group)).map_err(|e| e.to_string());
+            let work = partition.handoff.give(|intake| self.work(intake, &mut group)).map_err(|Poisoned| panicked().to_string());
             let done = match work {
                 Ok(None | Some(Work::Stop)) => return Ok(()),
                 Ok(Some(work)) => self.do_work(&work, &mut group),
@@ -129,20 +130,12 @@ impl Writer {
     fn next_work(&mut self, group: &mut Group) -> Result<Work> {
         assert!(group.is_empty());
         let partition = self.partition.clone();
-        let mut intake = partition.intake()?;
-        loop {
-            if let Some(work) = self.work(&mut intake, group) {
-                return Ok(work);
-            }
-            let poisoned = || Error::internal("a thread panicked while it appended");
-            intake.writer_waits = true;
-            intake = if intake.gate == Gate::DiskFull {
-                self.partition.work.wait_timeout(intake, self.pause).map_err(|_| poisoned())?.0
-            } else {
-                self.partition.work.wait(intake).map_err(|_| poisoned())?
-            };
-            intake.writer_waits = false;
-        }
+        let work = partition.handoff.take(|intake| match self.work(intake, group) {
+            Some(work) => Next::Do(work),
+            None if intake.gate == Gate::DiskFull => Next::WaitFor(self.pause),
+            None => Next::Wait,
+        });
+        work.map_err(|Poisoned| panicked())
     }
 
     /// What there is to do now; a group of records is swapped into `group`.
@@ -229,16 +222,15 @@ impl Writer {
     /// Refuses new records for a moment. The group that did not fit stays: its offsets were handed out. Errors: nobody waits
     /// for space any more.
     fn wait_for_space(&self, e: &std::io::Error) -> Result<(), String> {
-        let mut intake = self.partition.intake().map_err(|e| e.to_string())?;
-        match intake.gate {
-            Gate::Closed | Gate::Failed(_) => return Err("closed while the disk was full".to_owned()),
-            Gate::DiskFull => {}
+        let paused = self.partition.handoff.pause(self.pause, |intake| match intake.gate {
+            Gate::Closed | Gate::Failed(_) => Err("closed while the disk was full".to_owned()),
+            Gate::DiskFull => Ok(()),
             Gate::Open => {
                 tracing::warn!(log = %self.partition.label, "nothing more is taken until there is space: {e}");
                 intake.gate = Gate::DiskFull;
+                Ok(())
             }
-        }
-        drop(self.partition.work.wait_timeout(intake, self.pause).unwrap_or_else(PoisonError::into_inner));
-        Ok(())
+        });
+        paused.map_err(|Poisoned| panicked().to_string())?
     }
 }
