@@ -1,7 +1,7 @@
 //! T1b: the writer is killed at every system call that changes a file, one after the other. Invariant: whatever a process
 //! leaves behind between two such calls opens without a problem, keeps every promise, and can be gone on with.
 //!
-//! strace counts calls by thread. So each call is tried on its own, once for a stream that is made (all on the main thread)
+//! strace counts calls by thread (and sends no signal with `--seccomp-bpf`). So each call is tried on its own, once for a stream that is made (all on the main thread)
 //! and once for one that exists (all on the thread of its only partition), until the writer ends unharmed.
 
 use std::path::Path;
@@ -21,8 +21,8 @@ pub static TEST: Test = Test {
     name: "killpoints",
     about: "kill -9 of the writer at each call that changes a file",
     unit: "kill points",
-    count: POINTS_MAX * 16,
-    gate: None,
+    count: u64::MAX,
+    gate: Some(u64::MAX),
     needs: &[Need::Program("strace")],
     canaries: &[
         Canary { name: "footer-late", about: "the footer of a segment is written after the next segment has begun", count: POINTS_MAX },
@@ -66,7 +66,7 @@ fn kill_at(settings: &Settings, calls: &str, start: Start, point: u64, report: &
             return Err(format!("the first writer ended with {}: {}", ended.status, ended.said));
         }
     }
-    let wrapper = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e"];
+    let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e"];
     let mut wrapper: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
     wrapper.push(format!("inject={calls}:signal=KILL:when={point}"));
     let ended = journal.start(&options(settings, &journal, &dir, 2, settings.bug), &wrapper)?.wait()?;

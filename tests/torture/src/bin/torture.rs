@@ -70,7 +70,8 @@ fn list() {
     println!("  {:12} the short form of all tests and canaries", "gate");
     for test in TESTS {
         let canaries: Vec<_> = test.canaries.iter().map(|canary| canary.name).collect();
-        println!("  {:12} {} ({} {}; canaries: {})", test.name, test.about, test.count, test.unit, canaries.join(", "));
+        let count = if test.count == u64::MAX { "all".to_owned() } else { test.count.to_string() };
+        println!("  {:12} {} ({count} {}; canaries: {})", test.name, test.about, test.unit, canaries.join(", "));
     }
 }
 

@@ -13,7 +13,10 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 const SECTOR: usize = 512;
-const MAGIC: u64 = 0x006a_736c_616f_676c;
+const BLOCK: usize = 4096;
+/// What the superblock of ext4's journal begins with: its magic number and its type.
+const JOURNAL_SUPERBLOCK: &[u8] = &[0xc0, 0x3b, 0x39, 0x98, 0, 0, 0, 4];
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
@@ -75,11 +78,14 @@ impl BlockLog {
     }
 
     /// Applies a random part of the writes from entry `from` to the next flush, in pieces of the size of a block or a sector.
+    /// The superblocks of ext4 and of its journal stay whole: no file system survives that they tear, whatever a log does.
     pub fn apply_some(&self, from: usize, random: &mut StdRng, image: &mut [u8]) {
-        let piece = if random.random_bool(0.3) { SECTOR } else { 4096 };
+        let piece = if random.random_bool(0.3) { SECTOR } else { BLOCK };
         let share = [0.1, 0.5, 0.9][random.random_range(0..3)];
         for entry in self.entries[from..].iter().take_while(|entry| entry.flags & (FLUSH | FUA) == 0) {
             let data = &self.bytes[entry.data.clone()];
+            let superblock = entry.position < BLOCK || data.starts_with(JOURNAL_SUPERBLOCK);
+            let piece = if superblock { BLOCK } else { piece };
             for (number, part) in data.chunks(piece).enumerate() {
                 if random.random_bool(share) {
                     let position = entry.position + number * piece;

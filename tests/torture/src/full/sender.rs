@@ -18,9 +18,9 @@ use crate::writer::STREAM;
 
 const DEVICE: &str = "pump-1";
 /// Refused and slow records before it counts as full.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_millis(1200);
 /// Time in which the log must notice that there is space again.
-const RESUME: Duration = Duration::from_secs(10);
+const RESUME: Duration = Duration::from_secs(4);
 
 /// How a record fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
