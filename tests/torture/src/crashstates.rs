@@ -23,10 +23,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::harness::{Canary, Report, Settings, Test};
+use crate::layout;
 use crate::machine::{self, Mounted, Need, Owned};
 use crate::oracle::{self, Event};
 use crate::rig::Journal;
-use crate::writer::{EXIT_LOG_FAILED, Options};
+use crate::writer::{EXIT_LOG_FAILED, Options, STREAM};
 
 use block_log::BlockLog;
 
@@ -104,15 +105,19 @@ fn record(settings: &Settings, memory: &Path) -> Result<Vec<u8>, String> {
         devices: 4,
         segment_bytes: 16 * 1024,
         records: Some(40),
-        sessions: 2,
         batch_max: 4,
         payload_bytes_max: 6_000,
-        bug: settings.bug.map(str::to_owned),
+        bug: settings.bug.clone(),
         free_unknown: true,
         block_log: Some(block_log),
         ..Options::new(&path("disk").join("log"), &journal.socket())
     };
-    let ended = journal.start(&options, &[])?.wait()?;
+    let mut ended = journal.start(&options, &[])?.wait()?;
+    if ended.status.success() {
+        // The second writer finds a torn tail, so that cutting it off is a part of what is recorded.
+        layout::tear(&options.dir.join(STREAM).join("000")).map_err(failed)?;
+        ended = journal.start(&Options { epoch: 2, ..options }, &[])?.wait()?;
+    }
     disk.unmount()?;
     let _ = machine::run("kill", &["-TERM", &daemon.child().id().to_string()]);
     daemon.wait_for(PATIENCE)?;

@@ -32,6 +32,8 @@ pub enum Bug {
     NoFdatasync,
     /// The sync after a file was cut, which makes a footer durable, is left out.
     NoFooterSync,
+    /// A file that was not written to yet is not synced, as recovery must do.
+    NoRecoverySync,
     /// A sync that failed is tried again, and the second answer counts.
     RetrySync,
     /// A sync that failed is reported as done.
@@ -49,6 +51,7 @@ pub static BUGS: &[(&str, Bug)] = &[
     ("no-dir-sync", Bug::NoDirSync),
     ("no-fdatasync", Bug::NoFdatasync),
     ("no-footer-sync", Bug::NoFooterSync),
+    ("no-recovery-sync", Bug::NoRecoverySync),
     ("retry-sync", Bug::RetrySync),
     ("sync-error-ignored", Bug::SyncErrorIgnored),
     ("write-behind", Bug::WriteBehind),
@@ -86,10 +89,11 @@ struct TortureFile {
     state: Mutex<State>,
 }
 
-/// What a file remembers since its last sync.
+/// What a file remembers: the cut since its last sync, and all else since it was opened.
 #[derive(Debug, Default)]
 struct State {
     cut: bool,
+    written: bool,
     held: Vec<Change>,
 }
 
@@ -151,6 +155,7 @@ impl DiskFile for TortureFile {
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
+        lock(&self.state).written = true;
         match self.disk.bug {
             Some(Bug::WriteBehind) => {
                 let mut state = lock(&self.state);
@@ -174,6 +179,7 @@ impl DiskFile for TortureFile {
         match self.disk.bug {
             Some(Bug::NoFdatasync) => Ok(()),
             Some(Bug::NoFooterSync) if cut => Ok(()),
+            Some(Bug::NoRecoverySync) if !lock(&self.state).written => Ok(()),
             Some(Bug::AckBeforeSync) => {
                 let file = self.inner.clone();
                 std::thread::spawn(move || {

@@ -27,7 +27,7 @@ fn run(settings: &Settings) -> Result<Report, String> {
     let count = usize::try_from(settings.count).unwrap_or(usize::MAX);
     for case in cases::CASES.iter().take(count) {
         report.runs += 1;
-        report.blame(case.name, (case.run)(settings.bug)?);
+        report.blame(case.name, (case.run)(settings.bug.as_deref())?);
     }
     Ok(report)
 }

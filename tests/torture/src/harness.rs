@@ -48,13 +48,13 @@ pub struct Settings {
     /// Seed of everything random.
     pub seed: u64,
     /// Seeded bug.
-    pub bug: Option<&'static str>,
+    pub bug: Option<String>,
 }
 
 impl Settings {
     /// Whether this bug was seeded.
     pub fn has(&self, bug: &str) -> bool {
-        self.bug == Some(bug)
+        self.bug.as_deref() == Some(bug)
     }
 }
 
@@ -90,14 +90,15 @@ pub enum Outcome {
 }
 
 /// Runs a test and prints what came out; the last line has the figure.
-pub fn run(test: &Test, count: u64, seed: u64) -> Outcome {
+pub fn run(test: &Test, settings: &Settings) -> Outcome {
+    let seed = settings.seed;
     if let Some(why) = test.needs.iter().find_map(|need| need.missing()) {
         println!("{}: SKIPPED: {why}", test.name);
         return Outcome::Skipped;
     }
     println!("{}: {}; seed {seed}", test.name, test.about);
     let start = Instant::now();
-    let report = match (test.run)(&Settings { count, seed, bug: None }) {
+    let report = match (test.run)(settings) {
         Ok(report) => report,
         Err(e) => {
             println!("{}: FAILED: could not be run: {e}; seed {seed}", test.name);
@@ -130,12 +131,14 @@ pub fn run_canaries(test: &Test, seed: u64) -> Option<(u64, u64)> {
     let mut caught = 0;
     for canary in test.canaries {
         let start = Instant::now();
-        let found = (test.run)(&Settings { count: canary.count, seed, bug: Some(canary.name) });
+        let found = (test.run)(&Settings { count: canary.count, seed, bug: Some(canary.name.to_owned()) });
         let seconds = start.elapsed().as_secs_f64();
         match found {
             Ok(report) if !report.violations.is_empty() => {
                 caught += 1;
-                println!("{}: canary {} caught in {} {}, {seconds:.1} s: {}", test.name, canary.name, report.runs, test.unit, report.violations[0]);
+                let lost = report.violations.iter().find(|violation| violation.contains("acknowledged and lost"));
+                let shown = lost.unwrap_or(&report.violations[0]);
+                println!("{}: canary {} caught in {} {}, {seconds:.1} s: {shown}", test.name, canary.name, report.runs, test.unit);
             }
             Ok(report) => println!("{}: canary {} ({}) NOT caught in {} {}", test.name, canary.name, canary.about, report.runs, test.unit),
             Err(e) => println!("{}: canary {} could not be run: {e}", test.name, canary.name),

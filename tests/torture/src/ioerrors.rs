@@ -7,9 +7,10 @@
 use std::path::Path;
 
 use crate::harness::{Canary, Report, Settings, Test};
+use crate::layout;
 use crate::machine::{self, Need};
 use crate::rig::Journal;
-use crate::writer::Options;
+use crate::writer::{Options, STREAM};
 
 /// Calls that fail. Names that a machine does not have are marked.
 const CALLS: &[&str] = &["fdatasync", "fsync", "pwrite64", "ftruncate", "?rename,?renameat,?renameat2", "openat", "?unlink,unlinkat", "pread64"];
@@ -32,13 +33,24 @@ pub static TEST: Test = Test {
     run,
 };
 
+/// What the writer finds when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Nothing.
+    Empty,
+    /// A log with a torn tail.
+    Torn,
+}
+
 fn run(settings: &Settings) -> Result<Report, String> {
     let mut report = Report::default();
-    let each = (settings.count / CALLS.len() as u64).clamp(1, ERRORS_MAX);
+    let each = (settings.count / CALLS.len() as u64 / 2).clamp(1, ERRORS_MAX);
     for calls in CALLS {
-        let (mut number, until) = (1, if settings.bug.is_some() { settings.count } else { each });
-        while number <= until && fail_at(settings, calls, number, &mut report)? {
-            number += 1;
+        for start in [Start::Empty, Start::Torn] {
+            let (mut number, until) = (1, if settings.bug.is_some() { settings.count } else { each });
+            while number <= until && fail_at(settings, calls, start, number, &mut report)? {
+                number += 1;
+            }
         }
         if settings.bug.is_some() {
             break;
@@ -48,16 +60,20 @@ fn run(settings: &Settings) -> Result<Report, String> {
 }
 
 /// Lets a call fail and looks at what follows. Returns whether there was a call of this number.
-fn fail_at(settings: &Settings, calls: &str, number: u64, report: &mut Report) -> Result<bool, String> {
+fn fail_at(settings: &Settings, calls: &str, start: Start, number: u64, report: &mut Report) -> Result<bool, String> {
     let memory = machine::scratch()?;
     let (journal, dir, trace) = (Journal::new(memory.path()), memory.path().join("log"), memory.path().join("trace"));
-    let ended = journal.start(&options(settings, &journal, &dir, 1, settings.bug), &wrapper(calls, number, &trace))?.wait()?;
+    if start == Start::Torn {
+        journal.start(&options(settings, &journal, &dir, 3, None), &[])?.wait()?;
+        layout::tear(&dir.join(STREAM).join("000")).map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
+    let ended = journal.start(&options(settings, &journal, &dir, 1, settings.bug.as_deref()), &wrapper(calls, number, &trace))?.wait()?;
     let trace = std::fs::read_to_string(&trace).map_err(|e| format!("{}: {e}", trace.display()))?;
     if !trace.contains("(INJECTED)") {
         return Ok(false);
     }
     report.runs += 1;
-    let place = format!("{calls} number {number}");
+    let place = format!("{calls} number {number}, {start:?}");
     report.blame(&place, after_failed_sync(&trace));
     if ended.said.contains("panicked") || trace.contains("killed by SIGABRT") {
         report.blame(&place, [format!("something panicked: {}", ended.said)]);

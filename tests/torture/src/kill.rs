@@ -63,7 +63,7 @@ fn writer_options(settings: &Settings, journal: &Journal, dir: &std::path::Path,
     Options {
         epoch: round as u32,
         seed: settings.seed ^ round,
-        bug: settings.bug.map(str::to_owned),
+        bug: settings.bug.clone(),
         ..Options::new(dir, &journal.socket())
     }
 }

@@ -1,15 +1,18 @@
 //! T1b: the writer is killed at every system call that changes a file, one after the other. Invariant: whatever a process
 //! leaves behind between two such calls opens without a problem, keeps every promise, and can be gone on with.
 //!
-//! strace counts calls by thread (and sends no signal with `--seccomp-bpf`). So each call is tried on its own, once for a stream that is made (all on the main thread)
-//! and once for one that exists (all on the thread of its only partition), until the writer ends unharmed.
+//! strace counts calls by thread (and sends no signal with `--seccomp-bpf`). So each call is tried on its own until the writer
+//! ends unharmed: for a stream that is made and for one whose torn tail is cut off, both of which the main thread does, and
+//! for one that was closed, where all is done by the thread of its only partition.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::harness::{Canary, Report, Settings, Test};
+use crate::layout;
 use crate::machine::{self, Need};
 use crate::rig::Journal;
-use crate::writer::Options;
+use crate::writer::{Options, STREAM};
 
 /// Calls that change files or promise that they last. Names that a machine does not have are marked.
 const CALLS: &[&str] = &["pwrite64", "ftruncate", "?rename,?renameat,?renameat2", "openat", "?unlink,unlinkat", "?mkdir,mkdirat", "fdatasync", "fsync"];
@@ -36,14 +39,16 @@ pub static TEST: Test = Test {
 enum Start {
     /// Nothing.
     Empty,
-    /// A log with sealed segments.
+    /// A log with a torn tail.
+    Torn,
+    /// A log that was closed.
     Written,
 }
 
 fn run(settings: &Settings) -> Result<Report, String> {
     let mut report = Report::default();
     for calls in CALLS {
-        for start in [Start::Empty, Start::Written] {
+        for start in [Start::Empty, Start::Torn, Start::Written] {
             let mut point = 1;
             while report.runs < settings.count && point <= POINTS_MAX && kill_at(settings, calls, start, point, &mut report)? {
                 point += 1;
@@ -60,16 +65,22 @@ fn run(settings: &Settings) -> Result<Report, String> {
 fn kill_at(settings: &Settings, calls: &str, start: Start, point: u64, report: &mut Report) -> Result<bool, String> {
     let memory = machine::scratch()?;
     let (journal, dir) = (Journal::new(memory.path()), memory.path().join("log"));
-    if start == Start::Written {
-        let ended = journal.start(&options(settings, &journal, &dir, 1, None), &[])?.wait()?;
+    // Making a stream of several partitions has more steps.
+    let partitions = if start == Start::Empty { 3 } else { 1 };
+    let options = |epoch, bug| Options { partitions, ..options(settings, &journal, &dir, epoch, bug) };
+    if start != Start::Empty {
+        let ended = journal.start(&options(1, None), &[])?.wait()?;
         if !ended.status.success() {
             return Err(format!("the first writer ended with {}: {}", ended.status, ended.said));
         }
     }
+    if start == Start::Torn && !layout::tear(&dir.join(STREAM).join("000")).map_err(|e| format!("{}: {e}", dir.display()))? {
+        return Err("there is no tail to tear".to_owned());
+    }
     let wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e"];
     let mut wrapper: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
     wrapper.push(format!("inject={calls}:signal=KILL:when={point}"));
-    let ended = journal.start(&options(settings, &journal, &dir, 2, settings.bug), &wrapper)?.wait()?;
+    let ended = journal.start(&options(2, settings.bug.as_deref()), &wrapper)?.wait()?;
     if ended.status.success() {
         return Ok(false);
     }
@@ -77,9 +88,12 @@ fn kill_at(settings: &Settings, calls: &str, start: Start, point: u64, report: &
     let place = format!("{calls} number {point}, {start:?}");
     // The oracle may have been told nothing yet, and the log may not have been begun.
     if journal.file().exists() && dir.exists() {
-        report.blame(&place, journal.violations(&dir, None)?);
+        // A copy, so that the next writer is the first to see what was left behind.
+        let copy = memory.path().join("copy");
+        machine::run("cp", &[OsStr::new("-a"), dir.as_os_str(), copy.as_os_str()])?;
+        report.blame(&place, journal.violations(&copy, None)?);
     }
-    let ended = journal.start(&options(settings, &journal, &dir, 3, None), &[])?.wait()?;
+    let ended = journal.start(&options(3, None), &[])?.wait()?;
     if !ended.status.success() {
         report.blame(&place, [format!("it does not go on: {}", ended.said)]);
     }
@@ -94,7 +108,6 @@ fn options(settings: &Settings, journal: &Journal, dir: &Path, epoch: u32, bug: 
         seed: settings.seed,
         devices: 2,
         threads: 1,
-        partitions: 1,
         segment_bytes: 1500,
         records: Some(14),
         batch_max: 1,

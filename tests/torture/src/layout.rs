@@ -1,7 +1,10 @@
 //! The layout of a segment file, read by somebody who did not write it. Invariant: it follows the drawings in the engine's
 //! `log/segment.rs` and `log/frame.rs`, and shares no code with them.
 
+use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// Bytes before the first frame.
 pub const SEGMENT_HEADER_BYTES: usize = 64;
@@ -70,6 +73,25 @@ pub fn repair_checksum(file: &mut [u8], frame: &Frame) {
 pub fn set_synced(file: &mut [u8], frame: &Frame, synced: u64) {
     file[frame.bytes.start + 24..frame.bytes.start + 32].copy_from_slice(&synced.to_le_bytes());
     repair_checksum(file, frame);
+}
+
+/// Writes the beginning of a frame behind the last one of a log's partition, as a power cut in the middle of a write leaves
+/// it. Returns whether there was an unsealed segment to write to.
+pub fn tear(partition: &Path) -> io::Result<bool> {
+    let mut segments: Vec<PathBuf> = std::fs::read_dir(partition)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    segments.sort();
+    let Some(newest) = segments.pop() else { return Ok(false) };
+    let bytes = std::fs::read(&newest)?;
+    if footer(&bytes).is_some() {
+        return Ok(false);
+    }
+    let end = frames(&bytes).last().map_or(SEGMENT_HEADER_BYTES, |frame| frame.bytes.end);
+    let mut torn = 700u32.to_le_bytes().to_vec();
+    torn.write_all(&[0xa5; 296])?;
+    let file = std::fs::OpenOptions::new().write(true).open(&newest)?;
+    file.write_all_at(&torn, end as u64)?;
+    Ok(true)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

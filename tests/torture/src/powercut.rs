@@ -2,19 +2,26 @@
 //! log opens without a problem, and every promise in the oracle's journal is kept.
 //!
 //! ext4 on a loop device is shut down without flushing its journal or the page cache (`FS_IOC_SHUTDOWN`): what was not synced
-//! is gone. A missing sync of a directory does not show here: on ext4 the next fdatasync that makes a file longer commits the
+//! is gone. At times the writer is killed first, and the power goes after the next start has served what it found: that must
+//! stay too. A missing sync of a directory does not show here: on ext4 the next fdatasync that makes a file longer commits the
 //! whole journal, names included.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use thalweg_engine::log::{LogConfig, Logs};
+use thalweg_engine::system::SystemClock;
 
+use crate::disk::{FreeSpace, TortureDisk};
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::machine::{self, Mounted, Need};
+use crate::oracle::{self, Stored};
 use crate::rig::Journal;
-use crate::writer::Options;
+use crate::writer::{Options, STREAM};
 
 const IMAGE_MEBIBYTES: u64 = 192;
 /// Rounds over one file system and one log; the log grows by a few mebibytes in each.
@@ -32,6 +39,7 @@ pub static TEST: Test = Test {
         Canary { name: "ack-before-sync", about: "a sync returns at once and is done 30 ms later", count: 10 },
         Canary { name: "no-fdatasync", about: "files are never synced", count: 10 },
         Canary { name: "no-footer-sync", about: "the footer of a sealed segment is not synced", count: 10 },
+        Canary { name: "no-recovery-sync", about: "what a dead process left in memory is served before it is synced", count: 10 },
     ],
     run,
 };
@@ -52,14 +60,26 @@ fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut R
     let (image, point) = (memory.path().join("image"), memory.path().join("disk"));
     machine::make_ext4(&image, IMAGE_MEBIBYTES)?;
     let (journal, dir) = (Journal::new(memory.path()), point.join("log"));
+    let mut dir_was_made = false;
     for _ in 0..rounds {
         let round = report.runs + 1;
         let options =
-            Options { epoch: round as u32, seed: settings.seed ^ round, bug: settings.bug.map(str::to_owned), ..Options::new(&dir, &journal.socket()) };
+            Options { epoch: round as u32, seed: settings.seed ^ round, bug: settings.bug.clone(), ..Options::new(&dir, &journal.socket()) };
         let moment = Duration::from_millis(random.random_range(30..=600));
-        cut_while_writing(&image, &point, &journal, &options, moment)?;
+        let mut served = Vec::new();
+        if dir_was_made && settings.has("no-recovery-sync") | random.random_bool(0.25) {
+            served = cut_after_serving(&image, &point, &journal, options, moment)?;
+        } else {
+            cut_while_writing(&image, &point, &journal, &options, moment)?;
+        }
         let disk = Mounted::image(&image, &point)?;
         report.runs += 1;
+        dir_was_made = dir.join(STREAM).join("stream.json").exists();
+        let stored: HashSet<Stored> = oracle::read_machine(&dir).records.into_iter().collect();
+        let gone = served.iter().filter(|record| !stored.contains(record)).count();
+        if gone > 0 {
+            report.blame(format_args!("cut {round}"), [format!("{gone} records were served before the cut and are lost")]);
+        }
         report.blame(format_args!("cut {round}"), journal.violations(&dir, None)?);
         if report.runs == settings.count && report.violations.is_empty() {
             report.notes.push(journal.check_by_program(&dir)?);
@@ -70,6 +90,27 @@ fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut R
         }
     }
     Ok(())
+}
+
+/// What a consumer was given stays. A writer that never syncs is killed, so that much lies in the page cache alone; the next
+/// start shows it to its consumers, and then the power goes. Segments are too large to end here: only the newest may be like
+/// this, for those before it were synced when they were sealed.
+fn cut_after_serving(image: &Path, point: &Path, journal: &Journal, options: Options, moment: Duration) -> Result<Vec<Stored>, String> {
+    let disk = Mounted::image(image, point)?;
+    let bug = options.bug.clone();
+    let lazy = Options { bug: Some("no-fdatasync".to_owned()), segment_bytes: 64 << 20, ..options };
+    let rig = journal.start(&lazy, &[])?;
+    std::thread::sleep(moment);
+    rig.kill()?;
+    let served = {
+        let torture = Arc::new(TortureDisk::new(bug.as_deref(), FreeSpace::Told)?);
+        let logs = Logs::open(&lazy.dir, torture, Arc::new(SystemClock::new()), LogConfig::default()).map_err(|e| e.to_string())?;
+        let served = oracle::read_open(&logs).records;
+        disk.cut_power()?;
+        served
+    };
+    disk.unmount()?;
+    Ok(served)
 }
 
 fn cut_while_writing(image: &Path, point: &Path, journal: &Journal, options: &Options, moment: Duration) -> Result<(), String> {

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use thalweg_torture::harness::{self, Outcome, Test};
+use thalweg_torture::harness::{self, Outcome, Settings, Test};
 use thalweg_torture::{TESTS, machine, writer};
 
 /// Crash, power-cut, error and corruption tests of the Thalweg log.
@@ -30,6 +30,9 @@ struct Run {
     /// Runs the test with each of its seeded bugs, which it must find.
     #[arg(long)]
     canaries: bool,
+    /// Seeds one bug, to see what the test says to it.
+    #[arg(long)]
+    bug: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,14 +82,15 @@ fn one(test: &Test, run: &Run, seed: u64) -> bool {
     if run.canaries {
         return harness::run_canaries(test, seed).is_none_or(|(caught, all)| caught == all);
     }
-    harness::run(test, run.rounds.unwrap_or(test.count), seed) != Outcome::Failed
+    let settings = Settings { count: run.rounds.unwrap_or(test.count), seed, bug: run.bug.clone() };
+    harness::run(test, &settings) != Outcome::Failed
 }
 
 /// Runs the short form of all tests; each test and each canary counts as one.
 fn gate(tests: &[&Test], seed: u64) -> bool {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for test in tests {
-        match harness::run(test, test.gate.unwrap_or(test.count), seed) {
+        match harness::run(test, &Settings { count: test.gate.unwrap_or(test.count), seed, bug: None }) {
             Outcome::Passed => passed += 1,
             Outcome::Failed => failed += 1,
             Outcome::Skipped => skipped += 1,

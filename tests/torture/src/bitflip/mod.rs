@@ -52,7 +52,7 @@ fn run(settings: &Settings) -> Result<Report, String> {
     let bases = [Base::closed()?, Base::crashed()?];
     let mut all: Vec<(&Base, Variant)> = Vec::new();
     for base in &bases {
-        let variants = match settings.bug {
+        let variants = match settings.bug.as_deref() {
             Some("checksum-repaired") => variants::repaired(base),
             Some("two-in-flight") => variants::two_in_flight(base),
             _ => variants::of(base),

@@ -18,4 +18,4 @@ pub use client::Client;
 pub use event::{Digest, Event, Key, digest};
 pub use journal::{load, serve_lines, serve_socket};
 pub use judge::{Verdict, judge};
-pub use stored::{Contents, Stored, read, read_machine};
+pub use stored::{Contents, Stored, read, read_machine, read_open};

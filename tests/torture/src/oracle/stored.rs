@@ -13,7 +13,7 @@ use thalweg_engine::time::Micros;
 use super::event::{Digest, Key, digest};
 
 /// One record of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stored {
     /// Stream that it is in.
     pub stream: String,
@@ -49,7 +49,8 @@ pub fn read(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Contents 
     }
 }
 
-fn read_open(logs: &Logs) -> Contents {
+/// Reads all of a log that is open.
+pub fn read_open(logs: &Logs) -> Contents {
     let mut contents = Contents { records: Vec::new(), problems: logs.problems() };
     for name in logs.streams() {
         let Ok(log) = Streams::stream(logs, &name) else { continue };
