@@ -188,7 +188,9 @@ impl<'a> Trial<'a> {
             }
             if against_aim > 0 {
                 let youngest = young.last().map_or(0, |(born, _)| (self.age - *born).as_secs());
-                report.open.push(format!("{place}: {passed} {against_aim} segments too many of partition {partition}, the newest {youngest} s old"));
+                report.open.push(format!(
+                    "{place}: {passed} {against_aim} segments too many of partition {partition}, the newest {youngest} s old"
+                ));
             }
         }
         Ok(())

@@ -13,10 +13,11 @@ use crate::rig::Journal;
 use crate::writer::{Options, STREAM};
 
 /// Calls that fail. Names that a machine does not have are marked.
-const CALLS: &[&str] = &["fdatasync", "fsync", "pwrite64", "ftruncate", "?rename,?renameat,?renameat2", "openat", "?unlink,unlinkat", "pread64"];
+const CALLS: &[&str] =
+    &["fdatasync", "fsync", "pwrite64", "ftruncate", "?rename,?renameat,?renameat2", "openat", "?unlink,unlinkat", "pread64"];
 /// No workload here has as many calls of one kind on a thread.
 const ERRORS_MAX: u64 = 1000;
-const GATE_ERRORS: u64 = 40;
+const GATE_ERRORS: u64 = 96;
 
 /// The test.
 pub static TEST: Test = Test {

@@ -60,12 +60,7 @@ fn run(settings: &Settings) -> Result<Report, String> {
 }
 
 fn writer_options(settings: &Settings, journal: &Journal, dir: &std::path::Path, round: u64) -> Options {
-    Options {
-        epoch: round as u32,
-        seed: settings.seed ^ round,
-        bug: settings.bug.clone(),
-        ..Options::new(dir, &journal.socket())
-    }
+    Options { epoch: round as u32, seed: settings.seed ^ round, bug: settings.bug.clone(), ..Options::new(dir, &journal.socket()) }
 }
 
 /// Mostly long enough to roll segments, at times so short that recovery itself is hit.

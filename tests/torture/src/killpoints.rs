@@ -15,7 +15,8 @@ use crate::rig::Journal;
 use crate::writer::{Options, STREAM};
 
 /// Calls that change files or promise that they last. Names that a machine does not have are marked.
-const CALLS: &[&str] = &["pwrite64", "ftruncate", "?rename,?renameat,?renameat2", "openat", "?unlink,unlinkat", "?mkdir,mkdirat", "fdatasync", "fsync"];
+const CALLS: &[&str] =
+    &["pwrite64", "ftruncate", "?rename,?renameat,?renameat2", "openat", "?unlink,unlinkat", "?mkdir,mkdirat", "fdatasync", "fsync"];
 /// No workload here has as many calls of one kind on a thread.
 const POINTS_MAX: u64 = 1000;
 

@@ -36,16 +36,8 @@ use harness::Test;
 
 /// Every test, sorted by name. `simulate`, which drives `thalweg_engine::log` over a simulated disk by seed, belongs after
 /// `powercut`.
-pub static TESTS: &[&Test] = &[
-    &bitflip::TEST,
-    &clock::TEST,
-    &crashstates::TEST,
-    &full::TEST,
-    &ioerrors::TEST,
-    &kill::TEST,
-    &killpoints::TEST,
-    &powercut::TEST,
-];
+pub static TESTS: &[&Test] =
+    &[&bitflip::TEST, &clock::TEST, &crashstates::TEST, &full::TEST, &ioerrors::TEST, &kill::TEST, &killpoints::TEST, &powercut::TEST];
 
 #[cfg(test)]
 mod tests {

@@ -63,8 +63,12 @@ fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut R
     let mut dir_was_made = false;
     for _ in 0..rounds {
         let round = report.runs + 1;
-        let options =
-            Options { epoch: round as u32, seed: settings.seed ^ round, bug: settings.bug.clone(), ..Options::new(&dir, &journal.socket()) };
+        let options = Options {
+            epoch: round as u32,
+            seed: settings.seed ^ round,
+            bug: settings.bug.clone(),
+            ..Options::new(&dir, &journal.socket())
+        };
         let moment = Duration::from_millis(random.random_range(30..=600));
         let mut served = Vec::new();
         if dir_was_made && settings.has("no-recovery-sync") | random.random_bool(0.25) {

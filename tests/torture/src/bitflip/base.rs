@@ -135,7 +135,8 @@ pub fn read_all(logs: &Logs) -> (Vec<String>, Vec<Vec<u8>>) {
         match log.read(0, next) {
             Ok(Some(records)) => {
                 for entry in &records.entries {
-                    let mut bytes = format!("{} {} {:?} {:?} ", entry.offset, entry.received, entry.content_type, entry.producer).into_bytes();
+                    let mut bytes =
+                        format!("{} {} {:?} {:?} ", entry.offset, entry.received, entry.content_type, entry.producer).into_bytes();
                     [&entry.device, &entry.topic, &entry.payload].iter().for_each(|range| bytes.extend_from_slice(records.slice(range)));
                     all.push(bytes);
                 }

@@ -127,7 +127,8 @@ fn exchanges(base: &Base, variants: &mut Vec<Variant>) {
                 let bytes = substituted(bytes, frame, &base.bytes(other)[stranger.bytes.clone()]);
                 let how = format!("{} frame at {} replaced by one of segment {other}", path.display(), frame.bytes.start);
                 let until = frame.bytes.start + stranger.bytes.len().max(frame.bytes.len());
-                let law = law_of(base, path, frame.bytes.start..if stranger.bytes.len() == frame.bytes.len() { until } else { bytes.len() });
+                let law =
+                    law_of(base, path, frame.bytes.start..if stranger.bytes.len() == frame.bytes.len() { until } else { bytes.len() });
                 variants.push(replaced(how, path, bytes, law));
             }
             let how = format!("{} holds what segment {other} holds", path.display());
