@@ -19,7 +19,7 @@ use thalweg_engine::system::SystemClock;
 use crate::disk::{FreeSpace, TortureDisk};
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::machine::{self, Mounted, Need};
-use crate::oracle::{self, Stored};
+use crate::oracle::{self, Key, Stored};
 use crate::rig::Journal;
 use crate::writer::{Options, STREAM};
 
@@ -46,16 +46,27 @@ pub static TEST: Test = Test {
 
 fn run(settings: &Settings) -> Result<Report, String> {
     let mut random = StdRng::seed_from_u64(settings.seed);
-    let mut report = Report::default();
+    let (mut report, mut acks) = (Report::default(), Acks::default());
     while report.runs < settings.count && report.violations.is_empty() {
         let rounds = ROUNDS_PER_LOG.min(settings.count - report.runs);
-        one_log(settings, rounds, &mut random, &mut report)?;
+        one_log(settings, rounds, &mut random, &mut report, &mut acks)?;
     }
+    let Acks { late, late_and_gone } = acks;
+    report
+        .notes
+        .push(format!("{late} acknowledgements came after a cut had begun and did not count; {late_and_gone} of those records are gone"));
     Ok(report)
 }
 
+/// Acknowledgements that came while the disk went away.
+#[derive(Debug, Default)]
+struct Acks {
+    late: usize,
+    late_and_gone: usize,
+}
+
 /// Cuts the power several times over one log.
-fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut Report) -> Result<(), String> {
+fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut Report, acks: &mut Acks) -> Result<(), String> {
     let memory = machine::scratch()?;
     let (image, point) = (memory.path().join("image"), memory.path().join("disk"));
     machine::make_ext4(&image, IMAGE_MEBIBYTES)?;
@@ -67,24 +78,29 @@ fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut R
             epoch: round as u32,
             seed: settings.seed ^ round,
             bug: settings.bug.clone(),
+            ack_times: true,
             ..Options::new(&dir, &journal.socket())
         };
         let moment = Duration::from_millis(random.random_range(30..=600));
-        let mut served = Vec::new();
+        let (mut served, mut late) = (Vec::new(), HashSet::new());
         if dir_was_made && settings.has("no-recovery-sync") | random.random_bool(0.25) {
             served = cut_after_serving(&image, &point, &journal, options, moment)?;
         } else {
-            cut_while_writing(&image, &point, &journal, &options, moment)?;
+            late = cut_while_writing(&image, &point, &journal, &options, moment)?;
         }
         let disk = Mounted::image(&image, &point)?;
         report.runs += 1;
         dir_was_made = dir.join(STREAM).join("stream.json").exists();
-        let stored: HashSet<Stored> = oracle::read_machine(&dir).records.into_iter().collect();
+        let (verdict, contents) = journal.judge(&dir, None)?;
+        report.blame(format_args!("cut {round}"), contents.problems.into_iter().chain(verdict.violations));
+        let stored: HashSet<Stored> = contents.records.into_iter().collect();
         let gone = served.iter().filter(|record| !stored.contains(record)).count();
         if gone > 0 {
             report.blame(format_args!("cut {round}"), [format!("{gone} records were served before the cut and are lost")]);
         }
-        report.blame(format_args!("cut {round}"), journal.violations(&dir, None)?);
+        let keys: HashSet<&Key> = stored.iter().filter_map(|record| record.key.as_ref()).collect();
+        acks.late += late.len();
+        acks.late_and_gone += late.iter().filter(|key| !keys.contains(key)).count();
         if report.runs == settings.count && report.violations.is_empty() {
             report.notes.push(journal.check_by_program(&dir)?);
         }
@@ -117,11 +133,14 @@ fn cut_after_serving(image: &Path, point: &Path, journal: &Journal, options: Opt
     Ok(served)
 }
 
-fn cut_while_writing(image: &Path, point: &Path, journal: &Journal, options: &Options, moment: Duration) -> Result<(), String> {
+/// Cuts the power under a writer. Acknowledgements from the moment on at which the cut began do not count, and are struck out of
+/// the journal; returns whose they were. A machine without power gives none; this one still does while its disk goes away.
+fn cut_while_writing(image: &Path, point: &Path, journal: &Journal, options: &Options, moment: Duration) -> Result<HashSet<Key>, String> {
     let disk = Mounted::image(image, point)?;
     let rig = journal.start(options, &[])?;
     std::thread::sleep(moment);
-    disk.cut_power()?;
+    let began = disk.cut_power()?;
     rig.kill()?;
-    disk.unmount()
+    disk.unmount()?;
+    if journal.file().exists() { journal.strike(began) } else { Ok(HashSet::new()) }
 }

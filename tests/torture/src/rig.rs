@@ -1,12 +1,13 @@
 //! A writer with its oracle, as the process tests use them. Invariant: the journal is complete when `end` returns: the oracle
 //! has read everything that the writer said before it died.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::machine::{Owned, run};
-use crate::oracle::{self, Contents, Verdict};
+use crate::oracle::{self, Contents, Event, Key, Verdict};
 use crate::writer::Options;
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -73,6 +74,20 @@ impl Journal {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Strikes out acknowledgements at a position beyond `until`; returns whose they were.
+    pub fn strike(&self, until: u64) -> Result<HashSet<Key>, String> {
+        let events = oracle::load(&self.file())?;
+        let (mut kept, mut struck) = (String::new(), HashSet::new());
+        for event in events {
+            match event {
+                Event::Ack(key, _, Some(position)) if position > until => drop(struck.insert(key)),
+                event => kept += &format!("{event}\n"),
+            }
+        }
+        std::fs::write(self.file(), kept).map_err(|e| format!("{}: {e}", self.file().display()))?;
+        Ok(struck)
     }
 
     /// Judges the log under `dir`, in this process.

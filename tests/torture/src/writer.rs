@@ -13,7 +13,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use thalweg_engine::batch::{ContentType, ProducerSequence, Record};
-use thalweg_engine::contract::{LogStore, Ticket};
+use thalweg_engine::contract::{Clock, LogStore, Ticket};
 use thalweg_engine::error::ErrorKind;
 use thalweg_engine::ids::Name;
 use thalweg_engine::log::{Log, LogConfig, Logs};
@@ -83,6 +83,9 @@ pub struct Options {
     /// The offset of the record is the position of an acknowledgement.
     #[arg(long)]
     pub ack_offsets: bool,
+    /// The time, in microseconds, is the position of an acknowledgement.
+    #[arg(long)]
+    pub ack_times: bool,
 }
 
 impl Options {
@@ -105,6 +108,7 @@ impl Options {
             free_unknown: false,
             block_log: None,
             ack_offsets: false,
+            ack_times: false,
         }
     }
 
@@ -127,7 +131,7 @@ impl Options {
         let bug = self.bug.as_ref().map(|bug| ("bug", bug.clone()));
         let block_log = self.block_log.as_ref().map(|path| ("block-log", path.display().to_string()));
         records.into_iter().chain(bug).chain(block_log).for_each(|(name, value)| add(name, value));
-        let flags = [("--free-unknown", self.free_unknown), ("--ack-offsets", self.ack_offsets)];
+        let flags = [("--free-unknown", self.free_unknown), ("--ack-offsets", self.ack_offsets), ("--ack-times", self.ack_times)];
         arguments.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
         arguments
     }
@@ -269,6 +273,7 @@ impl<'a> Sender<'a> {
     fn acknowledge(&mut self, sent: &Sent, ticket: Ticket) -> Result<(), Stop> {
         let position = match &self.block_log {
             Some(file) => Some(block_log_entries(file).map_err(|e| Stop::Other(format!("block log: {e}")))?),
+            None if self.options.ack_times => Some(SystemClock::new().now().unsigned_abs()),
             None => self.options.ack_offsets.then_some(ticket.offset),
         };
         let event = Event::Ack(sent.key.clone(), sent.digest, position);
