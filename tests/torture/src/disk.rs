@@ -189,7 +189,7 @@ impl DiskFile for TortureFile {
                 Ok(())
             }
             Some(Bug::RetrySync) => self.inner.sync_data().or_else(|_| self.inner.sync_data()),
-            Some(Bug::SyncErrorIgnored) => Ok(self.inner.sync_data().unwrap_or(())),
+            Some(Bug::SyncErrorIgnored) => self.inner.sync_data().or(Ok(())),
             Some(Bug::FooterLate) => self.release().and_then(|()| self.inner.sync_data()),
             _ => self.inner.sync_data(),
         }

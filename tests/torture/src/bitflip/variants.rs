@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::layout::{self, Frame, SEGMENT_HEADER_BYTES};
@@ -93,9 +93,9 @@ pub fn of(base: &Base) -> Vec<Variant> {
 }
 
 /// What must come out if these bytes of a file are not what they were.
-fn law_of(base: &Base, path: &PathBuf, damaged: Range<usize>) -> Law {
+fn law_of(base: &Base, path: &Path, damaged: Range<usize>) -> Law {
     let newest = base.newest();
-    if *path != base.segments[newest] {
+    if path != base.segments[newest] {
         return Law::Noticed;
     }
     let frames = base.frames(newest);
@@ -221,8 +221,8 @@ pub fn two_in_flight(base: &Base) -> Vec<Variant> {
     vec![Variant { what: What::Zero(path.clone(), first.bytes.clone()), law: Law::Torn(first.base) }]
 }
 
-fn replaced(how: String, path: &PathBuf, bytes: Vec<u8>, law: Law) -> Variant {
-    Variant { what: What::Files(how, vec![(path.clone(), Some(bytes))]), law }
+fn replaced(how: String, path: &Path, bytes: Vec<u8>, law: Law) -> Variant {
+    Variant { what: What::Files(how, vec![(path.to_owned(), Some(bytes))]), law }
 }
 
 /// The file with two of its frames exchanged; what lies between moves if they differ in length.
