@@ -12,13 +12,14 @@ const OURS: &[(&str, &[&str])] = &[
     ("devices/Cargo.toml", &["thalweg-engine"]),
     ("engine/Cargo.toml", &[]),
     ("sql/Cargo.toml", &["thalweg-engine"]),
+    ("tests/torture/Cargo.toml", &["thalweg-engine"]),
     ("xtask/Cargo.toml", &[]),
 ];
 
 /// Crates that only some members may depend on. Tests may use more: development dependencies are free.
 const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["Cargo.toml"]),
-    ("clap", &["Cargo.toml"]),
+    ("clap", &["Cargo.toml", "tests/torture/Cargo.toml"]),
     ("datafusion", &["sql/Cargo.toml"]),
     ("deltalake-core", &["engine/Cargo.toml"]),
     ("mqtt-protocol-core", &["connectors/Cargo.toml"]),

@@ -8,6 +8,15 @@ use crate::tree::root;
 
 /// Programs and the Debian packages that bring them.
 const PROGRAMS: &[(&str, &str)] = &[("cc", "build-essential"), ("mosquitto_pub", "mosquitto-clients"), ("python3", "python3")];
+/// The same for the torture tests, which skip what they cannot do.
+const TORTURE_PROGRAMS: &[(&str, &str)] = &[
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mount", "mount"),
+    ("python3", "python3"),
+    ("qemu-storage-daemon", "qemu-utils"),
+    ("setpriv", "util-linux"),
+    ("strace", "strace"),
+];
 /// Parts of the toolchain.
 const COMPONENTS: &[(&str, &str)] = &[("clippy-driver", "clippy"), ("rustfmt", "rustfmt")];
 /// Python packages of the end-to-end tests, with versions.
@@ -26,6 +35,15 @@ pub fn all(target: &Path) -> Result<(), String> {
         }
     }
     python(target).map(drop)
+}
+
+/// Installs what is missing for the torture tests. What cannot be installed is said, and its tests are skipped.
+pub fn torture() {
+    for (program, package) in TORTURE_PROGRAMS.iter().filter(|(program, _)| !exists(program)) {
+        if let Err(e) = debian(package, &format!("{program} is missing")) {
+            println!("{e}; tests that need it will be skipped");
+        }
+    }
 }
 
 /// The interpreter of the virtual environment below the target directory, made if it is missing or its packages changed.

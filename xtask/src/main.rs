@@ -15,6 +15,7 @@ mod rust;
 mod sizes;
 mod test;
 mod tidy;
+mod torture;
 mod tree;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ static COMMANDS: &[Command] = &[
     Command { name: "codegen", about: "write the documents that are made from source text", run: codegen::run },
     Command { name: "test", about: "the whole gate: formatting, tidy, lints, tests, examples, end to end", run: test::run },
     Command { name: "tidy", about: "check layout, layers, registries, sizes and generated documents", run: tidy::run },
+    Command { name: "torture", about: "list the torture tests of the log, or run the one that is named", run: torture::run },
 ];
 
 fn main() -> ExitCode {

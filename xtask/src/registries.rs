@@ -22,6 +22,7 @@ const REGISTRIES: &[Registry] = &[
     Registry { list: "CONNECTORS", file: "connectors/src/lib.rs", export: "SPEC" },
     Registry { list: "FORMATS", file: "engine/src/decode/mod.rs", export: "FORMAT" },
     Registry { list: "ROUTES", file: "src/server/routes.rs", export: "ROUTE" },
+    Registry { list: "TESTS", file: "tests/torture/src/lib.rs", export: "TEST" },
     Registry { list: "WINDOWS", file: "engine/src/operators/window/mod.rs", export: "KIND" },
 ];
 
@@ -83,7 +84,8 @@ fn exporters<'a>(tree: &'a Tree, registry: &Registry) -> Vec<&'a str> {
     let folder = registry.file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let exports = |file: &File| {
         let source = Source::new(file);
-        let production = source.production();
+        // The torture tests are programs below `tests/`: what they export is no test module.
+        let production = if file.path.starts_with("tests/") { source.code.as_str() } else { source.production() };
         let declares = |word: &str| word == "static" || word == "const";
         words(production).zip(words(production).skip(1)).any(|((_, first), (_, second))| declares(first) && second == registry.export)
     };
@@ -125,6 +127,14 @@ mod tests {
         let found = messages(&[("connectors/src/lib.rs", list), ("connectors/src/file.rs", SPEC)]);
         assert_eq!(found, ["CONNECTORS: http::SPEC must stand before mqtt::SPEC, once", "file::SPEC is not in CONNECTORS"]);
         assert_eq!(messages(&[("connectors/src/lib.rs", "mod file;\n")]), ["the list CONNECTORS is missing"]);
+    }
+
+    #[test]
+    fn a_forgotten_torture_test_is_found() {
+        let list = "mod kill;\nmod full;\npub static TESTS: &[&Test] = &[&kill::TEST];\n";
+        let test = "//! T.\npub static TEST: Test = Test { name: \"x\" };\n";
+        let files = [("tests/torture/src/lib.rs", list), ("tests/torture/src/kill.rs", test), ("tests/torture/src/full.rs", test)];
+        assert_eq!(messages(&files), ["full::TEST is not in TESTS"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::cargo::{cargo, succeed};
 use crate::tree::{Tree, root};
-use crate::{features, install, tidy};
+use crate::{features, install, tidy, torture};
 
 /// What a step found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,7 @@ static STEPS: &[Step] = &[
     Step { name: "test", about: "unit, integration and documentation tests", run: |_| unit() },
     Step { name: "examples", about: "every program in examples/", run: examples },
     Step { name: "e2e", about: "the finished program from outside", run: end_to_end },
+    Step { name: "torture", about: "the log under kills, power cuts, errors and flipped bits, in short", run: tortured },
 ];
 
 /// `cargo xtask test [--list] [--only STEP]…`
@@ -86,7 +87,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 /// This program lies in `<target>/debug`, whatever cargo was told about directories.
-fn target_directory() -> Result<PathBuf, String> {
+pub fn target_directory() -> Result<PathBuf, String> {
     let program = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
     program.ancestors().nth(2).map(Path::to_path_buf).ok_or_else(|| format!("{} lies in no target directory", program.display()))
 }
@@ -134,6 +135,11 @@ fn end_to_end(target: &Path) -> Result<Count, String> {
     command.arg("tests/e2e/run.py").arg("--binary").arg(target.join("debug/thalweg"));
     command.current_dir(root()).stdin(Stdio::null());
     counted(command)
+}
+
+fn tortured(target: &Path) -> Result<Count, String> {
+    build()?;
+    counted(torture::gate(target))
 }
 
 /// Runs tests, shows what they print, and adds up the results that they end with.

@@ -92,8 +92,8 @@ fn nothing_is_taken_after_the_gate_closed_and_the_writer_hears_of_it() {
 
 /// The seeded bug: a writer that looks for work, and goes to sleep without another look.
 #[test]
-#[should_panic(expected = "deadlock")]
-fn a_lost_wake_up_is_found() {
+#[ignore = "it never ends well: the next test runs it"]
+fn seeded_bug() {
     loom::model(|| {
         let handoff = Arc::new(Handoff::new(Intake::default(), 0));
         let producer = {
@@ -107,4 +107,13 @@ fn a_lost_wake_up_is_found() {
         }
         producer.join().unwrap();
     });
+}
+
+/// In a process of its own: the checker cannot clean up after a deadlock.
+#[test]
+fn a_lost_wake_up_is_found() {
+    let own = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(own).args(["--ignored", "--exact", "tests::seeded_bug", "--nocapture"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("deadlock"), "{said}");
 }

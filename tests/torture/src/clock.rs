@@ -1,0 +1,245 @@
+//! T9: the clock jumps a day back, ten years ahead, and to and fro. Invariant: whatever it does, offsets are dense, a device's
+//! records keep their order, receive times never go back, and retention does not delete what is young.
+//!
+//! The clock of the test has a wall that jumps and a monotonic time that does not. What is young is measured by the second.
+//! Of what is young, one pass of retention may take one segment of each partition, so that a clock that was wrong does not stop
+//! it for ever, and besides records that arrived within twice the time since the last pass.
+//!
+//! Known and open, printed and not counted: receive times never go back, so while the clock is behind the newest of them they
+//! stand still. All that arrives meanwhile looks equally old. When the clock comes forward again, one pass may delete all of
+//! it; and if it was ten years ahead for one record, nothing is old enough for ten years.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use thalweg_engine::batch::{ContentType, ProducerSequence, Record};
+use thalweg_engine::contract::{Clock, LogStore};
+use thalweg_engine::ids::{Name, Offset, Partition};
+use thalweg_engine::log::{Log, LogConfig, Logs, inspect};
+use thalweg_engine::system::RealDisk;
+use thalweg_engine::time::{DAY, Micros};
+
+use crate::harness::{Canary, Report, Settings, Test};
+use crate::machine;
+use crate::writer::STREAM;
+
+const PARTITIONS: u32 = 2;
+const RETENTION: Duration = Duration::from_secs(3600);
+const WALL_AT_START: Micros = 1_800_000_000_000_000;
+const WAIT: Duration = Duration::from_secs(10);
+
+/// The test.
+pub static TEST: Test = Test {
+    name: "clock",
+    about: "jumps of the wall clock under writing, retention and restarts",
+    unit: "jumps",
+    count: 400,
+    gate: Some(150),
+    needs: &[],
+    canaries: &[Canary { name: "monotonic-jumps", about: "monotonic time jumps with the wall clock", count: 1000 }],
+    run,
+};
+
+/// A clock that is moved by hand.
+#[derive(Debug)]
+struct JumpingClock {
+    wall: AtomicI64,
+    monotonic_ms: AtomicU64,
+    both: bool,
+}
+
+impl JumpingClock {
+    /// Time passes as it should.
+    fn pass(&self, time: Duration) {
+        self.wall.fetch_add(time.as_micros() as i64, Ordering::SeqCst);
+        self.monotonic_ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// The wall clock jumps to a distance from what it should be.
+    fn jump(&self, age: Duration, distance: Micros) {
+        let wall = WALL_AT_START + age.as_micros() as i64 + distance;
+        let by = wall - self.wall.swap(wall, Ordering::SeqCst);
+        if self.both && by > 0 {
+            self.monotonic_ms.fetch_add(by as u64 / 1_000, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Micros {
+        self.wall.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::SeqCst))
+    }
+}
+
+/// Where a wall clock may stand, away from the truth.
+const DISTANCES: &[Micros] = &[0, 0, -DAY, 10 * 365 * DAY, 1_000_000, -1_000_000, 60_000_000];
+
+/// A log under a clock that jumps, with what is known about its records.
+struct Trial<'a> {
+    dir: &'a Path,
+    clock: Arc<JumpingClock>,
+    logs: Arc<Logs>,
+    log: Arc<Log>,
+    /// True time since the start.
+    age: Duration,
+    /// When each record was appended, and its number within its device.
+    born: BTreeMap<(Partition, Offset), (Duration, u64)>,
+    sequence: u64,
+    /// When retention last passed.
+    retained: Duration,
+}
+
+fn run(settings: &Settings) -> Result<Report, String> {
+    let scratch = machine::scratch()?;
+    let mut random = StdRng::seed_from_u64(settings.seed);
+    let both = settings.has("monotonic-jumps");
+    let clock = Arc::new(JumpingClock { wall: AtomicI64::new(WALL_AT_START), monotonic_ms: AtomicU64::new(0), both });
+    let dir = scratch.path().join("log");
+    let mut trial = Trial::new(&dir, clock)?;
+    let mut report = Report::default();
+    let mut history = Vec::new();
+    while report.runs < settings.count && report.violations.is_empty() {
+        report.runs += 1;
+        let passed = Duration::from_millis(random.random_range(100..120_000));
+        let distance = DISTANCES[random.random_range(0..DISTANCES.len())];
+        history.push(format!("{} s at {} s", distance / 1_000_000, trial.age.as_secs()));
+        trial.pass(passed);
+        trial.clock.jump(trial.age, distance);
+        for _ in 0..random.random_range(1..40) {
+            trial.append(random.random_range(0..600))?;
+        }
+        if random.random_bool(0.1) {
+            trial = trial.reopened()?;
+        }
+        let place = format!("jump {} to {} (last: {})", report.runs, distance, history[history.len().saturating_sub(5)..].join(", "));
+        trial.retain(&mut report, &place)?;
+        report.blame(&place, trial.wrong_records()?);
+    }
+    report.open.extend(trial.stalled(&mut random)?);
+    report.notes.push(format!("{} records, {} h of true time", trial.sequence, trial.age.as_secs() / 3600));
+    Ok(report)
+}
+
+fn open(dir: &Path, clock: &Arc<JumpingClock>) -> Result<(Arc<Logs>, Arc<Log>), String> {
+    let config = LogConfig { segment_bytes: 4096, partitions_default: PARTITIONS, retention: Some(RETENTION), ..LogConfig::default() };
+    let logs = Logs::open(dir, Arc::new(RealDisk), clock.clone(), config).map_err(|e| e.to_string())?;
+    let log = Name::new(STREAM).and_then(|name| logs.stream(&name)).map_err(|e| e.to_string())?;
+    Ok((logs, log))
+}
+
+impl<'a> Trial<'a> {
+    fn new(dir: &'a Path, clock: Arc<JumpingClock>) -> Result<Self, String> {
+        let (logs, log) = open(dir, &clock)?;
+        Ok(Self { dir, clock, logs, log, age: Duration::ZERO, born: BTreeMap::new(), sequence: 0, retained: Duration::ZERO })
+    }
+
+    /// The same log after a restart.
+    fn reopened(self) -> Result<Self, String> {
+        self.logs.close();
+        let (logs, log) = open(self.dir, &self.clock)?;
+        Ok(Self { logs, log, ..self })
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.age += time;
+        self.clock.pass(time);
+    }
+
+    fn append(&mut self, payload_bytes: usize) -> Result<(), String> {
+        self.sequence += 1;
+        let device = format!("device-{}", self.sequence % 4);
+        let producer = Some(ProducerSequence { epoch: 1, sequence: self.sequence });
+        let payload = vec![self.sequence as u8; payload_bytes];
+        let record = Record { device: &device, topic: "t", content_type: ContentType::Binary, producer, payload: &payload };
+        let ticket = self.log.append(&record).map_err(|e| e.to_string())?;
+        if !self.log.wait(ticket.partition, ticket.offset, WAIT) {
+            return Err("a record does not become durable".to_owned());
+        }
+        self.born.insert((ticket.partition, ticket.offset), (self.age, self.sequence));
+        Ok(())
+    }
+
+    /// One pass of retention. Of what is young it may take one segment of each partition, and what arrived within twice the
+    /// time since the last pass after that: by the receive times, which is the rule, and by the true ones, which is its aim.
+    fn retain(&mut self, report: &mut Report, place: &str) -> Result<(), String> {
+        let before = inspect::segments(&RealDisk, self.dir).map_err(|e| e.to_string())?;
+        self.logs.upkeep().map_err(|e| e.to_string())?;
+        let worth = 2 * (self.age - std::mem::replace(&mut self.retained, self.age));
+        for partition in 0..PARTITIONS {
+            let start = self.log.bounds(partition).start;
+            let own = before.iter().filter(|segment| segment.partition == partition && segment.offsets.end <= start);
+            let deleted: Vec<(Duration, Micros)> = own.filter_map(|s| Some((self.newest_born(s)?, s.received?.1))).collect();
+            let Some(((first_born, first_received), others)) = deleted.split_first() else { continue };
+            let young: Vec<_> = others.iter().filter(|(born, _)| self.age - *born < RETENTION).collect();
+            let against_rule = young.iter().filter(|(_, received)| received - first_received > worth.as_micros() as Micros).count();
+            let against_aim = young.iter().filter(|(born, _)| *born - *first_born > worth).count();
+            let passed = format!("one pass, worth {} s, deleted", worth.as_secs());
+            if against_rule > 0 {
+                report.blame(place, [format!("{passed} {against_rule} segments too many of partition {partition}")]);
+            }
+            if against_aim > 0 {
+                let youngest = young.last().map_or(0, |(born, _)| (self.age - *born).as_secs());
+                report.open.push(format!(
+                    "{place}: {passed} {against_aim} segments too many of partition {partition}, the newest {youngest} s old"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// When the newest record of a segment was appended.
+    fn newest_born(&self, segment: &inspect::SegmentInfo) -> Option<Duration> {
+        self.born.get(&(segment.partition, segment.offsets.end.checked_sub(1)?)).map(|(born, _)| *born)
+    }
+
+    /// Everything that a reader could complain of.
+    fn wrong_records(&self) -> Result<Vec<String>, String> {
+        let mut wrong = self.logs.problems();
+        for partition in 0..PARTITIONS {
+            let bounds = self.log.bounds(partition);
+            let (mut next, mut received_last, mut last) = (bounds.start, Micros::MIN, BTreeMap::new());
+            while let Some(records) = self.log.read(partition, next).map_err(|e| e.to_string())? {
+                for entry in &records.entries {
+                    let sequence = entry.producer.map_or(0, |producer| producer.sequence);
+                    let known = self.born.get(&(partition, entry.offset)).map(|(_, sequence)| *sequence);
+                    let before = last.insert(records.text(&entry.device).to_owned(), sequence).unwrap_or(0);
+                    let fine = entry.offset == next && entry.received >= received_last && known == Some(sequence) && sequence > before;
+                    if !fine {
+                        wrong.push(format!("partition {partition} offset {}: wrong record, order or time", entry.offset));
+                    }
+                    (next, received_last) = (entry.offset + 1, entry.received);
+                }
+            }
+            let end = self.born.range((partition, 0)..(partition + 1, 0)).next_back().map_or(0, |((_, offset), _)| offset + 1);
+            if next != end {
+                wrong.push(format!("partition {partition} ends at offset {next}, but {end} records were acknowledged"));
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// The clock is right again: what was stored before must go after its time.
+    fn stalled(&mut self, random: &mut StdRng) -> Result<Vec<String>, String> {
+        self.clock.jump(self.age, 0);
+        let ends: Vec<Offset> = (0..PARTITIONS).map(|partition| self.log.bounds(partition).end).collect();
+        for _ in 0..400 {
+            self.pass(Duration::from_secs(60));
+            (0..4).try_for_each(|_| self.append(random.random_range(0..600)))?;
+            self.logs.upkeep().map_err(|e| e.to_string())?;
+        }
+        let left = |partition: Partition| ends[partition as usize].saturating_sub(self.log.bounds(partition).start);
+        let stalled = (0..PARTITIONS).filter(|partition| left(*partition) > 0);
+        Ok(stalled
+            .map(|p| format!("partition {p} still keeps {} records that are six hours old; an hour is to be kept", left(p)))
+            .collect())
+    }
+}

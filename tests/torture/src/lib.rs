@@ -1,0 +1,60 @@
+//! Torture of the log: processes that die, power that goes, disks that lie or fill up, bits that flip. Invariant: nothing in
+//! here knows more of the log than a customer could: its public interface and its documented file layout.
+//!
+//! ```text
+//! harness (one file a test) ──► writer, a child process ──► log on the disk under test
+//!      │                            │ SENT before, ACK after
+//!      │                            ▼
+//!      └── judge ◄── journal ◄── oracle, another process on another file system
+//! ```
+//!
+//! Every harness has canaries: seeded bugs that it must find, or it does not count.
+
+// who knows what was promised
+pub mod oracle;
+
+// what the tests are made of
+pub mod disk;
+pub mod harness;
+pub mod layout;
+pub mod machine;
+pub mod memory_disk;
+pub mod rig;
+pub mod writer;
+
+// the tests, one a file, sorted by name; the list is `TESTS`
+mod bitflip;
+mod clock;
+mod crashstates;
+mod full;
+mod ioerrors;
+mod kill;
+mod killpoints;
+mod powercut;
+mod simulate;
+
+use harness::Test;
+
+/// Every test, sorted by name.
+pub static TESTS: &[&Test] = &[
+    &bitflip::TEST,
+    &clock::TEST,
+    &crashstates::TEST,
+    &full::TEST,
+    &ioerrors::TEST,
+    &kill::TEST,
+    &killpoints::TEST,
+    &powercut::TEST,
+    &simulate::TEST,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_sorted_and_each_has_canaries() {
+        assert!(TESTS.is_sorted_by_key(|t| t.name));
+        assert!(TESTS.iter().all(|t| !t.canaries.is_empty()));
+    }
+}
