@@ -12,6 +12,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("devices/Cargo.toml", &["thalweg-engine"]),
     ("engine/Cargo.toml", &[]),
     ("sql/Cargo.toml", &["thalweg-engine"]),
+    ("engine/loom/Cargo.toml", &[]),
     ("tests/torture/Cargo.toml", &["thalweg-engine"]),
     ("xtask/Cargo.toml", &[]),
 ];

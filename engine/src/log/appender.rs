@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -110,12 +111,18 @@ impl Appender {
         self.previous
     }
 
-    /// Makes one frame durable. `opened` gets the segment, if a new one was begun for it.
-    pub(super) fn append(&mut self, draft: Draft, bytes: &mut [u8], opened: &mut dyn FnMut(Arc<Segment>)) -> Result<(), Failure> {
+    /// Makes one frame durable. `now` is monotonic time; `opened` gets the segment, if a new one was begun for it.
+    pub(super) fn append(
+        &mut self,
+        draft: Draft,
+        bytes: &mut [u8],
+        now: Duration,
+        opened: &mut dyn FnMut(Arc<Segment>),
+    ) -> Result<(), Failure> {
         assert_eq!(draft.base, self.next, "offsets are dense");
         assert!(draft.count > 0, "a frame of a group holds records");
         self.make_room(bytes.len(), opened)?;
-        self.write_frame(bytes, draft.count, draft.received_first, draft.received_last)?;
+        self.write_frame(bytes, draft.count, (draft.received_first, draft.received_last), now)?;
         self.next += Offset::from(draft.count);
         if let (Some(ahead), Some(active)) = (&self.place.ahead, &self.active)
             && active.segment.data_end() > self.place.segment_bytes / 2
@@ -141,7 +148,7 @@ impl Appender {
             return Ok(());
         }
         let received = active.segment.received_last().unwrap_or(0);
-        self.write_frame(&mut [0; FRAME_HEADER_BYTES], 0, received, received)
+        self.write_frame(&mut [0; FRAME_HEADER_BYTES], 0, (received, received), Duration::ZERO)
     }
 
     /// Begins the segment of offset `next`; the caller has none open.
@@ -215,7 +222,13 @@ impl Appender {
         Ok(())
     }
 
-    fn write_frame(&mut self, bytes: &mut [u8], count: u32, received_first: Micros, received_last: Micros) -> Result<(), Failure> {
+    fn write_frame(
+        &mut self,
+        bytes: &mut [u8],
+        count: u32,
+        (received_first, received_last): (Micros, Micros),
+        now: Duration,
+    ) -> Result<(), Failure> {
         self.zero_ahead(bytes.len())?;
         let Some(active) = &mut self.active else { return Err(Failure::Fatal("no segment is open".to_owned())) };
         let position = active.segment.data_end();
@@ -228,7 +241,7 @@ impl Appender {
         active.file_bytes = active.file_bytes.max(position + bytes.len() as u64);
         let path = active.segment.path.display();
         active.file.sync_data().map_err(|e| fatal(&format!("sync {path}"), &e))?;
-        active.segment.add(&header, received_first);
+        active.segment.add(&header, received_first, now);
         Ok(())
     }
 

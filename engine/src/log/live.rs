@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use crate::contract::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub(super) struct Segment {
 struct State {
     summary: Summary,
     role: Role,
+    /// Monotonic time of the last record that came since the start; the wall clock may have been wrong then, this was not.
+    touched: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -44,13 +47,14 @@ enum Role {
 impl Segment {
     /// The segment that is written to.
     pub(super) fn active(path: PathBuf, header: SegmentHeader, summary: Summary, file: Arc<dyn DiskFile>) -> Self {
-        Self { path, key: header.key(), header, state: RwLock::new(State { summary, role: Role::Active(file) }) }
+        Self { path, key: header.key(), header, state: RwLock::new(State { summary, role: Role::Active(file), touched: None }) }
     }
 
     /// A complete segment.
     pub(super) fn sealed(path: PathBuf, header: SegmentHeader, trailer: Trailer) -> Self {
         let role = Role::Sealed { trailer, index_loaded: false };
-        Self { path, key: header.key(), header, state: RwLock::new(State { summary: Summary::of_trailer(&trailer), role }) }
+        let state = State { summary: Summary::of_trailer(&trailer), role, touched: None };
+        Self { path, key: header.key(), header, state: RwLock::new(state) }
     }
 
     /// Offset after the last durable record.
@@ -88,9 +92,18 @@ impl Segment {
         state.summary.closed || state.summary.frames == 0
     }
 
-    /// A frame has become durable at `data_end`.
-    pub(super) fn add(&self, header: &FrameHeader, received_first: Micros) {
-        self.write().summary.add(header, received_first);
+    /// Monotonic time of the last record, if it came since the start.
+    pub(super) fn touched(&self) -> Option<Duration> {
+        self.read().touched
+    }
+
+    /// A frame has become durable at `data_end`, at this monotonic time.
+    pub(super) fn add(&self, header: &FrameHeader, received_first: Micros, now: Duration) {
+        let mut state = self.write();
+        state.summary.add(header, received_first);
+        if header.count > 0 {
+            state.touched = Some(now);
+        }
     }
 
     /// The trailer and the index that a footer would have now; `None` while there is no record.

@@ -40,6 +40,8 @@ pub(super) struct Partition {
     pub(super) disk: Arc<dyn Disk>,
     /// Receive times.
     pub(super) clock: Arc<dyn Clock>,
+    /// Monotonic time at which it was opened.
+    pub(super) opened: Duration,
     /// Its segments, oldest first.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
@@ -96,6 +98,7 @@ impl Partition {
             label,
             number,
             disk,
+            opened: clock.monotonic(),
             clock,
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),

@@ -14,7 +14,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::contract::{Disk, OpenMode};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Offset;
 
 use super::little_endian::{put, u32_at, u64_at};
@@ -101,7 +101,14 @@ pub(super) fn recover(partition: &Partition, dir: &Path) -> Result<Recovered> {
         let own = segments.iter().any(|s| s.header.uuid == *uuid && s.header.base <= offset);
         own && offset <= partition.durable()
     };
-    let snapshot = read(&*partition.disk, dir).filter(|(uuid, offset, _)| fits(uuid, *offset));
+    let snapshot = read(&*partition.disk, dir);
+    if snapshot.as_ref().is_some_and(|(uuid, offset, _)| !fits(uuid, *offset)) {
+        // It speaks of records that are not here. When others have taken their offsets, it must not seem to speak of those.
+        let path = dir.join(FILE_NAME);
+        let removed = partition.disk.remove(&path).and_then(|()| partition.disk.sync_dir(dir));
+        removed.map_err(|e| Error::from(e).context(path.display()))?;
+    }
+    let snapshot = snapshot.filter(|(uuid, offset, _)| fits(uuid, *offset));
     let snapshot_due = snapshot.is_none() && segments.len() > 1;
     let (from, producers) = snapshot.map_or_else(|| (partition.start(), Producers::default()), |(_, from, p)| (from, p));
     Ok(Recovered { producers: add_records(partition, from, producers)?, snapshot_due })

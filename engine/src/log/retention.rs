@@ -1,8 +1,13 @@
-//! Which segments may go. Invariant: whole sealed segments only, oldest first, none that a reader still needs; a clock that
-//! jumps forward deletes no more in one pass than that pass is worth.
+//! Which segments may go. Invariant: whole sealed segments only, oldest first, none that a reader still needs, and none that is
+//! young, whatever the wall clock says.
+//!
+//! How old a segment is that took records since the start is told by monotonic time alone. Of older ones only the wall clock
+//! tells, and it may have jumped: one pass believes it for no more than that pass is worth. Receive times never go back, so
+//! after a clock that was ahead they stand still; what was there at the start is old when that is long enough ago.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::ids::Offset;
@@ -41,13 +46,24 @@ pub(super) struct SegmentFacts {
     pub(super) bytes: u64,
     /// Receive time of its last record.
     pub(super) received_last: Micros,
+    /// Time since its last record, by monotonic time; if that came before the start, the time since then.
+    pub(super) age: Age,
+}
+
+/// What monotonic time knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Just so old.
+    Known(Duration),
+    /// At least so old.
+    AtLeast(Duration),
 }
 
 /// What is to be kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy {
-    /// Records received before this may go, in microseconds.
-    pub(super) keep_from: Option<Micros>,
+    /// Records older than this may go; the time that was so long ago by the wall clock, in microseconds.
+    pub(super) age: Option<(Duration, Micros)>,
     /// Receive time that one pass may delete by age, in microseconds. One segment may always go, so that nothing stalls.
     pub(super) span_max: Micros,
     /// Bytes to keep at most.
@@ -63,10 +79,15 @@ pub(super) fn decide(segments: &[SegmentFacts], policy: &Policy) -> usize {
     let Some(oldest) = candidates.first() else { return 0 };
     for (at, segment) in candidates.iter().enumerate() {
         let unneeded = segment.end <= policy.pinned_from;
-        let expired = policy.keep_from.is_some_and(|t| segment.received_last < t);
-        let in_span = at == 0 || segment.received_last.saturating_sub(oldest.received_last) <= policy.span_max;
+        // Times that stand still tell nothing: one segment a pass.
+        let span = segment.received_last.saturating_sub(oldest.received_last);
+        let in_span = at == 0 || (span > 0 && span <= policy.span_max);
+        let expired = policy.age.is_some_and(|(age, keep_from)| match segment.age {
+            Age::Known(own) => own >= age,
+            Age::AtLeast(own) => own >= age || (segment.received_last < keep_from && in_span),
+        });
         let too_much = policy.bytes_max.is_some_and(|max| bytes > max);
-        if !(unneeded && (too_much || expired && in_span)) {
+        if !(unneeded && (too_much || expired)) {
             return at;
         }
         bytes -= segment.bytes;
@@ -108,15 +129,25 @@ impl Partition {
     /// Takes the segments that may go out of sight of the readers. An idle segment that is old as a whole is closed, so that
     /// the next pass can take it.
     fn take_oldest(&self, policy: &Policy) -> Vec<Arc<Segment>> {
+        let now = self.clock.monotonic();
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         let facts: Vec<_> = segments
             .iter()
-            .map(|s| SegmentFacts { end: s.end(), bytes: s.bytes(), received_last: s.received_last().unwrap_or(Micros::MAX) })
+            .map(|s| SegmentFacts {
+                end: s.end(),
+                bytes: s.bytes(),
+                received_last: s.received_last().unwrap_or(Micros::MAX),
+                age: s.touched().map_or(Age::AtLeast(now.saturating_sub(self.opened)), |t| Age::Known(now.saturating_sub(t))),
+            })
             .collect();
-        if let (Some(newest), Some(keep_from)) = (facts.last(), policy.keep_from)
-            && newest.received_last < keep_from
-        {
-            self.request_roll();
+        if let (Some(newest), Some((age, keep_from))) = (facts.last(), policy.age) {
+            let is_old = match newest.age {
+                Age::Known(own) => own >= age,
+                Age::AtLeast(own) => own >= age || newest.received_last < keep_from,
+            };
+            if is_old {
+                self.request_roll();
+            }
         }
         segments.drain(..decide(&facts, policy)).collect()
     }
@@ -126,10 +157,23 @@ impl Partition {
 mod tests {
     use super::*;
 
-    const FREE: Policy = Policy { keep_from: None, span_max: Micros::MAX, bytes_max: None, pinned_from: Offset::MAX };
+    const FREE: Policy = Policy { age: None, span_max: Micros::MAX, bytes_max: None, pinned_from: Offset::MAX };
 
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// From before the start, which was just now.
     fn five() -> Vec<SegmentFacts> {
-        (1..=5).map(|i| SegmentFacts { end: i * 10, bytes: 100, received_last: i.cast_signed() * 1_000 }).collect()
+        (1..=5)
+            .map(|i| SegmentFacts { end: i * 10, bytes: 100, received_last: i.cast_signed() * 1_000, age: Age::AtLeast(Duration::ZERO) })
+            .collect()
+    }
+
+    fn aged(age: impl Fn(u32) -> Age) -> Vec<SegmentFacts> {
+        (0..).zip(five()).map(|(i, facts)| SegmentFacts { age: age(i), ..facts }).collect()
+    }
+
+    fn by_age(keep_from: Micros) -> Policy {
+        Policy { age: Some((HOUR, keep_from)), ..FREE }
     }
 
     #[test]
@@ -140,8 +184,8 @@ mod tests {
 
     #[test]
     fn age_and_bytes_take_the_oldest_but_never_the_newest() {
-        assert_eq!(decide(&five(), &Policy { keep_from: Some(3_000), ..FREE }), 2);
-        assert_eq!(decide(&five(), &Policy { keep_from: Some(99_000), ..FREE }), 4);
+        assert_eq!(decide(&five(), &by_age(3_000)), 2);
+        assert_eq!(decide(&five(), &by_age(99_000)), 4);
         assert_eq!(decide(&five(), &Policy { bytes_max: Some(250), ..FREE }), 3);
         assert_eq!(decide(&five(), &Policy { bytes_max: Some(0), ..FREE }), 4);
     }
@@ -154,10 +198,22 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_the_clock_does_not_empty_the_log() {
-        let jumped = Policy { keep_from: Some(Micros::MAX), span_max: 1_500, ..FREE };
+    fn a_jump_of_the_clock_does_not_empty_what_was_there_at_the_start() {
+        let jumped = Policy { span_max: 1_500, ..by_age(Micros::MAX) };
         assert_eq!(decide(&five(), &jumped), 2);
         assert_eq!(decide(&five(), &Policy { span_max: 0, ..jumped }), 1);
-        assert_eq!(decide(&five(), &Policy { keep_from: Some(Micros::MIN), ..jumped }), 0);
+        assert_eq!(decide(&five(), &by_age(Micros::MIN)), 0);
+        let still: Vec<_> = five().into_iter().map(|facts| SegmentFacts { received_last: 7, ..facts }).collect();
+        assert_eq!(decide(&still, &by_age(Micros::MAX)), 1);
+    }
+
+    #[test]
+    fn what_came_since_the_start_is_as_old_as_monotonic_time_says() {
+        let young = aged(|i| Age::Known(HOUR.saturating_sub(Duration::from_secs(1 + u64::from(i)))));
+        assert_eq!(decide(&young, &by_age(Micros::MAX)), 0, "the wall clock jumped ahead");
+        let old = aged(|i| Age::Known(HOUR * (5 - i) / 3));
+        assert_eq!(decide(&old, &by_age(Micros::MIN)), 3, "the wall clock is far behind, or receive times are far ahead");
+        let left = aged(|_| Age::AtLeast(HOUR));
+        assert_eq!(decide(&left, &by_age(Micros::MIN)), 4, "older than the process itself");
     }
 }

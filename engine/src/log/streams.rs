@@ -143,15 +143,15 @@ impl Logs {
         Ok(retained)
     }
 
-    /// Deletes what is older or more than the configuration keeps and no reader has pinned. One pass deletes by age no more
-    /// than twice the time since the last one is worth, and at least one segment: a clock that jumps does not empty the log.
+    /// Deletes what is older or more than the configuration keeps and no reader has pinned. Of what was there
+    /// at the start one pass deletes by age no more than twice the time since the last pass is worth, and at least one segment.
     fn retain(&self, elapsed: Duration) -> Result<Retained> {
         let span_max = micros(elapsed).saturating_mul(2);
-        let keep_from = self.config.retention.map(|age| self.clock.now().saturating_sub(micros(age)));
+        let age = self.config.retention.map(|age| (age, self.clock.now().saturating_sub(micros(age))));
         let logs: Vec<_> = self.open_logs();
         let mut retained = Retained::default();
         for log in logs {
-            retained.add(&log.retain(keep_from, span_max, self.config.retention_bytes)?);
+            retained.add(&log.retain(age, span_max, self.config.retention_bytes)?);
         }
         Ok(retained)
     }

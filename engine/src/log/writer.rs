@@ -185,7 +185,7 @@ impl Writer {
                     partition.add_segment(segment);
                     *due = true;
                 };
-                match self.appender.append(draft, bytes, &mut opened) {
+                match self.appender.append(draft, bytes, partition.clock.monotonic(), &mut opened) {
                     Ok(()) => break,
                     Err(Failure::Fatal(reason)) => return Err(reason),
                     Err(Failure::Full(e)) => self.wait_for_space(&e)?,

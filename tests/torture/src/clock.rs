@@ -4,10 +4,6 @@
 //! The clock of the test has a wall that jumps and a monotonic time that does not. What is young is measured by the second.
 //! Of what is young, one pass of retention may take one segment of each partition, so that a clock that was wrong does not stop
 //! it for ever, and besides records that arrived within twice the time since the last pass.
-//!
-//! Known and open, printed and not counted: receive times never go back, so while the clock is behind the newest of them they
-//! stand still. All that arrives meanwhile looks equally old. When the clock comes forward again, one pass may delete all of
-//! it; and if it was ten years ahead for one record, nothing is old enough for ten years.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,7 +120,8 @@ fn run(settings: &Settings) -> Result<Report, String> {
         trial.retain(&mut report, &place)?;
         report.blame(&place, trial.wrong_records()?);
     }
-    report.open.extend(trial.stalled(&mut random)?);
+    let stalled = trial.stalled(&mut random)?;
+    report.blame("at the end", stalled);
     report.notes.push(format!("{} records, {} h of true time", trial.sequence, trial.age.as_secs() / 3600));
     Ok(report)
 }
@@ -169,7 +166,7 @@ impl<'a> Trial<'a> {
     }
 
     /// One pass of retention. Of what is young it may take one segment of each partition, and what arrived within twice the
-    /// time since the last pass after that: by the receive times, which is the rule, and by the true ones, which is its aim.
+    /// time since the last pass after that.
     fn retain(&mut self, report: &mut Report, place: &str) -> Result<(), String> {
         let before = inspect::segments(&RealDisk, self.dir).map_err(|e| e.to_string())?;
         self.logs.upkeep().map_err(|e| e.to_string())?;
@@ -177,20 +174,14 @@ impl<'a> Trial<'a> {
         for partition in 0..PARTITIONS {
             let start = self.log.bounds(partition).start;
             let own = before.iter().filter(|segment| segment.partition == partition && segment.offsets.end <= start);
-            let deleted: Vec<(Duration, Micros)> = own.filter_map(|s| Some((self.newest_born(s)?, s.received?.1))).collect();
-            let Some(((first_born, first_received), others)) = deleted.split_first() else { continue };
-            let young: Vec<_> = others.iter().filter(|(born, _)| self.age - *born < RETENTION).collect();
-            let against_rule = young.iter().filter(|(_, received)| received - first_received > worth.as_micros() as Micros).count();
-            let against_aim = young.iter().filter(|(born, _)| *born - *first_born > worth).count();
-            let passed = format!("one pass, worth {} s, deleted", worth.as_secs());
-            if against_rule > 0 {
-                report.blame(place, [format!("{passed} {against_rule} segments too many of partition {partition}")]);
-            }
-            if against_aim > 0 {
-                let youngest = young.last().map_or(0, |(born, _)| (self.age - *born).as_secs());
-                report.open.push(format!(
-                    "{place}: {passed} {against_aim} segments too many of partition {partition}, the newest {youngest} s old"
-                ));
+            let deleted: Vec<Duration> = own.filter_map(|s| self.newest_born(s)).collect();
+            let Some((first_born, others)) = deleted.split_first() else { continue };
+            let young: Vec<_> = others.iter().filter(|born| self.age - **born < RETENTION).collect();
+            let too_many = young.iter().filter(|born| ***born - *first_born > worth).count();
+            if too_many > 0 {
+                let youngest = young.last().map_or(0, |born| (self.age - **born).as_secs());
+                let what = format!("one pass, worth {} s, deleted {too_many} segments too many of partition {partition}", worth.as_secs());
+                report.blame(place, [format!("{what}, the newest {youngest} s old")]);
             }
         }
         Ok(())

@@ -65,8 +65,6 @@ pub struct Report {
     pub runs: u64,
     /// What should not be, a line each.
     pub violations: Vec<String>,
-    /// What should not be, but is known and documented in the test as open: it does not fail it.
-    pub open: Vec<String>,
     /// What else is worth knowing, a line each.
     pub notes: Vec<String>,
 }
@@ -108,9 +106,6 @@ pub fn run(test: &Test, settings: &Settings) -> Outcome {
     let seconds = start.elapsed().as_secs_f64();
     report.notes.iter().for_each(|note| println!("{}: {note}", test.name));
     let (runs, unit) = (report.runs, test.unit);
-    if let Some(first) = report.open.first() {
-        println!("{}: OPEN, {} times, such as: {first}", test.name, report.open.len());
-    }
     if report.violations.is_empty() && runs > 0 {
         let percent = 300.0 / runs as f64;
         println!("{}: 0 in {runs} {unit}: fewer than 3/{runs} at 95 % ({percent:.2} %); {seconds:.1} s", test.name);

@@ -45,25 +45,41 @@ fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
     let log = stream(&logs);
     for second in 0..30 {
         clock.set(second * crate::time::SECOND);
+        clock.pass(Duration::from_secs(1));
         append_frames(&log, second.cast_unsigned()..second.cast_unsigned() + 1);
     }
-    clock.pass(Duration::from_secs(30));
     logs.upkeep().unwrap();
     let start = log.bounds(0).start;
     assert!((10..=19).contains(&start), "{start}");
-    // The clock jumps by a century: a pass takes one segment only, as no time has passed.
+    // The clock jumps by a century, and back: what is young stays.
     clock.set(4_000_000_000 * crate::time::SECOND);
-    assert_eq!(logs.upkeep().unwrap().segments, 1);
+    assert_eq!(logs.upkeep().unwrap().segments, 0);
+    append_frames(&log, 30..34);
     clock.set(100 * crate::time::SECOND);
+    assert_eq!(logs.upkeep().unwrap().segments, 0);
+    // Receive times stand still far in the future now; what is old goes all the same.
     for _ in 0..200 {
         clock.pass(Duration::from_secs(30));
         logs.upkeep().unwrap();
-        if log.bounds(0).start == 30 {
+        if log.bounds(0).start == 34 {
             break;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(log.bounds(0), 30..30);
-    append_frames(&log, 30..32);
-    assert_eq!(read_frames(&log), 32);
+    assert_eq!(log.bounds(0), 34..34);
+    append_frames(&log, 34..36);
+    assert_eq!(read_frames(&log), 36);
+}
+
+#[test]
+fn after_a_start_a_jump_of_the_clock_takes_one_segment_a_pass() {
+    let disk = SimDisk::default();
+    append_frames(&stream(&open(&disk, 400)), 0..30);
+    let clock = Arc::new(SimClock::default());
+    let settings = LogConfig { retention: Some(Duration::from_secs(10)), ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.kill()), clock.clone(), settings).unwrap();
+    stream(&logs);
+    clock.set(4_000_000_000 * crate::time::SECOND);
+    assert_eq!(logs.upkeep().unwrap().segments, 1);
+    assert_eq!(logs.upkeep().unwrap().segments, 1);
 }
