@@ -27,6 +27,8 @@ pub const INDEX_STRIDE_BYTES: u64 = 64 * 1024;
 pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
 /// Zeros that are written ahead of small frames, in bytes: syncing into them is faster because the length stays.
 pub const ZERO_AHEAD_BYTES: usize = 512 * 1024;
+/// Zeros of a segment that is made ahead go to the disk in pieces of this size: a frame never waits for more of them.
+pub const ZERO_PIECE_BYTES: usize = 64 * 1024;
 /// Frames from this size on are appended without zeros ahead, in bytes.
 pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
 /// Places that a partition remembers for its sequential readers.

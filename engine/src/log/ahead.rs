@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use crate::contract::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
-use crate::limits::ZERO_AHEAD_BYTES;
+use crate::limits::ZERO_PIECE_BYTES;
 
 use super::partition::lock;
 
@@ -20,7 +20,6 @@ pub(super) const FILE_NAME: &str = "next.tmp";
 pub(super) struct Ahead {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    zeros: usize,
     state: Mutex<State>,
     maker: Sender<Arc<Ahead>>,
 }
@@ -28,32 +27,43 @@ pub(super) struct Ahead {
 #[derive(Debug)]
 enum State {
     Idle,
-    Asked,
-    Ready(Box<dyn DiskFile>),
+    /// How many zeros it should hold.
+    Asked(u64),
+    Ready(Made),
     /// Nobody wants one any more.
     Closed,
 }
 
+/// A file that is to become a segment.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// The file.
+    pub(super) file: Box<dyn DiskFile>,
+    /// Zeros in it, in bytes.
+    pub(super) bytes: u64,
+}
+
 impl Ahead {
-    /// For the partition in `dir`, whose segments have `segment_bytes`.
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, maker: &Maker) -> Arc<Self> {
-        let zeros = usize::try_from(segment_bytes).unwrap_or(usize::MAX).min(ZERO_AHEAD_BYTES);
-        Arc::new(Self { disk, path: dir.join(FILE_NAME), zeros, state: Mutex::new(State::Idle), maker: maker.sender.clone() })
+    /// For the partition in `dir`.
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, maker: &Maker) -> Arc<Self> {
+        Arc::new(Self { disk, path: dir.join(FILE_NAME), state: Mutex::new(State::Idle), maker: maker.sender.clone() })
     }
 
-    /// Asks for a file, unless that was done.
-    pub(super) fn ask(self: &Arc<Self>) {
+    /// Asks for a file with so many zeros, unless that was done.
+    pub(super) fn ask(self: &Arc<Self>, zeros: u64) {
         let mut state = lock(&self.state);
         if matches!(*state, State::Idle) && self.maker.send(self.clone()).is_ok() {
-            *state = State::Asked;
+            *state = State::Asked(zeros);
         }
     }
 
-    /// The file and its path, if it is there.
-    pub(super) fn take(&self) -> Option<(PathBuf, Box<dyn DiskFile>)> {
+    /// The file, if it is there.
+    pub(super) fn take(&self) -> Option<Made> {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Idle) {
-            State::Ready(file) => Some((self.path.clone(), file)),
+            State::Ready(made) => Some(made),
             other => {
                 *state = other;
                 None
@@ -69,11 +79,12 @@ impl Ahead {
     }
 
     fn make(&self) {
-        let made = self.write();
+        let State::Asked(zeros) = *lock(&self.state) else { return };
+        let made = self.write(zeros);
         let mut state = lock(&self.state);
         match made {
             Ok(_) if matches!(*state, State::Closed) => self.remove(),
-            Ok(file) => *state = State::Ready(file),
+            Ok(file) => *state = State::Ready(Made { path: self.path.clone(), file, bytes: zeros }),
             Err(e) => {
                 tracing::debug!(file = %self.path.display(), "no segment was prepared: {e}");
                 *state = State::Idle;
@@ -86,13 +97,20 @@ impl Ahead {
         let _ = self.disk.remove(&self.path);
     }
 
-    fn write(&self) -> std::io::Result<Box<dyn DiskFile>> {
+    /// Zeros go to the disk piece by piece: what others sync meanwhile should not wait for all of them.
+    fn write(&self, zeros: u64) -> std::io::Result<Box<dyn DiskFile>> {
         if self.disk.exists(&self.path) {
             self.disk.remove(&self.path)?;
         }
         let file = self.disk.open(&self.path, OpenMode::CreateNew)?;
-        file.write_at(&vec![0; self.zeros], 0)?;
-        file.sync_data()?;
+        let piece = vec![0; ZERO_PIECE_BYTES];
+        let mut position = 0;
+        while position < zeros {
+            let bytes = piece.len().min(usize::try_from(zeros - position).unwrap_or(usize::MAX));
+            file.write_at(&piece[..bytes], position)?;
+            file.sync_data()?;
+            position += bytes as u64;
+        }
         Ok(file)
     }
 }

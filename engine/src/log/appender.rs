@@ -20,7 +20,7 @@ use crate::ids::{Offset, Partition};
 use crate::limits::{ZERO_AHEAD_BYTES, ZERO_AHEAD_FRAME_BYTES_MAX};
 use crate::time::Micros;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Made};
 use super::frame::{self, Content, FRAME_HEADER_BYTES, FrameHeader};
 use super::group::Draft;
 use super::live::Segment;
@@ -127,7 +127,9 @@ impl Appender {
         if let (Some(ahead), Some(active)) = (&self.place.ahead, &self.active)
             && active.segment.data_end() > self.place.segment_bytes / 2
         {
-            ahead.ask();
+            // Large frames make the file longer themselves, and zeros before them would be written for nothing.
+            let zeros = if bytes.len() > ZERO_AHEAD_FRAME_BYTES_MAX { ZERO_AHEAD_BYTES as u64 } else { self.place.segment_bytes };
+            ahead.ask(zeros.min(self.place.segment_bytes));
         }
         Ok(())
     }
@@ -162,8 +164,10 @@ impl Appender {
             return Err(Failure::Fatal(format!("{} exists already", path.display())));
         }
         let made = self.place.ahead.as_ref().and_then(|ahead| ahead.take());
-        let (temporary, made) = made.map_or_else(|| (segment::with_suffix(&path, "tmp"), None), |(path, file)| (path, Some(file)));
-        let file_bytes = if made.is_some() { self.place.segment_bytes.min(ZERO_AHEAD_BYTES as u64) } else { SEGMENT_HEADER_BYTES as u64 };
+        let (temporary, file_bytes, made) = match made {
+            Some(Made { path, file, bytes }) => (path, bytes, Some(file)),
+            None => (segment::with_suffix(&path, "tmp"), 0, None),
+        };
         let prepared = self.prepare(&temporary, made, &header).map_err(|e| {
             let _ = disk.remove(&temporary);
             unchanged(&format!("create {}", path.display()), e)

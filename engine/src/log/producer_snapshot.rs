@@ -75,15 +75,20 @@ fn decode(bytes: &[u8]) -> Option<(Uuid, Offset, Producers)> {
     Some((uuid, u64_at(head, 24), Producers::decode(body)?))
 }
 
-fn read(disk: &dyn Disk, dir: &Path) -> Option<(Uuid, Offset, Producers)> {
-    let file = disk.open(&dir.join(FILE_NAME), OpenMode::Read).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok()?];
-    let read = file.read_at(&mut bytes, 0).ok()?;
+/// The snapshot, if there is a whole one. Errors: it cannot be read, so nobody knows what it says.
+fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<(Uuid, Offset, Producers)>> {
+    let path = dir.join(FILE_NAME);
+    if !disk.exists(&path) {
+        return Ok(None);
+    }
+    let file = disk.open(&path, OpenMode::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    let read = file.read_at(&mut bytes, 0)?;
     let snapshot = decode(&bytes[..read]);
     if snapshot.is_none() {
-        tracing::warn!(dir = %dir.display(), "{FILE_NAME} is damaged; made anew from the records");
+        tracing::warn!(file = %path.display(), "what devices sent last is damaged here; made anew from the records");
     }
-    snapshot
+    Ok(snapshot)
 }
 
 /// Result of `recover`.
@@ -101,7 +106,7 @@ pub(super) fn recover(partition: &Partition, dir: &Path) -> Result<Recovered> {
         let own = segments.iter().any(|s| s.header.uuid == *uuid && s.header.base <= offset);
         own && offset <= partition.durable()
     };
-    let snapshot = read(&*partition.disk, dir);
+    let snapshot = read(&*partition.disk, dir).map_err(|e| Error::from(e).context(dir.join(FILE_NAME).display()))?;
     if snapshot.as_ref().is_some_and(|(uuid, offset, _)| !fits(uuid, *offset)) {
         // It speaks of records that are not here. When others have taken their offsets, it must not seem to speak of those.
         let path = dir.join(FILE_NAME);

@@ -79,7 +79,7 @@ impl Log {
         let maker = Maker::start(stream.as_str())?;
         for number in 0..meta.partitions {
             let partition_dir = segment::partition_dir(dir, number);
-            let ahead = Some(Ahead::new(disk.clone(), &partition_dir, segment_bytes, &maker));
+            let ahead = Some(Ahead::new(disk.clone(), &partition_dir, &maker));
             let place = Place { disk: disk.clone(), dir: partition_dir, partition: number, segment_bytes, uuids: Uuids::Random, ahead };
             let opened = open::open(&place).unwrap_or_else(|e| Opened {
                 segments: Default::default(),

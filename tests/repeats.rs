@@ -1,0 +1,81 @@
+//! Devices that send everything again. Invariant: over a real server and MQTT 5, a record that is sent three times is in the log
+//! once, and the counters say how often it came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg::app::App;
+use thalweg::config::Config;
+use thalweg_connectors::simulator::{self, DeviceLogin, Rate, Report, Simulation, Target};
+use thalweg_devices::{ActivationKey, Actor, Devices, Registration};
+use thalweg_engine::contract::LogStore;
+use thalweg_engine::ids::{DeviceId, Name};
+use thalweg_engine::system::SystemClock;
+use tokio_util::sync::CancellationToken;
+
+const DEVICES: usize = 10_000;
+const RECORDS: u64 = 5;
+/// Devices that are connected at once; each holds a socket on both sides, and a process may open only so many.
+const AT_ONCE: usize = 1_000;
+const REPETITIONS: u64 = 2;
+
+fn active_devices(devices: &Devices) -> Vec<DeviceLogin> {
+    let actor = Actor { name: "test".to_owned(), peer: None };
+    let ids: Vec<DeviceId> = (0..DEVICES).map(|n| DeviceId::new(&format!("repeat-{n:05}")).unwrap()).collect();
+    let registration = |device: &DeviceId| Registration {
+        device: device.clone(),
+        activation_key: ActivationKey::None,
+        activation_not_after: None,
+        metadata: None,
+    };
+    for part in ids.chunks(AT_ONCE) {
+        devices.register_all(&actor, part.iter().map(registration).collect()).unwrap();
+    }
+    let login = |device: DeviceId| {
+        let key = devices.issue_key(&actor, &device, Duration::ZERO).unwrap();
+        DeviceLogin { device, key: key.expose().to_owned() }
+    };
+    ids.into_iter().map(login).collect()
+}
+
+async fn send(devices: &[DeviceLogin], app: &App) -> Report {
+    let simulation = Simulation {
+        rate: Rate::Unlimited,
+        records: Some(RECORDS),
+        drain: Duration::from_secs(30),
+        ..Simulation::new(Target::Mqtt5(app.mqtt.to_string()), devices.to_vec(), Name::new("telemetry").unwrap())
+    };
+    simulator::run(simulation, Arc::new(SystemClock::new()), Arc::default(), CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ten_thousand_devices_send_three_times_is_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let app = App::start(Config { data: dir.path().join("data"), http: any, mqtt: any, ..Config::default() }).await.unwrap();
+    let devices = active_devices(&app.core.devices);
+    let expected = DEVICES as u64 * RECORDS;
+    for part in devices.chunks(AT_ONCE) {
+        for _ in 0..=REPETITIONS {
+            // Each run connects anew, and counts from the same number in the same epoch.
+            let report = send(part, &app).await;
+            assert_eq!(report.acknowledged, part.len() as u64 * RECORDS);
+        }
+    }
+    let counters = &app.core.counters;
+    assert_eq!((counters.appended.get(), counters.duplicate.get()), (expected, REPETITIONS * expected));
+    let log = app.core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for partition in 0..log.partitions() {
+        let mut from = 0;
+        while let Some(records) = log.read(partition, from).unwrap() {
+            for entry in &records.entries {
+                let producer = entry.producer.unwrap();
+                assert!(seen.insert((records.text(&entry.device).to_owned(), producer.epoch, producer.sequence)));
+            }
+            from = records.end();
+        }
+    }
+    assert_eq!(seen.len() as u64, expected);
+    app.stop().await.unwrap();
+}
