@@ -32,7 +32,7 @@ pub enum Bug {
     NoFdatasync,
     /// The sync after a file was cut, which makes a footer durable, is left out.
     NoFooterSync,
-    /// A file that was not written to yet is not synced, as recovery must do.
+    /// The first sync of a file that was there before does nothing: the one of recovery.
     NoRecoverySync,
     /// A sync that failed is tried again, and the second answer counts.
     RetrySync,
@@ -86,6 +86,7 @@ type Change = (u64, Vec<u8>);
 struct TortureFile {
     inner: Arc<dyn DiskFile>,
     disk: TortureDisk,
+    was_there: bool,
     state: Mutex<State>,
 }
 
@@ -93,7 +94,7 @@ struct TortureFile {
 #[derive(Debug, Default)]
 struct State {
     cut: bool,
-    written: bool,
+    synced: bool,
     held: Vec<Change>,
 }
 
@@ -155,7 +156,6 @@ impl DiskFile for TortureFile {
     }
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
-        lock(&self.state).written = true;
         match self.disk.bug {
             Some(Bug::WriteBehind) => {
                 let mut state = lock(&self.state);
@@ -179,7 +179,7 @@ impl DiskFile for TortureFile {
         match self.disk.bug {
             Some(Bug::NoFdatasync) => Ok(()),
             Some(Bug::NoFooterSync) if cut => Ok(()),
-            Some(Bug::NoRecoverySync) if !lock(&self.state).written => Ok(()),
+            Some(Bug::NoRecoverySync) if self.was_there && !std::mem::replace(&mut lock(&self.state).synced, true) => Ok(()),
             Some(Bug::AckBeforeSync) => {
                 let file = self.inner.clone();
                 std::thread::spawn(move || {
@@ -217,7 +217,8 @@ impl Disk for TortureDisk {
         if self.bug.is_none() || mode == OpenMode::Read {
             return Ok(inner);
         }
-        Ok(Box::new(TortureFile { inner: Arc::from(inner), disk: self.clone(), state: Mutex::default() }))
+        let was_there = mode == OpenMode::ReadWrite;
+        Ok(Box::new(TortureFile { inner: Arc::from(inner), disk: self.clone(), was_there, state: Mutex::default() }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
