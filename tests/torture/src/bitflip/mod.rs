@@ -68,7 +68,7 @@ fn run(settings: &Settings) -> Result<Report, String> {
     std::panic::set_hook(hook);
     let Findings { detected, harmless, torn, violations } = found;
     let notes = vec![format!("{detected} detected, {harmless} harmless, {torn} cut off as a torn tail")];
-    Ok(Report { runs: all.len() as u64, violations, notes, ..Report::default() })
+    Ok(Report { runs: all.len() as u64, violations, notes })
 }
 
 /// Judges all variants on as many threads as there are processors.
