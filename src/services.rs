@@ -49,15 +49,18 @@ impl SystemView for Services {
             let bounds: Vec<Value> = (0..log.partitions()).map(|p| log.bounds(p)).map(|b| json!([b.start, b.end])).collect();
             streams.insert(name.to_string(), json!({ "partitions": bounds }));
         }
+        let scrubbed = self.core.logs.scrubbed();
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "data": self.core.config.data.display().to_string(),
             "gateway": {
                 "received": c.received.get(), "appended": c.appended.get(), "duplicate": c.duplicate.get(),
                 "rejected": c.rejected.get(), "failed": c.failed.get(), "unpromised": c.unpromised.get(),
+                "gaps": c.gaps.get(), "shed": c.shed.get(),
                 "refused": c.refused.get(), "connections": c.opened.get().saturating_sub(c.closed.get()),
             },
             "streams": streams,
+            "scrubbed": { "bytes": scrubbed.bytes, "segments": scrubbed.segments, "rounds": scrubbed.rounds },
         }))
     }
 

@@ -58,9 +58,10 @@ fn gateway_text(gateway: &GatewayCounters) -> String {
 }
 
 /// Counters of a job by the name of their label.
-fn counts(c: &JobCounters) -> [(&'static str, u64); 10] {
+fn counts(c: &JobCounters) -> [(&'static str, u64); 11] {
     [
         ("consumed", c.consumed),
+        ("lost", c.lost),
         ("filtered", c.filtered),
         ("aggregated", c.aggregated),
         ("passed", c.passed),

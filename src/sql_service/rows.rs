@@ -130,6 +130,7 @@ pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
         ("watermark", status.watermark.map(time::format)),
         ("lag", Some(status.lag.to_string())),
         ("consumed", Some(c.consumed.to_string())),
+        ("lost", Some(c.lost.to_string())),
         ("filtered", Some(c.filtered.to_string())),
         ("aggregated", Some(c.aggregated.to_string())),
         ("passed", Some(c.passed.to_string())),

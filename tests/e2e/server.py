@@ -51,23 +51,23 @@ class Server:
         addresses = ["--mqtt", f"127.0.0.1:{self.mqtt}", "--http", f"127.0.0.1:{self.http}"]
         return [str(settings.binary), "serve", "--data", str(self.data), *addresses]
 
-    def start(self):
-        """Starts on new ports and waits until it answers."""
+    def start(self, expected=Api.is_healthy):
+        """Starts on new ports and waits until the API is as `expected`."""
         self.http, self.mqtt = free_port(), free_port()
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
-        wait_until(self.ready, READY_SECONDS, "the server answers /health")
+        wait_until(lambda: self.ready(expected), READY_SECONDS, "the server answers /health")
         if self.token is None:
             wait_until(lambda: find_token(self.log()), 10, "the admin token is printed")
             self.token = find_token(self.log())
         return self
 
-    def ready(self):
+    def ready(self, expected):
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
-        return Api(self.base()).is_healthy()
+        return expected(Api(self.base()))
 
     def base(self):
         return f"http://127.0.0.1:{self.http}"
