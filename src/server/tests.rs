@@ -131,7 +131,7 @@ async fn telemetry_arrives_as_it_was_sent() {
     };
     let numbered = [("content-type", "application/json"), ("thalweg-epoch", "2"), ("thalweg-sequence", "41")];
     let answer = send("/vibration", &numbered, r#"[{"a":1}, {"a":2}]"#).await;
-    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"accepted": 1})));
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"accepted": 1, "duplicates": 0})));
     assert_eq!(send("", &[("content-type", "text/csv")], "1,2\n").await.status, 200);
     {
         let taken = server.ingest.taken.lock().unwrap();
