@@ -18,7 +18,6 @@ pub mod disk;
 pub mod harness;
 pub mod layout;
 pub mod machine;
-pub mod memory_disk;
 pub mod rig;
 pub mod writer;
 

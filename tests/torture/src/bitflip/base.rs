@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_engine::batch::{ContentType, ProducerSequence, Record};
-use thalweg_engine::contract::LogStore;
+use thalweg_engine::contract::{Disk, LogStore};
 use thalweg_engine::ids::Name;
+use thalweg_engine::log::sim::SimDisk;
 use thalweg_engine::log::{Log, LogConfig, Logs};
 use thalweg_engine::system::SystemClock;
 
 use crate::layout::{self, Frame};
-use crate::memory_disk::MemoryDisk;
 
 /// Directory of the log on its disk.
 pub const DIR: &str = "log";
@@ -26,7 +26,7 @@ const RECORDS_SMALL: u64 = 26;
 const LAST_PAYLOAD_BYTES: usize = 500;
 
 /// All files of a log.
-pub type Files = BTreeMap<PathBuf, Arc<Vec<u8>>>;
+pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A log before it is damaged.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Base {
 
     fn of(name: &'static str, files: Files) -> Result<Self, String> {
         let segments: Vec<PathBuf> = files.keys().filter(|path| path.extension().is_some_and(|e| e == "log")).cloned().collect();
-        let (problems, records) = read_all(&*open(Arc::new(MemoryDisk::of(&files)))?);
+        let (problems, records) = read_all(&*open(&disk_of(&files)?)?);
         let base = Self { name, files, segments, records };
         let last = base.frames(base.segments.len() - 1);
         let whole = base.segments.len() == 3 && base.records.len() as u64 == RECORDS_SMALL + 1 && last.len() >= 3 && problems.is_empty();
@@ -87,9 +87,19 @@ impl Base {
     }
 }
 
-fn build() -> Result<(Arc<MemoryDisk>, Arc<Logs>), String> {
-    let disk = Arc::new(MemoryDisk::default());
-    let logs = open(disk.clone())?;
+/// A disk with these files, as if all of them were durable.
+pub fn disk_of(files: &Files) -> Result<SimDisk, String> {
+    let disk = SimDisk::default();
+    for (path, bytes) in files {
+        disk.create_dir_all(path.parent().unwrap_or(path)).map_err(|e| e.to_string())?;
+        disk.overwrite(path, bytes.clone());
+    }
+    Ok(disk)
+}
+
+fn build() -> Result<(SimDisk, Arc<Logs>), String> {
+    let disk = SimDisk::default();
+    let logs = open(&disk)?;
     let log = stream(&logs)?;
     for sequence in 0..RECORDS_SMALL {
         add(&log, sequence, &vec![sequence as u8 + 1; 10 + sequence as usize])?;
@@ -99,9 +109,9 @@ fn build() -> Result<(Arc<MemoryDisk>, Arc<Logs>), String> {
 }
 
 /// Opens the log on a disk.
-pub fn open(disk: Arc<MemoryDisk>) -> Result<Arc<Logs>, String> {
+pub fn open(disk: &SimDisk) -> Result<Arc<Logs>, String> {
     let config = LogConfig { segment_bytes: SEGMENT_BYTES, partitions_default: 1, ..LogConfig::default() };
-    Logs::open(Path::new(DIR), disk, Arc::new(SystemClock::new()), config).map_err(|e| e.to_string())
+    Logs::open(Path::new(DIR), Arc::new(disk.clone()), Arc::new(SystemClock::new()), config).map_err(|e| e.to_string())
 }
 
 /// The stream, made if it is not there, as a server does at its start.

@@ -1,12 +1,11 @@
 //! The judgement of one variant. Invariant: whatever is served is compared, also where damage was told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use crate::memory_disk::MemoryDisk;
+use thalweg_engine::log::sim::SimDisk;
 
 use super::KEPT_MAX;
-use super::base::{Base, add, open, read_all, stream};
+use super::base::{Base, add, disk_of, open, read_all, stream};
 use super::variants::Variant;
 
 /// What must come out; see the module.
@@ -45,8 +44,11 @@ impl Findings {
 
 /// Opens and reads a variant, and judges what came out.
 pub fn judge(base: &Base, variant: &Variant, findings: &mut Findings) {
-    let disk = Arc::new(MemoryDisk::of(&variant.files(base)));
-    let outcome = catch_unwind(AssertUnwindSafe(|| match open(disk.clone()) {
+    let disk = match disk_of(&variant.files(base)) {
+        Ok(disk) => disk,
+        Err(e) => return blame(findings, base, variant, e),
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| match open(&disk) {
         Ok(logs) => read_all(&logs),
         Err(e) => (vec![e], Vec::new()),
     }));
@@ -91,15 +93,15 @@ fn differs(base: &Base, records: &[Vec<u8>]) -> Option<usize> {
 }
 
 /// A recovered log takes a record at its end, and the next start finds everything without repairing anything.
-fn goes_on(disk: &Arc<MemoryDisk>, end: u64) -> Result<(), String> {
-    let logs = open(disk.clone())?;
+fn goes_on(disk: &SimDisk, end: u64) -> Result<(), String> {
+    let logs = open(disk)?;
     let offset = add(&*stream(&logs)?, 1000 + end, b"more")?;
     if offset != end {
         return Err(format!("the next record has offset {offset} instead of {end}"));
     }
     logs.close();
     drop(logs);
-    let (problems, records) = read_all(&*open(disk.clone())?);
+    let (problems, records) = read_all(&*open(disk)?);
     if problems.is_empty() && records.len() as u64 == end + 1 {
         return Ok(());
     }

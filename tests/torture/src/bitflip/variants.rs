@@ -4,7 +4,6 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::layout::{self, Frame, SEGMENT_HEADER_BYTES};
 
@@ -52,7 +51,7 @@ impl Variant {
         let mut files = base.files.clone();
         let mut change = |path: &PathBuf, change: &dyn Fn(&mut Vec<u8>)| {
             if let Some(bytes) = files.get_mut(path) {
-                change(Arc::make_mut(bytes));
+                change(bytes);
             }
         };
         match &self.what {
@@ -62,7 +61,7 @@ impl Variant {
             What::Files(_, changes) => {
                 for (path, bytes) in changes {
                     match bytes {
-                        Some(bytes) => drop(files.insert(path.clone(), Arc::new(bytes.clone()))),
+                        Some(bytes) => drop(files.insert(path.clone(), bytes.clone())),
                         None => drop(files.remove(path)),
                     }
                 }
