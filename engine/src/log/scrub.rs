@@ -2,6 +2,7 @@
 //! every sealed segment is read in each round; what is damaged is reported until it is repaired, and nothing is changed.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -42,11 +43,9 @@ impl Scrubber {
     /// Reads on with `bytes` more to spend. A segment larger than what there is to spend waits until there is enough.
     pub(super) fn go_on(&mut self, logs: &[Arc<Log>], bytes: u64) -> Result<()> {
         self.credit = self.credit.saturating_add(bytes);
-        loop {
-            let Some((place, segment, log)) = self.next(logs) else {
-                self.end_round(logs);
-                return Ok(());
-            };
+        let all = sealed(logs);
+        let from = self.at.as_ref().map(|at| (Excluded(at.clone()), Unbounded));
+        for (place, (log, segment)) in all.range(from.unwrap_or((Unbounded, Unbounded))) {
             let cost = segment.bytes();
             if cost > self.credit {
                 return Ok(());
@@ -55,35 +54,19 @@ impl Scrubber {
             self.sums.bytes += cost;
             self.sums.segments += 1;
             let problems = inspect::verify_file(log.disk(), &segment.path, &segment.header)?;
-            self.report(&place, &problems);
-            self.at = Some(place);
+            self.report(place, &problems);
+            self.at = Some(place.clone());
         }
+        // The end of a round: nothing is saved up for the next, and damage that retention took away is forgotten.
+        self.sums.rounds += u64::from(self.at.take().is_some());
+        self.credit = 0;
+        self.damaged.retain(|place, _| all.contains_key(place));
+        Ok(())
     }
 
     /// What is damaged, a sentence each.
     pub(super) fn problems(&self) -> Vec<String> {
         self.damaged.values().cloned().collect()
-    }
-
-    fn next<'a>(&self, logs: &'a [Arc<Log>]) -> Option<(Place, Arc<Segment>, &'a Log)> {
-        let all = logs.iter().flat_map(|log| {
-            let sealed = log.sealed().into_iter();
-            sealed.map(move |(partition, segment)| ((log.stream().clone(), partition, segment.header.base), segment, &**log))
-        });
-        all.filter(|(place, ..)| self.at.as_ref().is_none_or(|at| place > at)).min_by(|a, b| a.0.cmp(&b.0))
-    }
-
-    /// Begins anew, without saving up for the next round, and forgets damage that retention took away.
-    fn end_round(&mut self, logs: &[Arc<Log>]) {
-        if self.at.take().is_some() {
-            self.sums.rounds += 1;
-        }
-        self.credit = 0;
-        let there = |(name, partition, base): &Place| {
-            let log = logs.iter().find(|log| log.stream() == name);
-            log.is_some_and(|log| log.sealed().iter().any(|(p, s)| p == partition && s.header.base == *base))
-        };
-        self.damaged.retain(|place, _| there(place));
     }
 
     fn report(&mut self, place: &Place, problems: &[Problem]) {
@@ -98,4 +81,13 @@ impl Scrubber {
             tracing::error!("{text}: damaged on disk; see `thalweg log repair`");
         }
     }
+}
+
+/// Every sealed segment, in the order of scrubbing.
+fn sealed(logs: &[Arc<Log>]) -> BTreeMap<Place, (&Log, Arc<Segment>)> {
+    let places = |log: &Arc<Log>| {
+        let stream = log.stream().clone();
+        log.sealed().into_iter().map(move |(partition, segment)| ((stream.clone(), partition, segment.header.base), segment))
+    };
+    logs.iter().flat_map(|log| places(log).map(|(place, segment)| (place, (&**log, segment)))).collect()
 }
