@@ -3,6 +3,7 @@
 
 // rank 0: words
 pub mod batch;
+pub mod changes;
 pub mod error;
 pub mod ids;
 pub mod limits;

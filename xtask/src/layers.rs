@@ -9,6 +9,7 @@ use crate::tree::{Finding, Tree};
 /// Modules of the engine with their ranks. A new module needs a line, and that line is a decision.
 const RANKS: &[(&str, u8)] = &[
     ("batch", 0),
+    ("changes", 0),
     ("error", 0),
     ("ids", 0),
     ("limits", 0),

@@ -11,6 +11,7 @@ pub mod log_store;
 pub mod operator;
 pub mod sink;
 pub mod source;
+pub mod stateful;
 
 pub use checkpoint_store::CheckpointStore;
 pub use clock::Clock;
@@ -22,3 +23,4 @@ pub use log_store::{Arrival, LogStore, Progress, Streams, Ticket};
 pub use operator::{Emission, Operator, Output};
 pub use sink::{PreCommit, Sink, StagedFile};
 pub use source::{Source, SourceRecord};
+pub use stateful::Stateful;

@@ -7,8 +7,13 @@
 
 mod display;
 mod node;
+mod stateful;
 
 pub use node::{
     AccumulatorFactory, Aggregate, Column, ColumnSource, JobPlan, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage, Window,
     WindowParameters,
+};
+pub use stateful::{
+    AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,
+    RetractableFactory, SortKey, WindowJoin,
 };

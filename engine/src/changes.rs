@@ -1,0 +1,90 @@
+//! Rows with what they do to a result: the changelog between steps behind the exchange. Invariant: a stream of inserts alone carries
+//! no kinds at all, so that append-only queries pay nothing.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+/// What a row does to the result that it belongs to. The numbers are in checkpoints: never change one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum RowKind {
+    /// A new row.
+    Insert = 0,
+    /// The old form of a row that changes; its new form follows.
+    UpdateBefore = 1,
+    /// The new form of a row that changed.
+    UpdateAfter = 2,
+    /// The row is no longer part of the result.
+    Delete = 3,
+}
+
+impl RowKind {
+    /// Whether the row is part of the result afterwards.
+    pub fn adds(self) -> bool {
+        matches!(self, Self::Insert | Self::UpdateAfter)
+    }
+
+    /// As Flink prints it: `+I`, `-U`, `+U`, `-D`.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Insert => "+I",
+            Self::UpdateBefore => "-U",
+            Self::UpdateAfter => "+U",
+            Self::Delete => "-D",
+        }
+    }
+}
+
+/// Rows in the order in which they change the result.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// What each does; `None` if all are inserts.
+    pub kinds: Option<Vec<RowKind>>,
+}
+
+impl Changes {
+    /// New rows.
+    pub fn inserts(rows: RecordBatch) -> Self {
+        Self { rows, kinds: None }
+    }
+
+    /// Rows with their kinds, as many; plain inserts lose theirs.
+    pub fn new(rows: RecordBatch, kinds: Vec<RowKind>) -> Self {
+        debug_assert_eq!(rows.num_rows(), kinds.len(), "a kind for each row");
+        let kinds = kinds.iter().any(|k| *k != RowKind::Insert).then_some(kinds);
+        Self { rows, kinds }
+    }
+
+    /// What row `i` does.
+    pub fn kind(&self, i: usize) -> RowKind {
+        self.kinds.as_ref().map_or(RowKind::Insert, |k| k[i])
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Schema of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    /// The rows for which `mask` (without NULLs) is true.
+    pub fn keep(&self, mask: &BooleanArray) -> Result<Self> {
+        let kinds = self.kinds.as_ref().map(|k| k.iter().zip(mask.values()).filter(|(_, m)| *m).map(|(k, _)| *k).collect());
+        Ok(Self { rows: filter_record_batch(&self.rows, mask)?, kinds })
+    }
+}

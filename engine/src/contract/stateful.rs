@@ -1,0 +1,27 @@
+//! Law of `Stateful`: synchronous, behind the exchange, where all partitions of its inputs meet. Its output is a function of the rows
+//! and of the order of their event times alone: neither batches nor the order in which partitions are read show in it. `restore(snapshot())` on a
+//! fresh operator of the same plan changes nothing about what follows.
+
+use crate::changes::Changes;
+use crate::error::Result;
+use crate::time::Micros;
+
+/// One step with one or two inputs.
+pub trait Stateful: Send {
+    /// Takes rows of an input. Appended rows never lie at or behind the watermark that was reached when they come; rows of an updating
+    /// input come in the order of their changes.
+    fn push(&mut self, input: usize, changes: Changes, out: &mut Vec<Changes>) -> Result<()>;
+
+    /// All inputs have reached `watermark`: lets go of what is complete. Rows that leave later have event times behind the watermark
+    /// that is returned, which is at most `watermark` and never decreases.
+    fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros>;
+
+    /// Rows that it holds, for SHOW JOBS.
+    fn held(&self) -> u64;
+
+    /// State as bytes.
+    fn snapshot(&mut self) -> Result<Vec<u8>>;
+
+    /// Takes over state from `snapshot`. Errors: `Corrupt`.
+    fn restore(&mut self, state: &[u8]) -> Result<()>;
+}
