@@ -164,7 +164,7 @@ pub struct Reject {
     pub reason: String,
 }
 
-/// The SQL name of a column's type, for messages: `DOUBLE`. A type without one gives its Arrow name.
+/// The SQL of a column's type, which declares it: `DOUBLE`, `ARRAY<DECIMAL(5, 2)>`. A type without one gives its Arrow name.
 pub fn type_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Boolean => "BOOLEAN",
@@ -177,8 +177,27 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING",
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTES",
         DataType::Timestamp(_, _) => "TIMESTAMP",
+        DataType::Time32(_) | DataType::Time64(_) => "TIME(6)",
         DataType::Date32 => "DATE",
+        DataType::Decimal128(precision, scale) => return format!("DECIMAL({precision}, {scale})"),
+        DataType::List(item) | DataType::LargeList(item) => return format!("ARRAY<{}>", type_name(item.data_type())),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => {
+                return format!("MAP<{}, {}>", type_name(fields[0].data_type()), type_name(fields[1].data_type()));
+            }
+            other => return other.to_string(),
+        },
+        DataType::Struct(fields) => {
+            let fields: Vec<String> = fields.iter().map(|f| format!("{} {}", column_name(f.name()), type_name(f.data_type()))).collect();
+            return format!("ROW<{}>", fields.join(", "));
+        }
         other => return other.to_string(),
     };
     name.to_owned()
+}
+
+/// A name as SQL writes it: in back quotes unless it is a word.
+fn column_name(name: &str) -> String {
+    let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    if word && !name.is_empty() { name.to_owned() } else { format!("`{name}`") }
 }

@@ -21,6 +21,12 @@ pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
 }
 
+/// The least event time that can still come once `watermark` is reached, if all of them are multiples of `unit`. A window is over
+/// exactly if its end is not after this.
+pub fn ahead(watermark: Micros, unit: Micros) -> Micros {
+    watermark.saturating_sub(watermark.rem_euclid(unit)).saturating_add(unit)
+}
+
 /// `2026-01-02T03:04:05.678901Z`, as short as it can be without loss; out of range gives the number itself.
 pub fn format(t: Micros) -> String {
     DateTime::from_timestamp_micros(t).map_or_else(|| t.to_string(), |d| d.to_rfc3339_opts(SecondsFormat::AutoSi, true))
@@ -76,6 +82,27 @@ pub fn parse(text: &[u8]) -> Option<Micros> {
     };
     let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - zone;
     Some(seconds * SECOND + fraction)
+}
+
+/// Parses `YYYY-MM-DD`: days since 1970-01-01. None if it is anything else.
+pub fn parse_date(text: &[u8]) -> Option<i32> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else { return None };
+    let (year, month, day) = (digits(&[y1, y2, y3, y4])?, digits(&[m1, m2])?, digits(&[d1, d2])?);
+    if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
+        return None;
+    }
+    i32::try_from(days_from_civil(year, month, day)).ok()
+}
+
+/// Parses `HH:MM[:SS[.fraction]]`: microseconds since midnight; digits past microseconds are cut off. None if it is anything
+/// else.
+pub fn parse_time_of_day(text: &[u8]) -> Option<Micros> {
+    let padded = if text.len() == 5 { [text, b":00"].concat() } else { text.to_vec() };
+    // The same form on the first day there is.
+    if padded.last().is_some_and(|b| !b.is_ascii_digit()) || padded.len() > 8 && padded[8] != b'.' {
+        return None;
+    }
+    parse(&[b"1970-01-01T".as_slice(), &padded].concat())
 }
 
 fn digits(text: &[u8]) -> Option<i64> {
@@ -142,6 +169,24 @@ mod tests {
             "20260102T030405Z.......",
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_still_come_lies_ahead_of_the_watermark_by_a_unit_at_most() {
+        assert_eq!([ahead(4_999, 1_000), ahead(5_000, 1_000), ahead(-1, 1_000), ahead(7, 1)], [5_000, 6_000, 0, 8]);
+        assert_eq!(ahead(Micros::MAX, 1_000), Micros::MAX);
+        assert!(ahead(Micros::MIN, 1_000) < Micros::MIN + 2_000);
+    }
+
+    #[test]
+    fn dates_and_times_of_day_are_parsed_alone() {
+        assert_eq!(parse_date(b"1970-01-02"), Some(1));
+        assert_eq!([parse_date(b"2024-02-29"), parse_date(b"2023-02-29"), parse_date(b"2024-2-29")], [Some(19_782), None, None]);
+        let of = |text: &str| parse_time_of_day(text.as_bytes());
+        assert_eq!([of("00:00"), of("01:02:03"), of("23:59:59.9999999")], [Some(0), Some(3_723_000_000), Some(DAY - 1)]);
+        for bad in ["", "1:00", "24:00", "12:60", "12:00:00Z", "12:00:00+01:00", "12:00:00.", "12:00:0", "noon", "12:00 "] {
+            assert_eq!(of(bad), None, "{bad}");
         }
     }
 

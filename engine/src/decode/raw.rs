@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryViewArray, make_view};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::{ArrayRef, BinaryArray, make_view};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::Format;
@@ -14,21 +13,21 @@ use crate::contract::{Decoded, Decoder};
 use crate::error::{Error, Result};
 
 /// The format.
-pub(super) static FORMAT: Format = Format { name: "raw", about: "The whole payload as one STRING column.", open };
+pub(super) static FORMAT: Format =
+    Format { name: "raw", about: "The whole payload as one STRING or BYTES column.", options: &[], open, attributes: None };
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
     let payload: Vec<usize> = (0..schema.columns.len()).filter(|&i| schema.columns[i].source == Source::Payload).collect();
     let ([only], None) = (payload.as_slice(), schema.identity) else {
         return Err(Error::invalid(format!("format raw has one column for the payload, not {}", payload.len()))
-            .hint("declare one STRING column, and take device_id as a METADATA column"));
+            .hint("declare one STRING or BYTES column, and take device_id as a METADATA column"));
     };
     let field = &schema.columns[*only].field;
     let text = match field.data_type() {
         DataType::Utf8View => true,
-        // No SQL type gives this one yet; the library does.
-        DataType::BinaryView => false,
+        DataType::Binary => false,
         other => {
-            return Err(Error::invalid(format!("column {}: format raw gives STRING, not {}", field.name(), type_name(other))));
+            return Err(Error::invalid(format!("column {}: format raw gives STRING or BYTES, not {}", field.name(), type_name(other))));
         }
     };
     let output = schema.output();
@@ -59,11 +58,11 @@ impl Decoder for RawDecoder {
         let kept = &self.kept;
         assemble(&self.schema, &self.output, records, kept, rejects, |_| {
             let ranges = kept.iter().map(|&i| &records.entries[i as usize].payload);
-            let views: Vec<u128> = ranges.map(|r| make_view(records.slice(r), 0, r.start)).collect();
             if self.text {
+                let views = ranges.map(|r| make_view(records.slice(r), 0, r.start)).collect();
                 return strings(views, std::slice::from_ref(&records.bytes), None);
             }
-            let array: ArrayRef = Arc::new(BinaryViewArray::try_new(ScalarBuffer::from(views), vec![records.bytes.clone()], None)?);
+            let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(ranges.map(|r| records.slice(r))));
             Ok(array)
         })
     }
@@ -80,15 +79,15 @@ mod tests {
 
     fn decode(data_type: DataType, payloads: &[&[u8]]) -> Decoded {
         let column = DecodeColumn { field: Arc::new(Field::new("body", data_type, true)), source: Source::Payload, time_unit: 1 };
-        let schema = DecodeSchema { columns: vec![column], projection: vec![0], identity: None };
+        let schema = DecodeSchema { columns: vec![column], projection: vec![0], identity: None, options: Default::default() };
         super::super::open("raw", schema).unwrap().decode(&records("pump-1", payloads)).unwrap()
     }
 
     #[test]
     fn the_payload_is_the_value() {
         let payloads: [&[u8]; 4] = [b"", b"short", b"longer than an inline view", &[b'a', 0xff, 0xfe]];
-        let bytes = decode(DataType::BinaryView, &payloads);
-        assert_eq!(bytes.rows.column(0).as_binary_view().iter().flatten().collect::<Vec<_>>(), payloads);
+        let bytes = decode(DataType::Binary, &payloads);
+        assert_eq!(bytes.rows.column(0).as_binary::<i32>().iter().flatten().collect::<Vec<_>>(), payloads);
         let text = decode(DataType::Utf8View, &payloads);
         assert_eq!(text.rows.column(0).as_string_view().iter().flatten().collect::<Vec<_>>(), ["", "short", "longer than an inline view"]);
         assert_eq!(text.rejects, [Reject { offset: 3, reason: "payload is not UTF-8 from byte 1".into() }]);

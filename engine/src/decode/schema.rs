@@ -1,6 +1,7 @@
 //! What a decoder is asked for. Invariant: a schema that passed `check` names only columns that exist, and metadata columns
 //! have the one type that the log can give.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
@@ -29,11 +30,12 @@ pub enum Source {
 /// A declared column.
 #[derive(Debug, Clone)]
 pub struct DecodeColumn {
-    /// Name, type, and whether it may be NULL. STRING is `Utf8View`, times are `time::timestamp_type()`.
+    /// Name, type, and whether it may be NULL. STRING is `Utf8View`, BYTES `Binary`, TIMESTAMP `time::timestamp_type()`, TIME
+    /// `Time64(Microsecond)`, DECIMAL `Decimal128`; what is nested may be NULL.
     pub field: FieldRef,
     /// Where its value comes from.
     pub source: Source,
-    /// For times: the unit that values are cut down to, in microseconds.
+    /// For times, nested ones included: the unit that values are cut down to, in microseconds.
     pub time_unit: Micros,
 }
 
@@ -46,6 +48,8 @@ pub struct DecodeSchema {
     pub projection: Vec<usize>,
     /// Payload column that must equal the record's authenticated device.
     pub identity: Option<usize>,
+    /// Options of the format, as declared: keys of `Format::options`.
+    pub options: BTreeMap<String, String>,
 }
 
 impl DecodeSchema {
@@ -76,7 +80,8 @@ impl DecodeSchema {
         }
         let identity = self.identity.map(|i| &self.columns[i]);
         if let Some(c) = identity.filter(|c| c.source != Source::Payload || *c.field.data_type() != DataType::Utf8View) {
-            return Err(Error::invalid(format!("column {} holds the device's id: it must be a STRING of the payload", c.field.name())));
+            let message = format!("column {} holds the device's id: it must be a STRING of the payload", c.field.name());
+            return Err(Error::invalid(message).hint("declare it as STRING, or give the column another name"));
         }
         Ok(())
     }

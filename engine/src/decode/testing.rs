@@ -1,9 +1,27 @@
 //! Records for the tests of formats. Invariant: they look as if read from the log: device, topic, payload, one after another,
 //! with other bytes between.
 
-use arrow::buffer::Buffer;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Field};
+
+use super::{DecodeColumn, Source};
 use crate::batch::{ContentType, Entry, Records};
+
+/// A column of the payload, its times in milliseconds.
+pub(super) fn column(name: &str, data_type: DataType, nullable: bool) -> DecodeColumn {
+    DecodeColumn { field: Arc::new(Field::new(name, data_type, nullable)), source: Source::Payload, time_unit: 1_000 }
+}
+
+/// Rows as lines of JSON, without NULLs.
+pub(super) fn lines(rows: &RecordBatch) -> Vec<String> {
+    let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+    writer.write(rows).unwrap();
+    writer.finish().unwrap();
+    String::from_utf8(writer.into_inner()).unwrap().lines().map(str::to_owned).collect()
+}
 
 /// Records of partition 3, at offsets 0, 1, 2, …, received a second apart.
 pub(super) fn records(device: &str, payloads: &[impl AsRef<[u8]>]) -> Records {

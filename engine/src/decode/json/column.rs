@@ -8,6 +8,7 @@
 //! ```
 //!
 //! The vectors become Arrow buffers without copying, so each batch allocates them anew: one allocation a column and batch.
+//! Types without such a vector (DECIMAL, DATE, TIME, BYTES, nested ones) go through a `Builder`.
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use super::string;
 use super::timestamp::TimestampReader;
 use crate::batch::type_name;
 use crate::decode::assemble::{cut, strings};
+use crate::decode::builder::{Builder, Misfit};
 use crate::decode::schema::DecodeColumn;
 use crate::error::{Error, Result};
 use crate::time::Micros;
@@ -60,6 +62,8 @@ enum Values {
     Float64(Vec<f64>),
     Text(Vec<u128>),
     Time(Vec<Micros>),
+    /// Any other type, and why the last value of it did not fit.
+    Built(Box<Builder>, Option<Misfit>),
 }
 
 /// A payload column.
@@ -89,10 +93,13 @@ impl Column {
             DataType::Float64 => Values::Float64(Vec::new()),
             DataType::Utf8View => Values::Text(Vec::new()),
             time if *time == crate::time::timestamp_type() => Values::Time(Vec::new()),
-            other => {
-                let message = format!("column {}: format json cannot give {}", declared.field.name(), type_name(other));
-                return Err(Error::invalid(message).hint("declare it as STRING and convert it in the query"));
-            }
+            other => match Builder::new(other, declared.time_unit) {
+                Some(builder) => Values::Built(Box::new(builder), None),
+                None => {
+                    let message = format!("column {}: format json cannot give {}", declared.field.name(), type_name(other));
+                    return Err(Error::invalid(message).hint("declare it as STRING and convert it in the query"));
+                }
+            },
         };
         let (field, time_unit) = (declared.field.clone(), declared.time_unit);
         let (validity, has_nulls, seen_in) = (Vec::new(), false, 0);
@@ -102,6 +109,14 @@ impl Column {
     /// Name of the attribute.
     pub(super) fn name(&self) -> &str {
         self.field.name()
+    }
+
+    /// Why the last value that was read does not fit.
+    pub(super) fn misfit(&self) -> Option<&Misfit> {
+        match &self.values {
+            Values::Built(_, misfit) => misfit.as_ref(),
+            _ => None,
+        }
     }
 
     /// Declared type.
@@ -125,6 +140,7 @@ impl Column {
             Values::Float32(v) => *v = vec![0.0; records],
             Values::Float64(v) => *v = vec![0.0; records],
             Values::Text(v) => *v = vec![0; records],
+            Values::Built(builder, _) => builder.truncate(0),
         }
     }
 
@@ -150,6 +166,15 @@ impl Column {
             Values::Int8(v) => put(v, row, narrow(scan, shared)?),
             Values::Float32(v) => put(v, row, number(scan, &mut shared.scratch)?.and_then(|(n, text)| n.to_f32(text))),
             Values::Boolean(v) => put(v, row, boolean(scan)?),
+            Values::Built(builder, misfit) => {
+                let value = scan.value(1)?;
+                builder.truncate(if self.wanted { row } else { 0 });
+                let column = self.index;
+                return builder.append(&value).map_err(|why| {
+                    *misfit = Some(why);
+                    Fault::Misfit { column }
+                });
+            }
         };
         if fits {
             return Ok(());
@@ -167,6 +192,11 @@ impl Column {
         if !self.field.is_nullable() {
             return Err(Fault::Missing { column: self.index });
         }
+        if let Values::Built(builder, _) = &mut self.values {
+            builder.truncate(if self.wanted { row } else { 0 });
+            builder.append_null();
+            return Ok(());
+        }
         let Some(byte) = self.validity.get_mut(row / 8) else { return Ok(()) };
         *byte &= !(1 << (row % 8));
         self.has_nulls = true;
@@ -179,6 +209,7 @@ impl Column {
             Values::Float32(v) => v[row] = 0.0,
             Values::Float64(v) => v[row] = 0.0,
             Values::Text(v) => v[row] = 0,
+            Values::Built(..) => {}
         }
         Ok(())
     }
@@ -207,6 +238,7 @@ impl Column {
                 v.truncate(rows);
                 strings(std::mem::take(v), buffers, nulls)?
             }
+            Values::Built(builder, _) => builder.finish(rows)?,
             Values::Time(v) => {
                 Arc::new(TimestampMicrosecondArray::new(taken(v, rows), nulls).with_data_type(self.field.data_type().clone()))
             }

@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Deep { at: u32 },
     /// A value that does not fit the column's type.
     Type { column: u32, start: u32, end: u32 },
+    /// A value that does not fit the column's type; the column knows more.
+    Misfit { column: u32 },
     /// A NOT NULL column without a value.
     Missing { column: u32 },
     /// The device's id is not in the record.
@@ -77,6 +79,9 @@ impl Fault {
             Self::Type { column, start, end } => {
                 let wanted = type_name(columns[column as usize].data_type());
                 format!("column {}: expected {wanted}, found {}", name(column), found(payload, start, end))
+            }
+            Self::Misfit { column } => {
+                columns[column as usize].misfit().map_or_else(String::new, |misfit| misfit.reason(columns[column as usize].name()))
             }
             Self::Missing { column } => format!("column {}: declared NOT NULL, but missing or null", name(column)),
             Self::NoDevice { column } => format!("attribute {} is missing: the record came from device {device}", name(column)),

@@ -6,15 +6,17 @@
 //! scan       bytes of one payload: white space, strings, skipping        string   escapes
 //! number     numbers without copying                                     timestamp  times
 //! column     a value against its declared type, into its slot            fault    why not
+//! value      any value, for types without a fast path
 //! ```
 
 mod column;
 mod decoder;
 mod fault;
-mod number;
+pub(super) mod number;
 mod scan;
 mod string;
 mod timestamp;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -22,5 +24,10 @@ mod tests;
 use super::Format;
 
 /// The format.
-pub(super) static FORMAT: Format =
-    Format { name: "json", about: "One JSON object a record; attributes are taken by the columns' names.", open: decoder::open };
+pub(super) static FORMAT: Format = Format {
+    name: "json",
+    about: "One JSON object a record; attributes are taken by the columns' names.",
+    options: &[],
+    open: decoder::open,
+    attributes: Some(value::attributes),
+};

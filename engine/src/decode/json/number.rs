@@ -13,7 +13,7 @@ use crate::time::{MILLISECOND, Micros};
 
 /// A number as written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Number {
+pub(in crate::decode) struct Number {
     negative: bool,
     mantissa: u64,
     exponent: i32,
@@ -30,7 +30,13 @@ const POWERS_F32: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,
 /// Digits that always fit into 64 bits.
 const DIGITS_EXACT_MAX: usize = 19;
 /// Times lie within the years 0000 to 9999, as `time::parse` reads them.
-const TIME_RANGE: std::ops::Range<Micros> = -62_167_219_200_000_000..253_402_300_800_000_000;
+pub(in crate::decode) const TIME_RANGE: std::ops::Range<Micros> = -62_167_219_200_000_000..253_402_300_800_000_000;
+
+/// The number that `text` is; none if there is anything else.
+pub(in crate::decode) fn parse(text: &[u8]) -> Option<Number> {
+    let mut scan = Scan::new(text);
+    scan.number().ok().filter(|_| scan.at == text.len())
+}
 
 impl Scan<'_> {
     /// Moves over a number; `at` is its first byte.
@@ -96,7 +102,7 @@ impl Scan<'_> {
 impl Number {
     /// The nearest double; none if it is beyond the greatest.
     #[inline]
-    pub(super) fn to_f64(self, payload: &[u8]) -> Option<f64> {
+    pub(in crate::decode) fn to_f64(self, payload: &[u8]) -> Option<f64> {
         let power = self.exponent.unsigned_abs() as usize;
         if !self.exact || self.mantissa > 1 << 53 || power >= POWERS_F64.len() {
             return self.parse::<f64>(payload).filter(|v| v.is_finite());
@@ -107,7 +113,7 @@ impl Number {
     }
 
     /// The nearest float; none if it is beyond the greatest.
-    pub(super) fn to_f32(self, payload: &[u8]) -> Option<f32> {
+    pub(in crate::decode) fn to_f32(self, payload: &[u8]) -> Option<f32> {
         let power = self.exponent.unsigned_abs() as usize;
         if !self.exact || self.mantissa > 1 << 24 || power >= POWERS_F32.len() {
             return self.parse::<f32>(payload).filter(|v| v.is_finite());
@@ -119,7 +125,7 @@ impl Number {
 
     /// The whole number; none if it has a fraction or does not fit.
     #[inline]
-    pub(super) fn to_i64(self) -> Option<i64> {
+    pub(in crate::decode) fn to_i64(self) -> Option<i64> {
         let mantissa = match self.exponent {
             0 if self.exact => i128::from(self.mantissa),
             _ if !self.exact => return None,
@@ -138,7 +144,7 @@ impl Number {
 
     /// The time that the number gives as milliseconds since the Unix epoch, cut down to microseconds; none outside of the
     /// years 0000 to 9999.
-    pub(super) fn to_time(self) -> Option<Micros> {
+    pub(in crate::decode) fn to_time(self) -> Option<Micros> {
         if !self.exact {
             return None;
         }

@@ -121,6 +121,7 @@ fn a_rejected_record_leaves_nothing_behind() {
         ],
         projection: vec![0, 1],
         identity: None,
+        options: Default::default(),
     };
     let payloads = [
         r#"{"a":1,"b":"this is a long string \u0041","c":"x"}"#,
@@ -149,6 +150,7 @@ fn the_identity_must_be_the_device_that_sent_the_record() {
         columns: vec![column("device_id", DataType::Utf8View, true, Source::Payload), column("x", DataType::Int64, true, Source::Payload)],
         projection: vec![0],
         identity: Some(0),
+        options: Default::default(),
     };
     let payloads = [
         r#"{"device_id":"pump-1","x":1}"#,
@@ -183,7 +185,7 @@ fn metadata_comes_from_the_log() {
         column("partition", DataType::Int64, false, Source::Partition),
         column("offset", DataType::Int64, false, Source::Offset),
     ];
-    let schema = DecodeSchema { projection: (0..columns.len()).collect(), columns, identity: None };
+    let schema = DecodeSchema { projection: (0..columns.len()).collect(), columns, identity: None, options: Default::default() };
     let decoded = decode(&schema, &["{\"int\":1}", "[]", "{\"topic\":5}"]);
     assert_eq!(decoded.rejects.len(), 1);
     let texts = |i: usize| decoded.rows.column(i).as_string_view().iter().flatten().collect::<Vec<_>>();
@@ -196,9 +198,11 @@ fn metadata_comes_from_the_log() {
 
 #[test]
 fn columns_that_json_cannot_give_are_refused() {
-    let one = |c: DecodeColumn, identity| open("json", DecodeSchema { columns: vec![c], projection: vec![0], identity }).err().unwrap();
-    let e = one(column("body", DataType::BinaryView, true, Source::Payload), None);
-    assert_eq!(e.message(), "column body: format json cannot give BYTES");
+    let one = |c: DecodeColumn, identity| {
+        open("json", DecodeSchema { columns: vec![c], projection: vec![0], identity, options: Default::default() }).err().unwrap()
+    };
+    let e = one(column("body", DataType::Duration(TimeUnit::Second), true, Source::Payload), None);
+    assert_eq!(e.message(), "column body: format json cannot give Duration(s)");
     let e = one(column("topic", DataType::Int64, true, Source::Topic), None);
     assert_eq!(e.message(), "metadata column topic is STRING, not BIGINT");
     let e = one(column("device_id", DataType::Int64, true, Source::Payload), Some(0));

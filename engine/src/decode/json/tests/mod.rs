@@ -14,6 +14,7 @@ use crate::decode::{DecodeColumn, DecodeSchema, Source, open};
 use crate::time::{MILLISECOND, timestamp_type};
 
 mod examples;
+mod nested;
 mod oracles;
 
 fn column(name: &str, data_type: DataType, nullable: bool, source: Source) -> DecodeColumn {
@@ -36,7 +37,7 @@ fn types() -> Vec<(&'static str, DataType)> {
 
 fn schema() -> DecodeSchema {
     let columns: Vec<_> = types().into_iter().map(|(name, t)| column(name, t, true, Source::Payload)).collect();
-    DecodeSchema { projection: (0..columns.len()).collect(), columns, identity: None }
+    DecodeSchema { projection: (0..columns.len()).collect(), columns, identity: None, options: Default::default() }
 }
 
 fn decoder(schema: &DecodeSchema) -> Box<dyn Decoder> {
@@ -50,7 +51,12 @@ fn decode(schema: &DecodeSchema, payloads: &[impl AsRef<[u8]>]) -> Decoded {
 /// The only column's only value as text; the reason if the record is rejected.
 fn one(name: &str, json: &str) -> Result<Option<String>, String> {
     let declared = types().into_iter().find(|(n, _)| *n == name).unwrap();
-    let schema = DecodeSchema { columns: vec![column(name, declared.1, true, Source::Payload)], projection: vec![0], identity: None };
+    let schema = DecodeSchema {
+        columns: vec![column(name, declared.1, true, Source::Payload)],
+        projection: vec![0],
+        identity: None,
+        options: Default::default(),
+    };
     let decoded = decode(&schema, &[format!("{{\"{name}\":{json}}}")]);
     if let Some(reject) = decoded.rejects.first() {
         return Err(reject.reason.clone());

@@ -1,0 +1,113 @@
+//! The format `avro`: one record of a known writer schema, in Avro's binary encoding. Invariant: the schema that the table declares
+//! alone says how the bytes are read; they are read to their end, or the record is rejected.
+//!
+//! ```text
+//! mod      options, columns ─► fields of the schema        schema   the schema as nodes that are quick to follow
+//! wire     bytes along the nodes ─► values
+//!
+//! C3 01 <fingerprint, 8 bytes> <record>    single-object encoding: taken off if the fingerprint is that of the schema
+//! ```
+
+mod schema;
+mod wire;
+
+use apache_avro::Schema as AvroSchema;
+use apache_avro::rabin::Rabin;
+use arrow::datatypes::FieldRef;
+
+use super::Format;
+use super::rows::{self, Reader, Row};
+use super::schema::DecodeSchema;
+use crate::contract::connector::distance;
+use crate::contract::{Decoder, OptionSpec};
+use crate::error::{Error, Result};
+use schema::Nodes;
+use wire::Wire;
+
+/// The format.
+pub(super) static FORMAT: Format = Format {
+    name: "avro",
+    about: "One Avro record, in binary or single-object encoding; fields are taken by the columns' names.",
+    options: &[OptionSpec {
+        name: "avro.schema",
+        required: true,
+        default: None,
+        about: "the schema that devices write with, as JSON: a record",
+    }],
+    open,
+    attributes: None,
+};
+
+/// What single-object encoding begins with.
+const MARKER: [u8; 2] = [0xc3, 0x01];
+/// Length of the marker and the fingerprint.
+const HEADER_BYTES: usize = 10;
+
+fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
+    rows::open(schema, FORMAT.name, |schema, fields| {
+        let text = schema.options.get("avro.schema").map_or("", String::as_str);
+        Ok(Box::new(AvroReader::new(text, fields)?))
+    })
+}
+
+struct AvroReader {
+    nodes: Nodes,
+    fingerprint: Vec<u8>,
+    /// Column of each field of the record.
+    places: Vec<Option<usize>>,
+}
+
+impl AvroReader {
+    /// Errors: `Invalid` if the schema is none, is no record, or lacks a column.
+    fn new(text: &str, columns: &[FieldRef]) -> Result<Self> {
+        let wrong =
+            |what: String| Error::invalid(format!("option 'avro.schema': {what}")).hint("give the schema that devices write with, as JSON");
+        let parsed = AvroSchema::parse_str(text).map_err(|e| wrong(e.to_string()))?;
+        let nodes = Nodes::new(&parsed).map_err(wrong)?;
+        let names: Vec<&str> = nodes.fields().iter().map(|(name, _)| name.as_str()).collect();
+        for column in columns {
+            if !names.contains(&column.name().as_str()) {
+                let error = Error::invalid(format!("column {}: the Avro schema has no such field", column.name()));
+                let nearest = names.iter().min_by_key(|n| distance(n, column.name()));
+                return Err(error.hint(nearest.map_or_else(|| "it has none".to_owned(), |n| format!("is it {n}?"))));
+            }
+        }
+        let places = names.iter().map(|name| columns.iter().position(|c| c.name() == name)).collect();
+        Ok(Self { fingerprint: parsed.fingerprint::<Rabin>().bytes, places, nodes })
+    }
+
+    /// The record in a payload, and whether it had a header of another schema, or bytes that look so.
+    fn body<'a>(&self, payload: &'a [u8]) -> (&'a [u8], bool) {
+        match payload.split_at_checked(HEADER_BYTES) {
+            Some((header, body)) if header.starts_with(&MARKER) => {
+                let own = header[MARKER.len()..] == self.fingerprint;
+                if own { (body, false) } else { (payload, true) }
+            }
+            _ => (payload, false),
+        }
+    }
+}
+
+impl Reader for AvroReader {
+    fn read(&mut self, payload: &[u8], row: &mut Row<'_>) -> Result<(), String> {
+        let (body, foreign) = self.body(payload);
+        let foreign = |reason: String| {
+            if foreign {
+                format!("{reason}; the record may be of another schema: its fingerprint is not that of 'avro.schema'")
+            } else {
+                reason
+            }
+        };
+        let mut wire = Wire::new(&self.nodes, body);
+        for ((_, node), place) in self.nodes.fields().iter().zip(&self.places) {
+            let value = wire.value(*node, 1).map_err(foreign)?;
+            if let Some(place) = place {
+                row.put(*place, &value).map_err(foreign)?;
+            }
+        }
+        wire.finish().map_err(foreign)
+    }
+}
+
+#[cfg(test)]
+mod tests;
