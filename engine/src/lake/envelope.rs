@@ -17,7 +17,7 @@ use arrow::array::{
     ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, StringViewArray, StringViewBuilder, TimestampMicrosecondArray,
     UInt32Array,
 };
-use arrow::compute::take;
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::batch::{Entry, Records, Reject};
@@ -25,6 +25,7 @@ use crate::contract::Decoded;
 use crate::contract::operator::LateRows;
 use crate::error::{Error, Result};
 use crate::ids::Offset;
+use crate::lake::schema::stored;
 use crate::time::{Micros, timestamp_type};
 
 fn field(name: &str, data_type: DataType) -> FieldRef {
@@ -44,7 +45,7 @@ fn origin() -> Vec<FieldRef> {
     ]
 }
 
-/// Columns of the cold table of a stream with these declared columns.
+/// Columns of the cold table of a stream with these declared columns; times of day are texts there.
 pub fn cold_schema(declared: &Schema) -> SchemaRef {
     let mut fields = origin();
     fields.extend([
@@ -54,7 +55,7 @@ pub fn cold_schema(declared: &Schema) -> SchemaRef {
         nullable("_producer_sequence", DataType::Int64),
         nullable("_reject", DataType::Utf8View),
     ]);
-    fields.extend(declared.fields().iter().map(|f| nullable(f.name(), f.data_type().clone())));
+    fields.extend(declared.fields().iter().map(|f| nullable(f.name(), stored(f.data_type()))));
     fields.extend([nullable("_payload", DataType::Utf8View), nullable("_payload_raw", DataType::Binary)]);
     Arc::new(Schema::new(fields))
 }
@@ -96,13 +97,14 @@ pub fn cold_rows(schema: &SchemaRef, records: &Records, decoded: &Decoded) -> Re
     columns.push(Arc::new(entries.iter().map(|e| e.producer.map(|p| i64::from(p.epoch))).collect::<Int64Array>()));
     columns.push(Arc::new(entries.iter().map(|e| e.producer.map(|p| p.sequence as i64)).collect::<Int64Array>()));
     columns.push(Arc::new(reasons));
-    if decoded.rejects.is_empty() {
-        columns.extend(decoded.rows.columns().iter().cloned());
-    } else {
-        let indices: UInt32Array = rows.iter().map(|r| r.row).collect();
-        for column in decoded.rows.columns() {
-            columns.push(take(column, &indices, None)?);
-        }
+    let indices: Option<UInt32Array> = (!decoded.rejects.is_empty()).then(|| rows.iter().map(|r| r.row).collect());
+    for column in decoded.rows.columns() {
+        let column = match &indices {
+            Some(indices) => take(column, indices, None)?,
+            None => column.clone(),
+        };
+        let wanted = stored(column.data_type());
+        columns.push(if *column.data_type() == wanted { column } else { cast(&column, &wanted)? });
     }
     columns.extend(payloads(records, &entries)?);
     finish(schema, columns)
@@ -269,6 +271,17 @@ mod tests {
         assert_eq!(rows["_device_id"].as_string_view().value(4), "a-device-with-a-long-name-3");
         assert_eq!(rows["_producer_sequence"].as_primitive::<Int64Type>().iter().collect::<Vec<_>>()[..2], [Some(9), None]);
         assert!(rows["_partition"].as_primitive::<Int32Type>().values().iter().all(|&p| p == 2));
+    }
+
+    #[test]
+    fn times_of_day_are_archived_as_texts() {
+        let records = records(&[b"1", b"2"]);
+        let mut decoded = decoded(&[1.0], &[10], &[(11, "bad")]);
+        let noon: ArrayRef = Arc::new(arrow::array::Time64MicrosecondArray::from(vec![43_200_500_000]));
+        decoded.rows = RecordBatch::try_from_iter([("at", noon)]).unwrap();
+        let schema = cold_schema(&decoded.rows.schema());
+        let rows = cold_rows(&schema, &records, &decoded).unwrap();
+        assert_eq!(rows["at"].as_string_view().iter().collect::<Vec<_>>(), [Some("12:00:00.500"), None]);
     }
 
     #[test]

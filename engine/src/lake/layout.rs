@@ -98,7 +98,7 @@ impl Layout {
             }
         }
         if level == Level::Sealed && !self.sort.is_empty() {
-            let column = |&i: &usize| SortingColumn { column_idx: i as i32, descending: false, nulls_first: true };
+            let column = |&i: &usize| SortingColumn { column_idx: leaf(&self.columns, i) as i32, descending: false, nulls_first: true };
             builder = builder.set_sorting_columns(Some(self.sort.iter().map(column).collect()));
         }
         Ok(builder.build())
@@ -109,7 +109,7 @@ impl Layout {
         let (mut least, mut greatest, mut nulls) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for &i in &self.statistics {
             let field = self.columns.field(i);
-            let Some((min, max, null_count)) = column_statistics(groups, i) else { continue };
+            let Some((min, max, null_count)) = column_statistics(groups, leaf(&self.columns, i)) else { continue };
             nulls.insert(field.name(), null_count);
             if let (Some(min), Some(max)) = (delta_value(field.data_type(), min), delta_value(field.data_type(), max)) {
                 least.insert(field.name(), min);
@@ -118,6 +118,19 @@ impl Layout {
         }
         let rows: i64 = groups.iter().map(RowGroupMetaData::num_rows).sum();
         json!({ "numRecords": rows, "minValues": least, "maxValues": greatest, "nullCount": nulls }).to_string()
+    }
+}
+
+/// The place of a column among those of Parquet, where each value inside of a nested one is a column of its own.
+fn leaf(columns: &Schema, i: usize) -> usize {
+    columns.fields()[..i].iter().map(|f| leaves(f.data_type())).sum()
+}
+
+fn leaves(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::List(inner) | DataType::Map(inner, _) => leaves(inner.data_type()),
+        DataType::Struct(fields) => fields.iter().map(|f| leaves(f.data_type())).sum(),
+        _ => 1,
     }
 }
 
@@ -145,7 +158,7 @@ enum Bound {
     Text(Vec<u8>),
 }
 
-/// Least and greatest value and number of NULLs over all row groups; `None` if one of them does not say. The bounds are `None`
+/// Least and greatest value and number of NULLs of a Parquet column over all row groups; `None` if one of them does not say. The bounds are `None`
 /// if every value is NULL.
 fn column_statistics(groups: &[RowGroupMetaData], column: usize) -> Option<(Option<Bound>, Option<Bound>, u64)> {
     let (mut least, mut greatest, mut nulls) = (None, None, 0);

@@ -2,16 +2,21 @@
 //! names and types equal the table's exactly; nothing is ever converted on the way, because a conversion can lose digits.
 //!
 //! ```text
-//! STRING Utf8View · TIMESTAMP Timestamp(us, UTC) · DOUBLE Float64 · FLOAT Float32 · BIGINT Int64 · INT Int32
-//! BOOLEAN Boolean · BINARY Binary · DATE Date32         and last, in the log only: date DATE, the partition
+//! STRING Utf8View · BYTES Binary · TIMESTAMP Timestamp(us, UTC) · DATE Date32 · DECIMAL(p, s) Decimal128 · BOOLEAN Boolean
+//! DOUBLE Float64 · FLOAT Float32 · BIGINT Int64 · INT Int32 · SMALLINT Int16 · TINYINT Int8
+//! ARRAY<t> List of item · MAP<STRING, t> Map of entries, key and value · ROW<n t, …> Struct     what is nested may be NULL
+//!                                                               and last, in the log only: date DATE, the partition
 //! ```
+//!
+//! Delta has no time of day: see `stored`.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use deltalake_core::kernel::{DataType as DeltaType, PrimitiveType, StructField, StructType};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use deltalake_core::kernel::{ArrayType, DataType as DeltaType, MapType, PrimitiveType, StructField, StructType};
 
+use crate::batch::type_name;
 use crate::error::{Error, Result};
 use crate::time;
 
@@ -22,37 +27,64 @@ pub(super) const DATE: &str = "date";
 const FORBIDDEN: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// The name of a type in SQL; `None` if the lake cannot hold it.
-pub(super) fn sql_name(data_type: &DataType) -> Option<&'static str> {
+pub(super) fn sql_name(data_type: &DataType) -> Option<String> {
+    delta_type(data_type).map(|_| type_name(data_type))
+}
+
+/// The type in which the archive holds a declared column: a time of day is stored as text such as `13:45:00.5`.
+pub(super) fn stored(data_type: &DataType) -> DataType {
+    let within = |f: &FieldRef| Arc::new(f.as_ref().clone().with_data_type(stored(f.data_type())));
+    match data_type {
+        DataType::Time64(_) => DataType::Utf8View,
+        DataType::List(item) => DataType::List(within(item)),
+        DataType::Map(entries, sorted) => DataType::Map(within(entries), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(within).collect()),
+        other => other.clone(),
+    }
+}
+
+fn delta_type(data_type: &DataType) -> Option<DeltaType> {
     Some(match data_type {
-        DataType::Utf8View => "STRING",
-        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => "TIMESTAMP",
-        DataType::Float64 => "DOUBLE",
-        DataType::Float32 => "FLOAT",
-        DataType::Int64 => "BIGINT",
-        DataType::Int32 => "INT",
-        DataType::Boolean => "BOOLEAN",
-        DataType::Binary => "BINARY",
-        DataType::Date32 => "DATE",
+        DataType::Utf8View => DeltaType::STRING,
+        DataType::Binary => DeltaType::BINARY,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => DeltaType::TIMESTAMP,
+        DataType::Date32 => DeltaType::DATE,
+        DataType::Decimal128(precision, scale) => DeltaType::decimal(*precision, u8::try_from(*scale).ok()?).ok()?,
+        DataType::Boolean => DeltaType::BOOLEAN,
+        DataType::Float64 => DeltaType::DOUBLE,
+        DataType::Float32 => DeltaType::FLOAT,
+        DataType::Int64 => DeltaType::LONG,
+        DataType::Int32 => DeltaType::INTEGER,
+        DataType::Int16 => DeltaType::SHORT,
+        DataType::Int8 => DeltaType::BYTE,
+        DataType::List(item) if *item == list_item(item.data_type().clone()) => ArrayType::new(delta_type(item.data_type())?, true).into(),
+        DataType::Map(entries, false) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 && *entries == map_entries(pair[1].data_type().clone()) => {
+                MapType::new(DeltaType::STRING, delta_type(pair[1].data_type())?, true).into()
+            }
+            _ => return None,
+        },
+        DataType::Struct(fields) if fields.iter().all(|f| f.is_nullable() && is_name(f.name())) => {
+            let fields = fields.iter().map(|f| Some(StructField::nullable(f.name(), delta_type(f.data_type())?)));
+            StructType::try_new(fields.collect::<Option<Vec<_>>>()?).ok()?.into()
+        }
         _ => return None,
     })
 }
 
-fn delta_type(name: &str) -> DeltaType {
-    match name {
-        "TIMESTAMP" => DeltaType::TIMESTAMP,
-        "DOUBLE" => DeltaType::DOUBLE,
-        "FLOAT" => DeltaType::FLOAT,
-        "BIGINT" => DeltaType::LONG,
-        "INT" => DeltaType::INTEGER,
-        "BOOLEAN" => DeltaType::BOOLEAN,
-        "BINARY" => DeltaType::BINARY,
-        "DATE" => DeltaType::DATE,
-        _ => DeltaType::STRING,
-    }
-}
-
 fn engine_type(data_type: &DeltaType) -> Option<DataType> {
-    let DeltaType::Primitive(primitive) = data_type else { return None };
+    let primitive = match data_type {
+        DeltaType::Primitive(primitive) => primitive,
+        DeltaType::Array(array) => return Some(DataType::List(list_item(engine_type(array.element_type())?))),
+        DeltaType::Map(map) if map.key_type == DeltaType::STRING => {
+            return Some(DataType::Map(map_entries(engine_type(&map.value_type)?), false));
+        }
+        DeltaType::Struct(fields) => {
+            let field = |f: &StructField| Some(Field::new(f.name(), engine_type(f.data_type())?, true));
+            return Some(DataType::Struct(fields.fields().map(field).collect::<Option<_>>()?));
+        }
+        _ => return None,
+    };
     Some(match primitive {
         PrimitiveType::String => DataType::Utf8View,
         PrimitiveType::Timestamp => time::timestamp_type(),
@@ -60,11 +92,27 @@ fn engine_type(data_type: &DeltaType) -> Option<DataType> {
         PrimitiveType::Float => DataType::Float32,
         PrimitiveType::Long => DataType::Int64,
         PrimitiveType::Integer => DataType::Int32,
+        PrimitiveType::Short => DataType::Int16,
+        PrimitiveType::Byte => DataType::Int8,
         PrimitiveType::Boolean => DataType::Boolean,
         PrimitiveType::Binary => DataType::Binary,
         PrimitiveType::Date => DataType::Date32,
+        PrimitiveType::Decimal(decimal) => DataType::Decimal128(decimal.precision(), i8::try_from(decimal.scale()).ok()?),
         _ => return None,
     })
+}
+
+fn list_item(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new_list_field(data_type, true))
+}
+
+fn map_entries(value: DataType) -> FieldRef {
+    let pair = vec![Field::new("key", DataType::Utf8View, false), Field::new("value", value, true)];
+    Arc::new(Field::new("entries", DataType::Struct(pair.into()), false))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(FORBIDDEN)
 }
 
 /// Checks a new table's columns and gives them as Delta's, with the partition column last. Errors: `Invalid` for a reserved,
@@ -74,7 +122,7 @@ pub(super) fn to_delta(schema: &Schema) -> Result<Vec<StructField>> {
     let mut columns = Vec::with_capacity(schema.fields().len() + 1);
     for field in schema.fields() {
         let name = field.name();
-        if name.is_empty() || name.contains(FORBIDDEN) {
+        if !is_name(name) {
             return Err(Error::invalid(format!("column {name:?} cannot be stored in the lake"))
                 .hint("name it without spaces, commas, semicolons, brackets and '='"));
         }
@@ -82,11 +130,11 @@ pub(super) fn to_delta(schema: &Schema) -> Result<Vec<StructField>> {
             let problem = if name.eq_ignore_ascii_case(DATE) { "is reserved for the partition" } else { "appears twice" };
             return Err(Error::invalid(format!("column '{name}' {problem}")).hint("give the column another name with AS"));
         }
-        let type_name = sql_name(field.data_type()).ok_or_else(|| {
-            Error::invalid(format!("column '{name}' has type {}, which the lake cannot hold", field.data_type()))
-                .hint("cast it to STRING, TIMESTAMP, DOUBLE, BIGINT, INT, BOOLEAN or BINARY")
+        let delta_type = delta_type(field.data_type()).ok_or_else(|| {
+            Error::invalid(format!("column '{name}' has type {}, which the lake cannot hold", type_name(field.data_type())))
+                .hint("cast it to STRING, TIMESTAMP, DOUBLE, BIGINT, INT, BOOLEAN or BYTES")
         })?;
-        columns.push(StructField::new(name, delta_type(type_name), field.is_nullable()));
+        columns.push(StructField::new(name, delta_type, field.is_nullable()));
     }
     if columns.is_empty() {
         return Err(Error::invalid("a lake table needs at least one column"));
@@ -116,7 +164,7 @@ pub(super) fn with_date(columns: &Schema) -> SchemaRef {
 pub(super) fn difference(expected: &Schema, found: &Schema) -> Option<String> {
     let describe = |f: &Field| {
         let null = if f.is_nullable() { "" } else { " NOT NULL" };
-        format!("{} {}{null}", f.name(), sql_name(f.data_type()).unwrap_or("of another type"))
+        format!("{} {}{null}", f.name(), sql_name(f.data_type()).unwrap_or_else(|| "of another type".to_owned()))
     };
     let (want, have) = (expected.fields(), found.fields());
     for (w, h) in want.iter().zip(have.iter()) {
@@ -159,7 +207,23 @@ mod tests {
 
     #[test]
     fn columns_survive_the_way_to_delta_and_back() {
-        let types = [DataType::Utf8View, time::timestamp_type(), DataType::Float64, DataType::Int64, DataType::Int32, DataType::Boolean];
+        let row = DataType::Struct(vec![Field::new("a", DataType::List(list_item(DataType::Utf8View)), true)].into());
+        let types = [
+            DataType::Utf8View,
+            time::timestamp_type(),
+            DataType::Float64,
+            DataType::Float32,
+            DataType::Int64,
+            DataType::Int32,
+            DataType::Int16,
+            DataType::Int8,
+            DataType::Boolean,
+            DataType::Date32,
+            DataType::Decimal128(38, 10),
+            DataType::List(list_item(row.clone())),
+            DataType::Map(map_entries(row.clone()), false),
+            row,
+        ];
         let mut fields: Vec<_> = types.iter().enumerate().map(|(i, t)| Field::new(format!("c{i}"), t.clone(), i % 2 == 0)).collect();
         fields.push(Field::new("b", DataType::Binary, true));
         let want = Schema::new(fields);
@@ -175,11 +239,24 @@ mod tests {
             schema(&[("a", DataType::Int64), ("A", DataType::Int64)]),
             schema(&[("a b", DataType::Int64)]),
             schema(&[("a", DataType::Utf8)]),
+            schema(&[("a", DataType::Time64(TimeUnit::Microsecond))]),
+            schema(&[("a", DataType::List(list_item(DataType::Utf8)))]),
+            schema(&[("a", DataType::List(Arc::new(Field::new("element", DataType::Int64, true))))]),
+            schema(&[("a", DataType::Struct(vec![Field::new("b c", DataType::Int64, true)].into()))]),
             schema(&[("a", DataType::Timestamp(TimeUnit::Nanosecond, None))]),
             schema(&[]),
         ] {
             assert!(to_delta(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn times_of_day_are_stored_as_text_wherever_they_are() {
+        let time = DataType::Time64(TimeUnit::Microsecond);
+        assert_eq!(stored(&time), DataType::Utf8View);
+        let nested = |t: DataType| DataType::Map(map_entries(DataType::List(list_item(t))), false);
+        assert_eq!(stored(&nested(time)), nested(DataType::Utf8View));
+        assert_eq!(stored(&nested(DataType::Int64)), nested(DataType::Int64));
     }
 
     #[test]

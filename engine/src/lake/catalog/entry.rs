@@ -129,7 +129,7 @@ impl Entry {
 fn columns(schema: &Schema) -> Vec<ColumnEntry> {
     let column = |f: &arrow::datatypes::FieldRef| ColumnEntry {
         name: f.name().clone(),
-        sql_type: sql_name(f.data_type()).unwrap_or("STRING").to_owned(),
+        sql_type: sql_name(f.data_type()).unwrap_or_else(|| "STRING".to_owned()),
         nullable: f.is_nullable(),
     };
     schema.fields().iter().map(column).collect()

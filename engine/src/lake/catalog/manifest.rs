@@ -47,9 +47,12 @@ fn field(column: &ColumnEntry) -> Value {
         "TIMESTAMP" => ("datetime", "default"),
         "DATE" => ("date", "default"),
         "DOUBLE" | "FLOAT" => ("number", "default"),
-        "BIGINT" | "INT" => ("integer", "default"),
+        "BIGINT" | "INT" | "SMALLINT" | "TINYINT" => ("integer", "default"),
         "BOOLEAN" => ("boolean", "default"),
-        "BINARY" => ("string", "binary"),
+        "BYTES" => ("string", "binary"),
+        decimal if decimal.starts_with("DECIMAL") => ("number", "default"),
+        list if list.starts_with("ARRAY") => ("array", "default"),
+        nested if nested.starts_with("MAP") || nested.starts_with("ROW") => ("object", "default"),
         _ => ("string", "default"),
     };
     json!({ "name": column.name, "type": field_type, "format": format, "constraints": { "required": !column.nullable } })

@@ -23,6 +23,7 @@ use crate::time::{DAY, Micros, SECOND};
 mod commit;
 mod directory;
 mod seal;
+mod types;
 
 const HOUR: Micros = 3600 * SECOND;
 

@@ -5,10 +5,16 @@ use std::borrow::Cow;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringViewBuilder};
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringViewBuilder};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::batch::type_name;
+use crate::decimal;
 use crate::error::{Error, Result};
 use crate::time::{self, MILLISECOND, Micros};
 
@@ -26,9 +32,21 @@ pub(super) fn column<'a>(field: &Field, cells: impl Iterator<Item = Cell<'a>>, p
         DataType::Int64 => reader.numbers::<Int64Type>(cells),
         DataType::Float32 => reader.primitives::<Float32Type>(cells, |t| t.parse().ok().filter(|v: &f32| v.is_finite())),
         DataType::Float64 => reader.primitives::<Float64Type>(cells, |t| t.parse().ok().filter(|v: &f64| v.is_finite())),
+        DataType::Decimal128(precision, scale) => {
+            let scale = u32::try_from(*scale).map_err(|_| reader.unknown())?;
+            reader.primitives::<Decimal128Type>(cells, |t| decimal::parse(t.as_bytes(), *precision, scale))
+        }
+        DataType::Date32 => reader.primitives::<Date32Type>(cells, |t| time::parse_date(t.as_bytes())),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            reader.primitives::<Time64MicrosecondType>(cells, |t| time::parse_time_of_day(t.as_bytes()))
+        }
         DataType::Utf8View => reader.texts(cells),
+        DataType::Binary => {
+            let bytes: Vec<Option<Vec<u8>>> = reader.collect(cells, |t| STANDARD.decode(t).ok())?;
+            Ok(Arc::new(bytes.into_iter().collect::<BinaryArray>()))
+        }
         time if *time == time::timestamp_type() => reader.primitives::<TimestampMicrosecondType>(cells, timestamp),
-        other => Err(Error::invalid(format!("column {}: a reference table cannot hold {}", field.name(), type_name(other)))),
+        _ => Err(reader.unknown()),
     }
 }
 
@@ -80,6 +98,10 @@ impl Reader<'_> {
 
     fn null<T>(&self, row: usize) -> Result<Option<T>> {
         if self.field.is_nullable() { Ok(None) } else { Err(self.wrong(row, "declared NOT NULL, but has no value")) }
+    }
+
+    fn unknown(&self) -> Error {
+        Error::invalid(format!("column {}: a reference table cannot hold {}", self.field.name(), type_name(self.field.data_type())))
     }
 
     fn wrong(&self, row: usize, what: &str) -> Error {

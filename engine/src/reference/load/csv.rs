@@ -96,6 +96,24 @@ mod tests {
     }
 
     #[test]
+    fn decimals_dates_times_and_bytes_are_read() {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("price", DataType::Decimal128(6, 2), true),
+            Field::new("day", DataType::Date32, true),
+            Field::new("at", DataType::Time64(arrow::datatypes::TimeUnit::Microsecond), true),
+            Field::new("raw", DataType::Binary, true),
+        ]));
+        let rows = load(b"id,price,day,at,raw\n1,12.345,2026-01-02,06:30,AQI=\n2,,,,\n", &schema).unwrap();
+        let shown = pretty_format_batches(&[rows]).unwrap().to_string();
+        let cells: Vec<&str> = shown.lines().nth(3).unwrap().split('|').map(str::trim).collect();
+        assert_eq!(cells[1..6], ["1", "12.35", "2026-01-02", "06:30:00", "0102"]);
+        let message = |line: &str| load(format!("id,price,day,at,raw\n{line}\n").as_bytes(), &schema).unwrap_err().to_string();
+        assert_eq!(message("1,cheap,,,"), "line 2, column price: expected DECIMAL(6, 2), found \"cheap\"");
+        assert_eq!(message("1,,2026-02-30,,"), "line 2, column day: expected DATE, found \"2026-02-30\"");
+    }
+
+    #[test]
     fn errors_name_line_and_column() {
         let message = |file: &str| load(file.as_bytes(), &schema()).unwrap_err().to_string();
         let header = "device_id,threshold,since,active,floor\n";
