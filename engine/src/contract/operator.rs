@@ -13,20 +13,29 @@ use crate::time::Micros;
 pub enum Emission {
     /// Rows of a job without windows.
     Rows(RecordBatch),
-    /// The partial result of one pane: key columns, then the states of the accumulators, one row a group.
+    /// The partial result of one pane: key columns, then the states of the accumulators, one row a group. No other pane of the
+    /// partition has the same `start` and `from`.
     Pane {
-        /// End of the window in microseconds, exclusive.
-        end: Micros,
-        /// Start of the window in microseconds, inclusive.
+        /// Start of the slice of event time that the rows lie in, in microseconds.
         start: Micros,
+        /// They count in the windows over this slice that end here or later, in microseconds.
+        from: Micros,
         /// Keys and states.
         partial: RecordBatch,
         /// Rows that went in.
         rows: u64,
     },
+    /// Sessions of one partition. Each is closed once; it may have been announced as open before, with the same first row.
+    Sessions {
+        /// Sessions that have begun and are still open: time of the first row, keys. Those of another partition that end later than
+        /// this have to wait for them.
+        opened: RecordBatch,
+        /// Sessions that no row of this partition can reach any more: times of the first and the last row, number of rows, keys, states.
+        closed: RecordBatch,
+    },
 }
 
-/// Rows that came too late: their windows had closed.
+/// Rows that came too late: their windows had all closed.
 #[derive(Debug, Clone)]
 pub struct LateRows {
     /// Offsets of the rows.

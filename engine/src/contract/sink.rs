@@ -6,7 +6,8 @@
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::changes::Changes;
+use crate::error::{Error, Result};
 use crate::ids::Epoch;
 
 /// A file that is durable but not yet part of its table.
@@ -43,8 +44,16 @@ pub struct PreCommit {
 
 /// Where results go for good. Called from one thread.
 pub trait Sink: Send {
-    /// Takes rows. They stay invisible.
+    /// Takes new rows. They stay invisible.
     fn write(&mut self, rows: &RecordBatch) -> Result<()>;
+
+    /// Takes changes of a result. They stay invisible. Errors: `Internal` if the sink takes new rows only and gets others.
+    fn change(&mut self, changes: &Changes) -> Result<()> {
+        match changes.kinds {
+            None => self.write(&changes.rows),
+            Some(_) => Err(Error::internal("changes of rows came to a sink that only takes new ones")),
+        }
+    }
 
     /// Makes the rows since the last `prepare` durable and names them.
     fn prepare(&mut self, epoch: Epoch) -> Result<PreCommit>;

@@ -60,8 +60,17 @@ impl KeyInterner {
     pub fn columns(&self) -> Result<Vec<ArrayRef>> {
         match self {
             Self::None => Ok(Vec::new()),
-            Self::Text(t) => Ok(vec![t.column()]),
+            Self::Text(t) => Ok(vec![t.column(0..t.ends.len())]),
             Self::Rows(r) => Ok(r.converter.convert_rows(r.rows.iter())?),
+        }
+    }
+
+    /// The key columns of these numbers, in their order.
+    pub fn select(&self, numbers: &[usize]) -> Result<Vec<ArrayRef>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Text(t) => Ok(vec![t.column(numbers.iter().copied())]),
+            Self::Rows(r) => Ok(r.converter.convert_rows(numbers.iter().map(|&n| r.rows.row(n)))?),
         }
     }
 }
@@ -122,9 +131,9 @@ impl TextKeys {
         }
     }
 
-    fn column(&self) -> ArrayRef {
-        let mut builder = StringViewBuilder::with_capacity(self.ends.len());
-        for group in 0..self.ends.len() {
+    fn column(&self, groups: impl ExactSizeIterator<Item = usize>) -> ArrayRef {
+        let mut builder = StringViewBuilder::with_capacity(groups.len());
+        for group in groups {
             let (start, end) = Self::text(&self.bytes, &self.ends, group);
             builder.append_option((Some(group) != self.null).then(|| &self.bytes[start..end]));
         }
@@ -196,6 +205,8 @@ mod tests {
             assert_eq!(groups[7..], [0, 1, 2, 0, 1, 3, 2]);
             let want = StringViewArray::from(vec![Some("b"), None, Some(""), Some("a longer key than twelve")]);
             assert_eq!(interner.columns().unwrap()[0].as_string_view(), &want);
+            let some = StringViewArray::from(vec![Some("a longer key than twelve"), None, None]);
+            assert_eq!(interner.select(&[3, 1, 1]).unwrap()[0].as_string_view(), &some);
         }
     }
 

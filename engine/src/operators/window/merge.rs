@@ -1,105 +1,102 @@
-//! The merge of the partitions' panes. Invariant: a window is emitted once, after every partition's watermark has passed its
-//! end, and its panes are merged in the order of partitions, so that sums of floats do not depend on thread timing.
-
-use std::collections::BTreeMap;
+//! Where the partial results of a window's partitions meet, for any kind. Invariant: what comes out, and in which order, depends on the
+//! rows alone, not on when partial results arrive.
 
 use arrow::array::RecordBatch;
-use serde::{Deserialize, Serialize};
 
-use super::panes::Pane;
+use super::compose::SliceMerge;
+use super::kind::Shape;
+use super::sessions::SessionMerge;
+use crate::contract::Emission;
 use crate::error::{Error, Result};
 use crate::ids::Partition;
 use crate::plan;
-use crate::state::snapshot;
-use crate::time::Micros;
+use crate::time::{MILLISECOND, Micros, ahead};
 
-/// A partition's part of a window.
-struct Part {
-    partition: Partition,
-    rows: u64,
-    partial: RecordBatch,
-}
-
-/// A closed window.
+/// Closed windows.
 #[derive(Debug)]
 pub struct Closed {
-    /// `window_start`, `window_end`, keys, aggregates.
+    /// `window_start`, `window_end`, keys, aggregates; at least one row.
     pub result: RecordBatch,
-    /// Rows that went in.
+    /// Rows that left the state with it: all their windows have closed.
     pub rows: u64,
-    /// End of the window in microseconds, exclusive.
-    pub end: Micros,
+    /// Distinct ends of windows in it; none of them is in another result.
+    pub windows: u64,
 }
 
 /// Collects partial results and gives final ones.
 pub struct WindowMerge {
-    window: plan::Window,
     unit: Micros,
-    /// By (end, start).
-    waiting: BTreeMap<(Micros, Micros), Vec<Part>>,
+    merge: Merge,
 }
 
-#[derive(Serialize, Deserialize)]
-struct PartState {
-    start: Micros,
-    end: Micros,
-    partition: Partition,
-    rows: u64,
+enum Merge {
+    Slices(SliceMerge),
+    Sessions(Box<SessionMerge>),
 }
 
 impl WindowMerge {
     /// `unit` is the smallest step of event time in microseconds.
-    pub fn new(window: plan::Window, unit: Micros) -> Self {
-        Self { window, unit, waiting: BTreeMap::new() }
+    pub fn new(window: plan::Window, unit: Micros) -> Result<Self> {
+        let merge = match window.parameters.shape()? {
+            Shape::Sliced(slices) => Merge::Slices(SliceMerge::new(window, slices, unit)),
+            Shape::Session { gap } => Merge::Sessions(Box::new(SessionMerge::new(window, gap, unit)?)),
+        };
+        Ok(Self { unit, merge })
     }
 
-    /// Takes a partition's part of the window `[start, end)`.
-    pub fn add(&mut self, partition: Partition, (start, end): (Micros, Micros), partial: RecordBatch, rows: u64) {
-        self.waiting.entry((end, start)).or_default().push(Part { partition, rows, partial });
-    }
-
-    /// Windows that end by `watermark`, which every partition has reached, in order of their ends.
-    pub fn close(&mut self, watermark: Micros) -> Result<Vec<Closed>> {
-        let mut closed = Vec::new();
-        while let Some(entry) = self.waiting.first_entry() {
-            let (end, start) = *entry.key();
-            if end - self.unit > watermark {
-                break;
-            }
-            let mut parts = entry.remove();
-            parts.sort_by_key(|p| p.partition);
-            let mut pane = Pane::new(&self.window)?;
-            for part in &parts {
-                pane.merge(&self.window, &part.partial, part.rows)?;
-            }
-            closed.push(Closed { result: pane.finish(&self.window, start, end)?, rows: pane.rows, end });
+    /// Takes what the window of a partition gave. Errors: `Internal` for what no window gives.
+    pub fn add(&mut self, partition: Partition, emission: Emission) -> Result<()> {
+        match (&mut self.merge, emission) {
+            (Merge::Slices(m), Emission::Pane { start, from, partial, rows }) => m.add(partition, (start, from), partial, rows),
+            (Merge::Sessions(m), Emission::Sessions { opened, closed }) => m.add(partition, &opened, &closed),
+            _ => Err(Error::internal("a window gave the partial result of another kind")),
         }
-        Ok(closed)
     }
 
-    /// Rows in parts that wait for other partitions.
+    /// Windows that are over at `watermark`, which every partition has reached, in order of their ends.
+    pub fn close(&mut self, watermark: Micros) -> Result<Vec<Closed>> {
+        match &mut self.merge {
+            Merge::Slices(m) => m.close(watermark),
+            Merge::Sessions(m) => Ok(m.close(watermark)?.into_iter().collect()),
+        }
+    }
+
+    /// The watermark of the results once `close(watermark)` has given them: what comes later has its end and its `window_time`, a
+    /// millisecond before that, ahead of it.
+    pub fn watermark(&self, watermark: Micros) -> Micros {
+        let over = ahead(watermark, self.unit);
+        match self.merge {
+            Merge::Slices(_) => behind(over, watermark),
+            Merge::Sessions(_) => behind(over.saturating_sub(1), watermark),
+        }
+    }
+
+    /// Rows in parts that are still needed.
     pub fn open_rows(&self) -> u64 {
-        self.waiting.values().flatten().map(|p| p.rows).sum()
+        match &self.merge {
+            Merge::Slices(m) => m.open_rows(),
+            Merge::Sessions(m) => m.open_rows(),
+        }
     }
 
     /// State as bytes.
     pub fn snapshot(&self) -> Result<Vec<u8>> {
-        let parts = || self.waiting.iter().flat_map(|(key, parts)| parts.iter().map(move |p| (*key, p)));
-        let heads: Vec<PartState> =
-            parts().map(|((end, start), p)| PartState { start, end, partition: p.partition, rows: p.rows }).collect();
-        let partials: Vec<RecordBatch> = parts().map(|(_, p)| p.partial.clone()).collect();
-        snapshot::encode(&heads, &self.window.partial_schema(), &partials)
+        match &self.merge {
+            Merge::Slices(m) => m.snapshot(),
+            Merge::Sessions(m) => m.snapshot(),
+        }
     }
 
-    /// Takes over state from `snapshot`.
+    /// Takes over state from `snapshot`. Errors: `Corrupt`.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        let (heads, partials) = snapshot::decode::<Vec<PartState>>(state)?;
-        if heads.len() != partials.len() {
-            return Err(Error::corrupt(format!("merge state has {} parts and {} batches", heads.len(), partials.len())));
+        match &mut self.merge {
+            Merge::Slices(m) => m.restore(state),
+            Merge::Sessions(m) => m.restore(state),
         }
-        for (head, partial) in heads.into_iter().zip(partials) {
-            self.add(head.partition, (head.start, head.end), partial, head.rows);
-        }
-        Ok(())
     }
+}
+
+/// The watermark of results at `watermark`, if all windows that end by `over` have left. An end is a millisecond after its `window_time`.
+pub(super) fn behind(over: Micros, watermark: Micros) -> Micros {
+    over.saturating_sub(MILLISECOND).min(watermark)
 }

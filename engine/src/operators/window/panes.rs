@@ -1,21 +1,21 @@
-//! A pane: the groups of one window and their accumulators. Invariant: `restore(partial())` gives a pane that continues
+//! A pane: the groups of a piece of event time and their accumulators. Invariant: `restore(partial())` gives a pane that continues
 //! exactly as this one would, bit by bit, also for floating-point sums.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
-use datafusion_expr_common::groups_accumulator::{EmitTo, GroupsAccumulator};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
 
+use super::accumulators::Accumulators;
 use crate::error::{Error, Result};
 use crate::limits::PANE_GROUPS_MAX;
 use crate::operators::keys::KeyInterner;
 use crate::plan;
 use crate::time::Micros;
 
-/// Groups and accumulators of one window.
+/// Groups and accumulators of one piece of event time.
 pub struct Pane {
     interner: KeyInterner,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    accumulators: Accumulators,
     groups: Vec<usize>,
     /// Rows that went in.
     pub rows: u64,
@@ -25,36 +25,23 @@ impl Pane {
     /// An empty pane.
     pub fn new(window: &plan::Window) -> Result<Self> {
         let fields: Vec<_> = window.keys.iter().map(|(_, f)| f.clone()).collect();
-        let accumulators = window.aggregates.iter().map(|a| (a.accumulator)()).collect::<Result<Vec<_>>>()?;
-        Ok(Self { interner: KeyInterner::new(&fields)?, accumulators, groups: Vec::new(), rows: 0 })
+        Ok(Self { interner: KeyInterner::new(&fields)?, accumulators: Accumulators::new(window)?, groups: Vec::new(), rows: 0 })
     }
 
     /// Adds rows: key columns, then for each aggregate its arguments and, where the plan says so, its filter.
     pub fn update(&mut self, window: &plan::Window, columns: &[ArrayRef], rows: usize) -> Result<()> {
-        let (keys, mut rest) = columns.split_at(window.keys.len());
+        let (keys, inputs) = columns.split_at(window.keys.len());
         let total = self.intern(keys, rows)?;
-        for (aggregate, accumulator) in window.aggregates.iter().zip(&mut self.accumulators) {
-            let (arguments, after) = rest.split_at(aggregate.arguments.len());
-            let (filter, after) = match aggregate.filter {
-                Some(_) => (Some(condition(&after[0])?), &after[1..]),
-                None => (None, after),
-            };
-            accumulator.update_batch(arguments, &self.groups, filter, total)?;
-            rest = after;
-        }
+        self.accumulators.update(window, inputs, &self.groups, total)?;
         self.rows += rows as u64;
         Ok(())
     }
 
     /// Adds a partial result (keys, then states) that stands for `rows` rows.
     pub fn merge(&mut self, window: &plan::Window, partial: &RecordBatch, rows: u64) -> Result<()> {
-        let (keys, mut rest) = partial.columns().split_at(window.keys.len());
+        let (keys, states) = partial.columns().split_at(window.keys.len());
         let total = self.intern(keys, partial.num_rows())?;
-        for (aggregate, accumulator) in window.aggregates.iter().zip(&mut self.accumulators) {
-            let (states, after) = rest.split_at(aggregate.state.len());
-            accumulator.merge_batch(states, &self.groups, total)?;
-            rest = after;
-        }
+        self.accumulators.merge(window, states, &self.groups, total)?;
         self.rows += rows;
         Ok(())
     }
@@ -63,21 +50,14 @@ impl Pane {
     pub fn partial(&mut self, window: &plan::Window) -> Result<RecordBatch> {
         let partial = self.take_partial(window)?;
         let groups: Vec<usize> = (0..partial.num_rows()).collect();
-        let mut rest = &partial.columns()[window.keys.len()..];
-        for (aggregate, accumulator) in window.aggregates.iter().zip(&mut self.accumulators) {
-            let (states, after) = rest.split_at(aggregate.state.len());
-            accumulator.merge_batch(states, &groups, groups.len())?;
-            rest = after;
-        }
+        self.accumulators.merge(window, &partial.columns()[window.keys.len()..], &groups, groups.len())?;
         Ok(partial)
     }
 
     /// Keys and states; the pane is spent.
     pub fn take_partial(&mut self, window: &plan::Window) -> Result<RecordBatch> {
         let mut columns = self.interner.columns()?;
-        for accumulator in &mut self.accumulators {
-            columns.extend(accumulator.state(EmitTo::All)?);
-        }
+        columns.extend(self.accumulators.state()?);
         let options = RecordBatchOptions::new().with_row_count(Some(self.interner.len()));
         Ok(RecordBatch::try_new_with_options(window.partial_schema(), columns, &options)?)
     }
@@ -88,9 +68,7 @@ impl Pane {
         let time = |t: Micros| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from_value(t, rows).with_timezone("UTC")) };
         let mut columns = vec![time(start), time(end)];
         columns.extend(self.interner.columns()?);
-        for accumulator in &mut self.accumulators {
-            columns.push(accumulator.evaluate(EmitTo::All)?);
-        }
+        columns.extend(self.accumulators.evaluate()?);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(window.schema(), columns, &options)?)
     }
@@ -105,8 +83,4 @@ impl Pane {
         }
         Ok(total)
     }
-}
-
-fn condition(column: &ArrayRef) -> Result<&BooleanArray> {
-    column.as_boolean_opt().ok_or_else(|| Error::internal("the FILTER of an aggregate is not BOOLEAN"))
 }
