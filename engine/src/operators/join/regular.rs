@@ -1,0 +1,265 @@
+//! The regular join: a changelog of all pairs of the rows so far, as Flink's `StreamingJoinOperator` and
+//! `StreamingSemiAntiJoinOperator` write it. Invariant: what leaves folds to the batch join of what came, row by row, as long as
+//! nothing was forgotten; it is a function of the rows in the order in which they came.
+//!
+//! A row of an outer side counts its matches: it leaves padded when it has none, the padded row is taken back when the first comes,
+//! and comes again when the last goes. A left row of a semi or anti join counts in the same way.
+//!
+//! ```text
+//! rows of one input ─► candidates: rows of the other side with the same key ─► filter ─► row by row: changes, own state, counts
+//! ```
+//!
+//! Forgetting says nothing, and counts stay as they are. A row that is taken back and is not known, because it was forgotten, still
+//! takes back its pairs with the rows that are. Output rows have no event time: the watermark goes through as a clock.
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take_arrays;
+use arrow::row::Rows;
+use hashbrown::HashMap;
+
+use super::keys::JoinKeys;
+use super::multiset::{BESIDE, Multiset};
+use super::pairs::{Condition, left_alone, outer};
+use super::sides;
+use crate::changes::{Changes, RowKind};
+use crate::contract::Stateful;
+use crate::error::Result;
+use crate::limits::BATCH_ROWS_MAX;
+use crate::plan::{self, JoinKind};
+use crate::time::Micros;
+
+/// Joins all rows of equal keys.
+pub struct RegularJoinOperator {
+    plan: plan::RegularJoin,
+    condition: Option<Condition>,
+    keys: JoinKeys,
+    sides: [Multiset; 2],
+    /// The watermark; rows that came before the first one count from there.
+    now: Micros,
+}
+
+/// Rows that were pushed, in the forms in which they are needed.
+struct Pushed<'a> {
+    input: usize,
+    changes: &'a Changes,
+    /// Numbers of their keys, held for those that are added.
+    keys: Vec<Option<u32>>,
+    rows: Rows,
+}
+
+/// A row that was pushed and a row of the other side that may match it.
+struct Candidate {
+    row: u32,
+    entry: u32,
+    /// Of the entry among those that were found.
+    place: u32,
+}
+
+/// Changes that leave: rows that were pushed, and places among the entries that were found; none is NULLs.
+#[derive(Default)]
+struct Leaving {
+    kinds: Vec<RowKind>,
+    own: Vec<Option<u32>>,
+    other: Vec<Option<u32>>,
+}
+
+impl Leaving {
+    fn push(&mut self, kind: RowKind, own: Option<u32>, other: Option<u32>, times: u64) {
+        for _ in 0..times {
+            self.kinds.push(kind);
+            self.own.push(own);
+            self.other.push(other);
+        }
+    }
+}
+
+impl RegularJoinOperator {
+    /// An operator for `plan`. Errors: `Internal` if a column cannot be compared.
+    pub fn new(plan: plan::RegularJoin) -> Result<Self> {
+        Ok(Self {
+            condition: plan.filter.clone().map(|f| Condition::new(f, &plan.left, &plan.right)),
+            keys: JoinKeys::new(&plan.left, &plan.right)?,
+            sides: [Multiset::new(plan.left.schema.clone())?, Multiset::new(plan.right.schema.clone())?],
+            now: Micros::MIN,
+            plan,
+        })
+    }
+
+    /// Candidates of the rows from `from` on, until they are many; the entries that they name, each once; the first row that is left.
+    fn candidates(&self, pushed: &Pushed<'_>, from: usize) -> (Vec<Candidate>, Vec<u32>, usize) {
+        let (mut candidates, mut entries) = (Vec::new(), Vec::new());
+        let mut places: HashMap<u32, u32> = HashMap::new();
+        let mut row = from;
+        while row < pushed.changes.len() && candidates.len() < BATCH_ROWS_MAX {
+            let others = pushed.keys[row].map(|key| self.sides[1 - pushed.input].of_key(key));
+            for entry in others.into_iter().flatten() {
+                let place = *places.entry(entry).or_insert_with(|| {
+                    entries.push(entry);
+                    entries.len() as u32 - 1
+                });
+                candidates.push(Candidate { row: row as u32, entry, place });
+            }
+            row += 1;
+        }
+        (candidates, entries, row)
+    }
+
+    /// The candidates for which the condition is true.
+    fn judge(&self, pushed: &Pushed<'_>, others: &[ArrayRef], mut candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+        let Some(condition) = &self.condition else { return Ok(candidates) };
+        let mut truths = Vec::new();
+        for part in candidates.chunks(BATCH_ROWS_MAX) {
+            let own = UInt32Array::from_iter_values(part.iter().map(|c| c.row));
+            let other = UInt32Array::from_iter_values(part.iter().map(|c| c.place));
+            let own = take_arrays(pushed.changes.rows.columns(), &own, None)?;
+            let other = take_arrays(others, &other, None)?;
+            let (left, right) = if pushed.input == 0 { (own, other) } else { (other, own) };
+            truths.push(condition.evaluate([left, right].concat())?.1);
+        }
+        let mut truths = truths.iter().flatten();
+        candidates.retain(|_| truths.next() == Some(true));
+        Ok(candidates)
+    }
+
+    /// Takes one row: notes what leaves, and changes the state.
+    fn take(&mut self, pushed: &Pushed<'_>, row: usize, matched: &[Candidate], leaving: &mut Leaving) {
+        let Pushed { input, keys, rows, .. } = pushed;
+        let count = matched.iter().map(|m| self.sides[1 - input].count(m.entry)).sum();
+        let kind = pushed.changes.kind(row);
+        if left_alone(self.plan.kind) {
+            self.note_left_rows(*input, (kind, row as u32), matched, leaving);
+        } else {
+            self.note_pairs(*input, (kind, row as u32), matched, leaving);
+        }
+        let released = if kind.adds() {
+            keys[row].filter(|&key| !self.sides[*input].add(rows.row(row).data(), key, count, self.now))
+        } else {
+            self.sides[*input].remove(rows.row(row).data())
+        };
+        released.into_iter().for_each(|key| self.keys.release(key));
+    }
+
+    /// What leaves of an inner or outer join.
+    fn note_pairs(&mut self, input: usize, (kind, row): (RowKind, u32), matched: &[Candidate], leaving: &mut Leaving) {
+        let outer = outer(self.plan.kind);
+        let (own_outer, other_outer, others) = (outer[input], outer[1 - input], &mut self.sides[1 - input]);
+        let plain = if kind.adds() { RowKind::Insert } else { RowKind::Delete };
+        if matched.is_empty() && own_outer {
+            leaving.push(plain, Some(row), None, 1);
+        }
+        if other_outer && kind.adds() {
+            for &Candidate { entry, place, .. } in matched {
+                if *others.matches(entry) == 0 {
+                    leaving.push(RowKind::Delete, None, Some(place), others.count(entry));
+                }
+                *others.matches(entry) += 1;
+            }
+        }
+        let of_pairs = if own_outer || other_outer && kind.adds() { plain } else { kind };
+        for &Candidate { entry, place, .. } in matched {
+            leaving.push(of_pairs, Some(row), Some(place), others.count(entry));
+        }
+        if other_outer && !kind.adds() {
+            for &Candidate { entry, place, .. } in matched {
+                if *others.matches(entry) == 1 {
+                    leaving.push(RowKind::Insert, None, Some(place), others.count(entry));
+                }
+                *others.matches(entry) = others.matches(entry).saturating_sub(1);
+            }
+        }
+    }
+
+    /// What leaves of a semi or anti join.
+    fn note_left_rows(&mut self, input: usize, (kind, row): (RowKind, u32), matched: &[Candidate], leaving: &mut Leaving) {
+        let semi = self.plan.kind == JoinKind::LeftSemi;
+        if input == 0 {
+            if matched.is_empty() != semi {
+                leaving.push(kind, Some(row), None, 1);
+            }
+            return;
+        }
+        let lefts = &mut self.sides[0];
+        let (turns_at, of_lefts) = match kind.adds() {
+            true => (0, if semi { kind } else { RowKind::Delete }),
+            false => (1, if semi { kind } else { RowKind::Insert }),
+        };
+        for &Candidate { entry, place, .. } in matched {
+            if *lefts.matches(entry) == turns_at {
+                leaving.push(of_lefts, None, Some(place), lefts.count(entry));
+            }
+            let matches = lefts.matches(entry);
+            *matches = if kind.adds() { *matches + 1 } else { matches.saturating_sub(1) };
+        }
+    }
+
+    /// The changes that leave.
+    fn output(&self, pushed: &Pushed<'_>, others: &[ArrayRef], leaving: Leaving) -> Result<Changes> {
+        let own = take_arrays(pushed.changes.rows.columns(), &UInt32Array::from(leaving.own), None)?;
+        let other = take_arrays(others, &UInt32Array::from(leaving.other), None)?;
+        let (left, right) = if pushed.input == 0 { (own, other) } else { (other, own) };
+        let columns = if left_alone(self.plan.kind) { left } else { [left, right].concat() };
+        Ok(Changes::new(RecordBatch::try_new(self.plan.schema.clone(), columns)?, leaving.kinds))
+    }
+}
+
+impl Stateful for RegularJoinOperator {
+    fn push(&mut self, input: usize, changes: Changes, out: &mut Vec<Changes>) -> Result<()> {
+        let (keys, rows) = (self.keys.encode(input, &changes.rows)?, self.sides[input].encode(&changes.rows)?);
+        // Nothing takes the number of a key that is no longer held before all rows are through.
+        let number = |row| if changes.kind(row).adds() { self.keys.hold(&keys, row) } else { self.keys.find(&keys, row) };
+        let keys = (0..changes.len()).map(number).collect();
+        let pushed = Pushed { input, changes: &changes, keys, rows };
+        let mut from = 0;
+        while from < changes.len() {
+            let (candidates, entries, to) = self.candidates(&pushed, from);
+            let others = self.sides[1 - input].decode(&entries)?;
+            let pairs = self.judge(&pushed, &others, candidates)?;
+            let (mut pairs, mut leaving) = (pairs.as_slice(), Leaving::default());
+            for row in from..to {
+                let (matched, rest) = pairs.split_at(pairs.iter().take_while(|p| p.row as usize == row).count());
+                self.take(&pushed, row, matched, &mut leaving);
+                pairs = rest;
+            }
+            if !leaving.kinds.is_empty() {
+                out.push(self.output(&pushed, &others, leaving)?);
+            }
+            from = to;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, watermark: Micros, _out: &mut Vec<Changes>) -> Result<Micros> {
+        if watermark == Micros::MIN {
+            return Ok(watermark);
+        }
+        if self.now == Micros::MIN {
+            self.sides.iter_mut().for_each(|side| side.renew(watermark));
+        }
+        self.now = watermark;
+        for side in &mut self.sides {
+            side.forget(watermark.saturating_sub(self.plan.ttl)).into_iter().for_each(|key| self.keys.release(key));
+        }
+        Ok(watermark)
+    }
+
+    fn held(&self) -> u64 {
+        self.sides.iter().map(Multiset::rows).sum()
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        let batches = [self.sides[0].snapshot()?, self.sides[1].snapshot()?];
+        sides::encode(&self.now, [&self.plan.left.schema, &self.plan.right.schema], BESIDE, batches)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let (now, batches) = sides::decode(state, [&self.plan.left.schema, &self.plan.right.schema], BESIDE)?;
+        self.now = now;
+        for (input, batches) in batches.into_iter().enumerate() {
+            for (rows, beside) in batches {
+                let keys = self.keys.encode(input, &rows)?;
+                self.sides[input].restore(&rows, &beside, |row| self.keys.hold(&keys, row))?;
+            }
+        }
+        Ok(())
+    }
+}

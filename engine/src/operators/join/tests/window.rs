@@ -1,0 +1,108 @@
+//! Tests of the window join.
+
+use super::*;
+use crate::operators::join::WindowJoinOperator;
+use crate::operators::join::pairs::outer;
+use crate::plan::WindowJoin;
+
+const KINDS: [JoinKind; 6] = [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftSemi, JoinKind::LeftAnti];
+const SIZE: Micros = 10;
+
+fn plan(kind: JoinKind, filter: Option<Arc<dyn PhysicalExpr>>) -> WindowJoin {
+    WindowJoin { kind, left: side(&["k", "ts"]), right: side(&["k", "ts"]), filter, schema: output(kind) }
+}
+
+/// The end of the window of a time.
+fn end(time: Micros) -> Micros {
+    time.div_euclid(SIZE) * SIZE + SIZE
+}
+
+/// All that leaves, in order.
+fn oracle(arrivals: &[Arrival], kind: JoinKind, filtered: bool) -> Vec<Pair> {
+    let mut ends: Vec<Micros> = arrivals.iter().map(|a| a.row.time).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    let mut want = Vec::new();
+    for end in ends {
+        let of = |side: usize| {
+            let mut rows: Vec<Row> = arrivals.iter().filter(|a| a.side == side && a.row.time == end).map(|a| a.row.clone()).collect();
+            rows.sort();
+            rows
+        };
+        let (lefts, rights) = (of(0), of(1));
+        for left in &lefts {
+            let partners: Vec<&Row> = rights.iter().filter(|right| matches(left, right, filtered)).collect();
+            match kind {
+                JoinKind::LeftSemi if !partners.is_empty() => want.push((Some(left.clone()), None)),
+                JoinKind::LeftAnti if partners.is_empty() => want.push((Some(left.clone()), None)),
+                JoinKind::LeftSemi | JoinKind::LeftAnti => {}
+                _ if partners.is_empty() && outer(kind)[0] => want.push((Some(left.clone()), None)),
+                _ => want.extend(partners.into_iter().map(|right| (Some(left.clone()), Some(right.clone())))),
+            }
+        }
+        if outer(kind)[1] {
+            let alone = rights.iter().filter(|right| !lefts.iter().any(|left| matches(left, right, filtered)));
+            want.extend(alone.map(|right| (None, Some(right.clone()))));
+        }
+    }
+    want
+}
+
+/// The last time of the window, with a unit of 1, is behind the watermark.
+fn in_time(pair: &Pair, watermark: Micros) -> bool {
+    [&pair.0, &pair.1].into_iter().flatten().all(|row| row.time - 1 > watermark)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn windows_leave_once_and_in_one_order(
+        arrivals in arrivals(end), one in cuts(), other in cuts(), filtered in any::<bool>(), kind in prop::sample::select(&KINDS[..]),
+    ) {
+        let new = || Box::new(WindowJoinOperator::new(plan(kind, filtered.then(filter))).unwrap()) as Box<dyn Stateful>;
+        check(&new, &arrivals, [&one, &other], in_time, &oracle(&arrivals, kind, filtered))?;
+    }
+}
+
+fn row(end: Micros, value: i64) -> Row {
+    Row { key: Some("a"), time: end, value: Some(value) }
+}
+
+#[test]
+fn a_window_leaves_when_its_last_time_has_passed() {
+    let mut plan = plan(JoinKind::Inner, None);
+    plan.left.unit = 2;
+    let mut operator = WindowJoinOperator::new(plan).unwrap();
+    let mut out = Vec::new();
+    for side in [0, 1] {
+        operator.push(side, Changes::inserts(batch(&[row(10, 1), row(20, 2), row(10, 3)])), &mut out).unwrap();
+    }
+    // Time 8 is the last one of the left side, 9 of the right side: a pair that leaves at 9 has 8 on its left.
+    assert_eq!((operator.advance(8, &mut out).unwrap(), out.len(), operator.held()), (7, 0, 6));
+    assert_eq!((operator.advance(9, &mut out).unwrap(), out.len(), operator.held()), (8, 1, 2));
+    let values = pairs(&out[0].rows).into_iter().map(|(l, r)| (l.unwrap().value.unwrap(), r.unwrap().value.unwrap()));
+    assert_eq!(values.collect::<Vec<_>>(), [(1, 1), (1, 3), (3, 1), (3, 3)]);
+    assert_eq!((operator.advance(Micros::MAX, &mut out).unwrap(), out.len(), operator.held()), (Micros::MAX, 2, 0));
+}
+
+#[test]
+fn more_pairs_than_are_settled_at_once() {
+    let rows: Vec<Row> = (0..300).map(|i| row(10, i % 7)).collect();
+    for kind in KINDS {
+        for filtered in [false, true] {
+            let got = join_at_once(WindowJoinOperator::new(plan(kind, filtered.then(filter))).unwrap(), &rows, &rows).unwrap();
+            let arrival = |side: usize| move |r: &Row| Arrival { side, time: 0, row: r.clone(), late: [0, 0] };
+            let arrivals: Vec<Arrival> = rows.iter().map(arrival(0)).chain(rows.iter().map(arrival(1))).collect();
+            assert!(got == oracle(&arrivals, kind, filtered), "{kind:?} {filtered}");
+        }
+    }
+}
+
+#[test]
+fn errors_of_the_filter_are_returned() {
+    let operator = || WindowJoinOperator::new(plan(JoinKind::LeftAnti, Some(failing_filter()))).unwrap();
+    assert_eq!(join_at_once(operator(), &[row(10, 2)], &[row(10, 2)]).unwrap(), []);
+    let error = join_at_once(operator(), &[row(10, 2)], &[row(10, 0)]).unwrap_err();
+    assert!(error.message().to_lowercase().contains("divide by zero"), "{error}");
+}
