@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
 use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 
@@ -20,16 +20,21 @@ impl Filter {
     pub fn new(predicate: Arc<dyn PhysicalExpr>) -> Self {
         Self { predicate }
     }
+
+    /// Which of `rows` stay; without NULLs.
+    pub fn mask(&self, rows: &RecordBatch) -> Result<BooleanArray> {
+        let value = self.predicate.evaluate(rows)?.into_array(rows.num_rows())?;
+        let mask = value
+            .as_boolean_opt()
+            .ok_or_else(|| Error::internal(format!("predicate {} is {}, not BOOLEAN", self.predicate, value.data_type())))?;
+        Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
+    }
 }
 
 impl Operator for Filter {
     fn push(&mut self, batch: Batch, out: &mut Output) -> Result<Option<Batch>> {
         let rows = batch.rows.num_rows();
-        let value = self.predicate.evaluate(&batch.rows)?.into_array(rows)?;
-        let mask = value
-            .as_boolean_opt()
-            .ok_or_else(|| Error::internal(format!("predicate {} is {}, not BOOLEAN", self.predicate, value.data_type())))?;
-        let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
+        let mask = self.mask(&batch.rows)?;
         let kept = mask.true_count();
         out.counters.filtered += (rows - kept) as u64;
         match kept {

@@ -1,0 +1,148 @@
+//! Steps without state behind the exchange: HAVING, the SELECT list, look-ups. Invariant: each change is taken for itself, and what is left
+//! of it does what it did.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt64Array};
+
+use super::stage::open_stage;
+use crate::batch::Batch;
+use crate::changes::Changes;
+use crate::contract::{Operator, Output, Stateful};
+use crate::error::{Error, Result};
+use crate::operators::filter::Filter;
+use crate::operators::project::Project;
+use crate::plan::Stage;
+use crate::reference::ReferenceTable;
+use crate::time::Micros;
+
+enum Compiled {
+    Filter(Filter),
+    Project(Project),
+    /// Makes other rows of rows; only rows that do not change come here.
+    Other(Box<dyn Operator>),
+}
+
+/// Stages one after another.
+pub struct Stages {
+    stages: Vec<Compiled>,
+}
+
+impl Stages {
+    /// `references` must hold a table for each lookup. Errors: `NotFound` if one is missing.
+    pub fn new(stages: &[Stage], references: &[Arc<ReferenceTable>]) -> Result<Self> {
+        let compile = |stage: &Stage| match stage {
+            Stage::Filter(predicate) => Ok(Compiled::Filter(Filter::new(predicate.clone()))),
+            Stage::Project(project) => Ok(Compiled::Project(Project::new(project.clone()))),
+            other => Ok(Compiled::Other(open_stage(other, references)?)),
+        };
+        Ok(Self { stages: stages.iter().map(compile).collect::<Result<_>>()? })
+    }
+
+    fn apply(&mut self, mut changes: Changes) -> Result<Changes> {
+        for stage in &mut self.stages {
+            if changes.is_empty() {
+                return Ok(changes);
+            }
+            changes = match stage {
+                Compiled::Filter(filter) => {
+                    let mask = filter.mask(&changes.rows)?;
+                    if mask.true_count() == changes.len() { changes } else { changes.keep(&mask)? }
+                }
+                Compiled::Project(project) => Changes { rows: project.apply(&changes.rows)?, kinds: changes.kinds },
+                Compiled::Other(operator) => through(operator.as_mut(), changes)?,
+            };
+        }
+        Ok(changes)
+    }
+}
+
+/// Rows through an operator that was made for the partitions: here there are neither offsets nor late rows.
+fn through(operator: &mut dyn Operator, changes: Changes) -> Result<Changes> {
+    if changes.kinds.is_some() {
+        return Err(Error::internal("rows that change reached a step that takes new rows only"));
+    }
+    let schema = changes.schema();
+    let offsets = UInt64Array::from(vec![0; changes.len()]);
+    let mut out = Output::default();
+    let left = operator.push(Batch { rows: changes.rows, offsets, watermarks: None }, &mut out)?;
+    Ok(Changes::inserts(left.map_or_else(|| RecordBatch::new_empty(schema), |b| b.rows)))
+}
+
+impl Stateful for Stages {
+    /// An error here fails the job: a result cannot be rejected row by row.
+    fn push(&mut self, _input: usize, changes: Changes, out: &mut Vec<Changes>) -> Result<()> {
+        let left = self.apply(changes).map_err(|e| {
+            Error::invalid(format!("a result cannot be computed: {}", e.message()))
+                .hint("guard the expression, for example with NULLIF or CASE")
+        })?;
+        if !left.is_empty() {
+            out.push(left);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, watermark: Micros, _out: &mut Vec<Changes>) -> Result<Micros> {
+        Ok(watermark)
+    }
+
+    fn held(&self) -> u64 {
+        0
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _state: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use datafusion_common::ScalarValue;
+    use datafusion_expr_common::operator::Operator;
+    use datafusion_physical_expr::expressions::{binary, col, lit};
+
+    use super::*;
+    use crate::changes::RowKind;
+    use crate::plan;
+
+    /// `SELECT 60 / v WHERE v > least`.
+    fn stages(least: i64) -> Stages {
+        let schema = Schema::new(vec![Field::new("v", DataType::Int64, true)]);
+        let v = || col("v", &schema).unwrap();
+        let predicate = binary(v(), Operator::Gt, lit(ScalarValue::Int64(Some(least))), &schema).unwrap();
+        let part = binary(lit(ScalarValue::Int64(Some(60))), Operator::Divide, v(), &schema).unwrap();
+        let out = Arc::new(Schema::new(vec![Field::new("d", DataType::Int64, true)]));
+        Stages::new(&[Stage::Filter(predicate), Stage::Project(plan::Project { expressions: vec![part], schema: out })], &[]).unwrap()
+    }
+
+    fn rows(values: &[Option<i64>]) -> RecordBatch {
+        RecordBatch::try_from_iter([("v", Arc::new(Int64Array::from(values.to_vec())) as ArrayRef)]).unwrap()
+    }
+
+    #[test]
+    fn kinds_stay_with_their_rows() {
+        use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
+        let mut out = Vec::new();
+        let changes =
+            Changes::new(rows(&[Some(1), Some(3), Some(2), None, Some(6)]), vec![Insert, UpdateBefore, UpdateAfter, Delete, Delete]);
+        stages(2).push(0, changes, &mut out).unwrap();
+        assert_eq!(out[0].rows.column(0).as_primitive::<Int64Type>().values().as_ref(), [20, 10]);
+        assert_eq!(out[0].kinds, Some(vec![UpdateBefore, Delete]));
+        stages(2).push(0, Changes::inserts(rows(&[Some(1)])), &mut out).unwrap();
+        assert_eq!(out.len(), 1, "nothing leaves when no row is left");
+        stages(2).push(0, Changes::inserts(rows(&[Some(4)])), &mut out).unwrap();
+        assert_eq!(out[1].kinds, None);
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_computed_is_an_error() {
+        let error = stages(-1).push(0, Changes::inserts(rows(&[Some(5), Some(0)])), &mut Vec::new()).unwrap_err();
+        assert!(error.message().starts_with("a result cannot be computed: "), "{error}");
+    }
+}
