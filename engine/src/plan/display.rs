@@ -1,31 +1,36 @@
-//! EXPLAIN and the fingerprint of a plan. Invariant: two plans whose state can be exchanged print the same state line, and
-//! only those do.
+//! EXPLAIN: a plan as text. Invariant: everything that decides about a result is in it: keys, times, bounds, and what is kept how long.
+//!
+//! A plan that is one line of stages, with a window or without, prints them from the top to the bottom; any other numbers its scans,
+//! inputs, steps and outputs, and says what reads what.
 
 use std::fmt;
 
-use super::node::{JobPlan, LookupKind, Stage, Window};
+use super::job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind};
+use super::node::{LookupKind, Scan, Stage, Window, WindowParameters};
+use crate::time::{MILLISECOND, Micros};
 
-impl JobPlan {
-    /// Text that changes when state of an older checkpoint no longer fits: stream, row time, window, keys, aggregates.
-    pub fn fingerprint(&self) -> String {
-        let window = self.window.as_ref().map(|w| format!("{w} {:?}", w.partial_schema().fields())).unwrap_or_default();
-        let text = format!("{}|{:?}|{window}|{:?}", self.scan.stream, self.scan.row_time, self.output.fields());
-        format!("{:08x}", crc32c::crc32c(text.as_bytes()))
+impl fmt::Display for WindowParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sizes: Vec<String> = self.sizes.iter().map(|s| format!("{} ms", s / MILLISECOND)).collect();
+        if self.offset != 0 {
+            sizes.push(format!("offset {} ms", self.offset / MILLISECOND));
+        }
+        write!(f, "{}({})", self.kind, sizes.join(", "))
     }
 }
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sizes: Vec<String> = self.parameters.sizes.iter().map(|s| format!("{} ms", s / crate::time::MILLISECOND)).collect();
         let keys: Vec<String> = self.keys.iter().map(|(e, _)| e.to_string()).collect();
         let calls: Vec<&str> = self.aggregates.iter().map(|a| a.name.as_str()).collect();
-        write!(f, "window {}({}) keys=[{}] aggregates=[{}]", self.parameters.kind, sizes.join(", "), keys.join(", "), calls.join(", "))
+        write!(f, "window {} keys=[{}] aggregates=[{}]", self.parameters, keys.join(", "), calls.join(", "))
     }
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Assign(a) => write!(f, "assign {}", a.parameters),
             Self::Filter(predicate) => write!(f, "filter {predicate}"),
             Self::Lookup(l) => {
                 let kind = match l.kind {
@@ -41,27 +46,140 @@ impl fmt::Display for Stage {
                     p.expressions.iter().zip(p.schema.fields()).map(|(e, f)| format!("{e} AS {}", f.name())).collect();
                 write!(f, "project {}", columns.join(", "))
             }
+            Self::Unnest(u) => {
+                let outer = if u.outer { " outer" } else { "" };
+                let ordinality = if u.ordinality { " with ordinality" } else { "" };
+                write!(f, "unnest{outer} {}{ordinality}", u.schema.field(u.column).name())
+            }
+        }
+    }
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(i) => write!(f, "input {i}"),
+            Self::Step(s) => write!(f, "step {s}"),
         }
     }
 }
 
 impl fmt::Display for JobPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<&str> = self.scan.projection.iter().map(|&i| self.scan.columns[i].field.name().as_str()).collect();
-        writeln!(f, "scan {} of stream {} ({}) columns=[{}]", self.scan.table, self.scan.stream, self.scan.format, columns.join(", "))?;
-        if let Some(t) = self.scan.row_time {
-            let name = self.scan.columns[t.column].field.name();
-            writeln!(f, "watermark {name} - {} ms, one a partition", t.delay / crate::time::MILLISECOND)?;
+        if let Some(line) = self.one_line() {
+            return line.fmt(f);
         }
-        for stage in &self.before {
-            writeln!(f, "{stage}")?;
+        for (number, scan) in self.scans.iter().enumerate() {
+            writeln!(f, "scan {number}: {}", Read(scan))?;
+            if let Some(watermark) = watermark(scan) {
+                writeln!(f, "  {watermark}")?;
+            }
         }
-        if let Some(window) = &self.window {
-            writeln!(f, "{window}: partial in each partition, merged when all have passed its end")?;
+        for (number, input) in self.inputs.iter().enumerate() {
+            writeln!(f, "input {number}: from scan {}", input.scan)?;
+            write_stages(f, "  ", input)?;
+            if let Lateness::Row { time } = input.late {
+                let name = input.schema.fields().get(time).map_or("?", |c| c.name().as_str());
+                writeln!(f, "  late if {name}@{time} is at or behind the watermark of its partition")?;
+            }
         }
-        for stage in &self.after {
-            writeln!(f, "{stage}")?;
+        let streams: Vec<&str> = self.scans.iter().map(|s| s.stream.as_str()).collect();
+        writeln!(f, "exchange: all partitions of {}", streams.join(", "))?;
+        for (number, step) in self.steps.iter().enumerate() {
+            write_step(f, number, step)?;
+        }
+        for (number, output) in self.outputs.iter().enumerate() {
+            write_output(f, number, output)?;
         }
         Ok(())
     }
 }
+
+/// A plan without branches: one scan, one input, stages after it, one output of new rows.
+struct OneLine<'a> {
+    scan: &'a Scan,
+    input: &'a Input,
+    after: Vec<&'a Stage>,
+}
+
+impl JobPlan {
+    fn one_line(&self) -> Option<OneLine<'_>> {
+        let ([scan], [input], [output]) = (self.scans.as_slice(), self.inputs.as_slice(), self.outputs.as_slice()) else { return None };
+        let (mut from, mut after) = (From::Input(0), Vec::new());
+        for (number, step) in self.steps.iter().enumerate() {
+            let StepKind::Stages(stages) = &step.kind else { return None };
+            if step.inputs != [from] {
+                return None;
+            }
+            from = From::Step(number);
+            after.extend(stages);
+        }
+        let plain = input.late == Lateness::Keep && output.from == from && !output.updating;
+        plain.then_some(OneLine { scan, input, after })
+    }
+}
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "scan {}", Read(self.scan))?;
+        if let Some(watermark) = watermark(self.scan) {
+            writeln!(f, "{watermark}")?;
+        }
+        write_stages(f, "", self.input)?;
+        self.after.iter().try_for_each(|stage| writeln!(f, "{stage}"))
+    }
+}
+
+/// What a scan reads.
+struct Read<'a>(&'a Scan);
+
+impl fmt::Display for Read<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scan = self.0;
+        let columns: Vec<&str> = scan.projection.iter().map(|&i| scan.columns[i].field.name().as_str()).collect();
+        write!(f, "{} of stream {} ({}) columns=[{}]", scan.table, scan.stream, scan.format, columns.join(", "))
+    }
+}
+
+fn watermark(scan: &Scan) -> Option<String> {
+    let time = scan.row_time?;
+    let name = scan.columns[time.column].field.name();
+    Some(format!("watermark {name} - {} ms, one a partition", time.delay / MILLISECOND))
+}
+
+fn write_stages(f: &mut fmt::Formatter<'_>, indent: &str, input: &Input) -> fmt::Result {
+    for stage in &input.stages {
+        writeln!(f, "{indent}{stage}")?;
+    }
+    match &input.window {
+        Some(window) => writeln!(f, "{indent}{window}: partial in each partition, merged when all have passed its end"),
+        None => Ok(()),
+    }
+}
+
+fn write_step(f: &mut fmt::Formatter<'_>, number: usize, step: &Step) -> fmt::Result {
+    let inputs: Vec<String> = step.inputs.iter().map(From::to_string).collect();
+    writeln!(f, "step {number}: {} [from {}]", step.kind, inputs.join(", "))?;
+    match step.kind.keeps() {
+        Some(keeps) => writeln!(f, "  keeps {keeps}"),
+        None => Ok(()),
+    }
+}
+
+fn write_output(f: &mut fmt::Formatter<'_>, number: usize, output: &OutputPlan) -> fmt::Result {
+    let what = if output.updating { "changes" } else { "new rows" };
+    write!(f, "output {number}: {what} [from {}]", output.from)?;
+    if !output.key.is_empty() {
+        let name = |&i: &usize| output.schema.fields().get(i).map_or("?", |c| c.name().as_str());
+        write!(f, " key=[{}]", output.key.iter().map(name).collect::<Vec<_>>().join(", "))?;
+    }
+    writeln!(f)
+}
+
+/// A length of time: `10000 ms`, `5 µs`.
+pub(super) fn span(micros: Micros) -> String {
+    if micros % MILLISECOND == 0 { format!("{} ms", micros / MILLISECOND) } else { format!("{micros} µs") }
+}
+
+#[cfg(test)]
+mod tests;

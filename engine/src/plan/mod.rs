@@ -2,16 +2,20 @@
 //! except streams and reference tables, and no decision. What persists of a job is its SQL text, never this.
 //!
 //! ```text
-//! a partition:  scan ─► before… ─► window (partial)          merged: window (final) ─► after… ─► output
+//! a partition:  scan ─► stages… ─► window (partial)          exchange: window (final) ─► steps… ─► outputs
 //! ```
 
 mod display;
+mod fingerprint;
+mod job;
 mod node;
 mod stateful;
+mod steps;
 
+pub use job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind, WindowSource};
 pub use node::{
-    AccumulatorFactory, Aggregate, Column, ColumnSource, JobPlan, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage, Window,
-    WindowParameters,
+    AccumulatorFactory, Aggregate, Assign, Column, ColumnSource, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage, Unnest,
+    Window, WindowParameters,
 };
 pub use stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,

@@ -1,6 +1,7 @@
 //! The nodes of a plan. Invariant: a closed set; every consumer matches all of it, so that a new node is a compile error
 //! where it is not handled.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,11 +60,12 @@ pub enum ColumnSource {
 /// A declared column of a stream's table.
 #[derive(Debug, Clone)]
 pub struct Column {
-    /// Name and type. STRING is `Utf8View`, times are `time::timestamp_type()`; nullable unless `NOT NULL`.
+    /// Name and type, nullable unless `NOT NULL`. STRING is `Utf8View`, BYTES `Binary`, TIMESTAMP `time::timestamp_type()`, TIME
+    /// `Time64(Microsecond)`, DECIMAL `Decimal128`; what is nested may be NULL.
     pub field: FieldRef,
     /// Where it comes from.
     pub source: ColumnSource,
-    /// For times: unit that values are cut down to, in microseconds (`TIMESTAMP(3)` is 1000).
+    /// For times, nested ones included: unit that values are cut down to, in microseconds (`TIMESTAMP(3)` is 1000).
     pub time_unit: Micros,
 }
 
@@ -85,6 +87,8 @@ pub struct Scan {
     pub table: Name,
     /// Name of the format, a key of `decode::FORMATS`.
     pub format: String,
+    /// Options of the format, as declared.
+    pub format_options: BTreeMap<String, String>,
     /// Every declared column: a record is checked against all of them, whatever is wanted.
     pub columns: Vec<Column>,
     /// Columns that the next stage gets, indexes into `columns`, ascending.
@@ -98,6 +102,11 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// Smallest step of its event time in microseconds.
+    pub fn time_unit(&self) -> Micros {
+        self.row_time.map_or(1, |t| self.columns[t.column].time_unit.max(1))
+    }
+
     /// Schema of what the next stage gets.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.projection.iter().map(|&i| self.columns[i].field.clone()).collect::<Vec<FieldRef>>()))
@@ -139,15 +148,58 @@ pub struct Project {
     pub schema: SchemaRef,
 }
 
+/// Putting rows into windows without aggregating them: a row leaves once for each window that it lies in and that is open.
+#[derive(Debug, Clone)]
+pub struct Assign {
+    /// Which windows; not sessions, whose ends are not known from one row.
+    pub parameters: WindowParameters,
+    /// Index of the event time in the input.
+    pub time: usize,
+    /// Smallest step of event time in microseconds.
+    pub unit: Micros,
+    /// Input columns, then `window_start`, `window_end` and `window_time`, which is a millisecond before the end.
+    pub schema: SchemaRef,
+}
+
+/// Making a row of each element of a list.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    /// Index of the list in the input: a list, or a MAP as the list of its keys with values.
+    pub column: usize,
+    /// Whether the place of the element in its list, from 1, is a column.
+    pub ordinality: bool,
+    /// Whether a row whose list is empty or NULL stays, with NULLs for the element and its place.
+    pub outer: bool,
+    /// Input columns; then the element, or its fields if it is a struct, or key and value of a MAP; then the place.
+    pub schema: SchemaRef,
+}
+
 /// A stateless step.
 #[derive(Debug, Clone)]
 pub enum Stage {
+    /// Puts rows into windows.
+    Assign(Assign),
     /// Keeps rows for which the expression is true.
     Filter(Arc<dyn PhysicalExpr>),
     /// Reference join.
     Lookup(Lookup),
     /// Computes columns.
     Project(Project),
+    /// A row for each element of a list.
+    Unnest(Unnest),
+}
+
+impl Stage {
+    /// Columns after it; `None` if they are those before it.
+    pub fn schema(&self) -> Option<&SchemaRef> {
+        match self {
+            Self::Assign(a) => Some(&a.schema),
+            Self::Filter(_) => None,
+            Self::Lookup(l) => Some(&l.schema),
+            Self::Project(p) => Some(&p.schema),
+            Self::Unnest(u) => Some(&u.schema),
+        }
+    }
 }
 
 /// Makes accumulators of one aggregate call.
@@ -179,10 +231,12 @@ impl fmt::Debug for Aggregate {
 /// Kind and sizes of a window; the kind is a key of `operators::window::WINDOWS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowParameters {
-    /// `tumble`.
+    /// `tumble`, `hop`, `cumulate` or `session`.
     pub kind: String,
     /// Sizes in microseconds, in the order of the kind's arguments.
     pub sizes: Vec<Micros>,
+    /// Windows are aligned to this many microseconds after the epoch, or before it if negative; 0 for sessions.
+    pub offset: Micros,
 }
 
 /// Aggregation over windows. Output columns: `window_start`, `window_end`, keys, results of the aggregates.
@@ -218,19 +272,4 @@ impl Window {
         }
         Arc::new(Schema::new(fields))
     }
-}
-
-/// A whole job between its stream and its sink.
-#[derive(Debug, Clone)]
-pub struct JobPlan {
-    /// Reading.
-    pub scan: Scan,
-    /// Steps before the window, or all steps if there is none.
-    pub before: Vec<Stage>,
-    /// The window, if any.
-    pub window: Option<Window>,
-    /// Steps on the window's result.
-    pub after: Vec<Stage>,
-    /// Schema of the result.
-    pub output: SchemaRef,
 }

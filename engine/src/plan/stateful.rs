@@ -136,7 +136,7 @@ pub struct Rank {
     pub place: bool,
     /// Event time of the input; `None` if the input is updating.
     pub time: Option<usize>,
-    /// Index of `window_end` among the columns of `partition`: then groups are complete when the watermark has passed it, and leave
+    /// Index of `window_end` in the input, one of the columns of `partition`: then groups are complete when the watermark has passed it, and leave
     /// once, as inserts, in the order of window end, partition and place.
     pub window_end: Option<usize>,
     /// Smallest step of the window's end in microseconds.
