@@ -1,9 +1,11 @@
 //! Rows with what they do to a result: the changelog between steps behind the exchange. Invariant: a stream of inserts alone carries
 //! no kinds at all, so that append-only queries pay nothing.
 
-use arrow::array::{BooleanArray, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringViewArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -86,5 +88,36 @@ impl Changes {
     pub fn keep(&self, mask: &BooleanArray) -> Result<Self> {
         let kinds = self.kinds.as_ref().map(|k| k.iter().zip(mask.values()).filter(|(_, m)| *m).map(|(k, _)| *k).collect());
         Ok(Self { rows: filter_record_batch(&self.rows, mask)?, kinds })
+    }
+
+    /// `schema` with the column `op` before its own.
+    pub fn signed_schema(schema: &Schema) -> SchemaRef {
+        let op: FieldRef = Arc::new(Field::new("op", DataType::Utf8View, false));
+        Arc::new(Schema::new([op].into_iter().chain(schema.fields().iter().cloned()).collect::<Vec<_>>()))
+    }
+
+    /// The rows with what each does as a column, for people: see `RowKind::sign`.
+    pub fn signed(&self) -> Result<RecordBatch> {
+        let signs: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..self.len()).map(|i| self.kind(i).sign())));
+        let columns = [signs].into_iter().chain(self.rows.columns().iter().cloned()).collect();
+        Ok(RecordBatch::try_new(Self::signed_schema(self.rows.schema_ref()), columns)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_shown_with_what_they_do() {
+        let rows = RecordBatch::try_from_iter([("v", Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as ArrayRef)]).unwrap();
+        let kinds = vec![RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];
+        let shown = Changes::new(rows.clone(), kinds).signed().unwrap();
+        assert_eq!(shown.schema(), Changes::signed_schema(&rows.schema()));
+        assert_eq!(shown.column(0).as_string_view().iter().flatten().collect::<Vec<_>>(), ["+I", "-U", "+U", "-D"]);
+        assert_eq!(shown.column(1).as_primitive::<Int64Type>().values().as_ref(), [1, 2, 3, 4]);
     }
 }

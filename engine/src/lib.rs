@@ -4,6 +4,7 @@
 // rank 0: words
 pub mod batch;
 pub mod changes;
+pub mod decimal;
 pub mod error;
 pub mod ids;
 pub mod limits;

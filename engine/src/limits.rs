@@ -108,6 +108,14 @@ pub const CHAIN_QUEUE_MAX: usize = 8;
 pub const PANE_GROUPS_MAX: usize = 4_000_000;
 /// Panes that may be open at once in one partition.
 pub const PANES_OPEN_MAX: usize = 10_000;
+/// Windows that one row may lie in: the size of a HOP in slides, or that of a CUMULATE in steps.
+pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
+/// The same where the rows are not aggregated: each leaves once a window.
+pub const WINDOWS_PER_ROW_ASSIGNED_MAX: i64 = 256;
+/// Sessions that may be open at once in one partition, or wait for other partitions in the merge stage.
+pub const SESSIONS_OPEN_MAX: usize = 4_000_000;
+/// Keys that one step behind the exchange may hold state of.
+pub const STATE_KEYS_MAX: usize = 16_000_000;
 /// Rows of one version of a reference table.
 pub const REFERENCE_ROWS_MAX: usize = 10_000_000;
 /// Versions of one reference table that are kept.
@@ -249,6 +257,7 @@ const _: () = assert!(FRAME_BYTES_MAX <= BATCH_BYTES_MAX, "a cursor can always r
 const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_ROWS_MAX, "a cursor can always hand out a whole frame");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
+const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
 const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");
 const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 16 bits");
 const _: () = assert!(METADATA_BYTES_MAX * DEVICE_PAGE_MAX <= JOURNAL_LINE_BYTES_MAX, "a page of devices can be registered at once");

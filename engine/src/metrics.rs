@@ -58,20 +58,26 @@ pub struct JobCounters {
     /// Records that damage took from the log before they were read, as an operator accepted; not part of `consumed`.
     #[serde(default)]
     pub lost: u64,
+    /// Rows beyond the first that UNNEST, overlapping windows or several outputs made from a record.
+    #[serde(default)]
+    pub expanded: u64,
     /// Rows dropped by WHERE or by an inner join without a match.
     pub filtered: u64,
     /// Rows that entered a window.
     pub aggregated: u64,
     /// Rows passed to the output of a job without windows.
     pub passed: u64,
-    /// Rows whose window had closed.
+    /// Rows whose windows had all closed.
     pub late: u64,
     /// Records that could not be decoded or evaluated, or lie too far in the future.
     pub rejected: u64,
-    /// Rows of closed windows: the sum over their groups.
+    /// Rows whose windows have all closed, each once however many they were.
     pub emitted: u64,
-    /// Rows in windows still open.
+    /// Rows with a window that is still open.
     pub open: u64,
+    /// Rows that steps behind the exchange hold now.
+    #[serde(default)]
+    pub held: u64,
     /// Windows closed: distinct window ends for which at least one group was emitted.
     pub windows: u64,
     /// Rows written to the job's sink.
@@ -83,6 +89,7 @@ impl JobCounters {
     pub fn add(&mut self, other: &Self) {
         self.consumed += other.consumed;
         self.lost += other.lost;
+        self.expanded += other.expanded;
         self.filtered += other.filtered;
         self.aggregated += other.aggregated;
         self.passed += other.passed;
@@ -90,17 +97,19 @@ impl JobCounters {
         self.rejected += other.rejected;
         self.emitted += other.emitted;
         self.open += other.open;
+        self.held += other.held;
         self.windows += other.windows;
         self.written += other.written;
     }
 
-    /// `consumed` minus every way out: zero, or records were lost or counted twice.
+    /// `consumed` and `expanded` minus every way out: zero, or records were lost or counted twice.
     pub fn row_balance(&self) -> i128 {
         let out = [self.filtered, self.aggregated, self.passed, self.late, self.rejected];
-        i128::from(self.consumed) - out.iter().map(|&n| i128::from(n)).sum::<i128>()
+        i128::from(self.consumed) + i128::from(self.expanded) - out.iter().map(|&n| i128::from(n)).sum::<i128>()
     }
 
-    /// Rows in windows minus rows of closed and open windows: zero, or a window lost rows. Each row is in one window.
+    /// Rows in windows minus rows of closed and open windows: zero, or a window lost rows. A row counts once, however
+    /// many windows it is in.
     pub fn window_balance(&self) -> i128 {
         i128::from(self.aggregated) - i128::from(self.emitted) - i128::from(self.open)
     }
@@ -115,8 +124,12 @@ mod tests {
         let mut c =
             JobCounters { consumed: 10, filtered: 2, aggregated: 5, late: 1, rejected: 2, emitted: 3, open: 2, ..Default::default() };
         assert_eq!((c.row_balance(), c.window_balance()), (0, 0));
+        (c.expanded, c.passed) = (4, 4);
+        assert_eq!(c.row_balance(), 0);
         c.late = 0;
         assert_eq!(c.row_balance(), 1);
+        c.expanded = 5;
+        assert_eq!(c.row_balance(), 2);
         c.open = 3;
         assert_eq!(c.window_balance(), -1);
     }

@@ -10,21 +10,20 @@ use crossbeam::channel::{Receiver, bounded};
 
 use super::archive::ArchiveChain;
 use super::chain::Chain;
-use super::driver::{Begin, Driver};
-use super::finish::Finish;
-use super::job::{JobKind, JobSpec, JobState, Shared, Sinks, StartAt};
-use super::query::{QueryChain, time_unit};
+use super::driver::{Begin, Driver, Part};
+use super::graph::Graph;
+use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks, StartAt};
+use super::query::QueryChain;
 use super::spawn::{join, spawn};
 use super::supervisor::Environment;
 use super::worker::{Item, Worker};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
-use crate::ids::{Offset, Partition};
+use crate::ids::Offset;
 use crate::limits::CHAIN_QUEUE_MAX;
 use crate::metrics::JobCounters;
-use crate::operators::window::WindowMerge;
 use crate::state::{Checkpoint, CheckpointFiles};
-use crate::time::{MILLISECOND, Micros};
+use crate::time::MILLISECOND;
 
 /// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
 pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, durable: Durable) -> Result<()> {
@@ -37,35 +36,39 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
             (Some(Box::new(store) as Box<dyn CheckpointStore>), checkpoint)
         }
     };
+    let places = spec.places();
     if durable == Durable::Yes {
-        hold_log(spec, checkpoint.as_ref());
+        hold_log(spec, &places, checkpoint.as_ref());
     }
     let mut sinks = (spec.sinks)()?;
     settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
-    let partitions = (0..spec.log.partitions()).map(|p| open_partition(spec, p, checkpoint.as_ref())).collect::<Result<Vec<_>>>()?;
-    let begin = begin(spec, checkpoint.as_ref(), &partitions)?;
+    let open = |(index, &place): (usize, &Place)| open_partition(spec, place, index, checkpoint.as_ref());
+    let partitions = places.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
+    let begin = begin(spec, &places, checkpoint.as_ref(), &partitions)?;
     shared.exit.store(false, Ordering::Release);
     shared.epoch_asked.store(begin.epoch, Ordering::Release);
     shared.committed(begin.epoch, checkpoint.as_ref().map(|c| c.at), checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
-    shared.merged(&begin.merged);
+    shared.merged(&begin.counters());
     let mut receivers: Vec<Receiver<Item>> = Vec::new();
     let mut threads: Vec<JoinHandle<Result<()>>> = Vec::new();
-    for (partition, (chain, position)) in (0..).zip(partitions) {
-        shared.progress(partition, position, chain.watermark(), chain.counters());
+    for (index, (&Place { scan, partition }, (chain, position))) in places.iter().zip(partitions).enumerate() {
+        shared.progress(index, position, chain.watermark(), chain.counters());
         let (sender, receiver) = bounded(CHAIN_QUEUE_MAX);
         receivers.push(receiver);
         let worker = Worker {
+            scan,
             partition,
-            log: spec.log.clone(),
+            place: index,
+            log: spec.logs[scan].clone(),
             chain,
             position,
             shared: shared.clone(),
             sender,
             clock: environment.clock.clone(),
-            idle_timeout: Duration::from_millis(u64::try_from(spec.scan().idle_timeout / MILLISECOND).unwrap_or(0)),
+            idle_timeout: Duration::from_millis(u64::try_from(spec.scans()[scan].idle_timeout / MILLISECOND).unwrap_or(0)),
             epoch: begin.epoch,
         };
-        threads.push(spawn(&format!("{partition}.{}", spec.name), move || worker.run())?);
+        threads.push(spawn(&format!("{index}.{}", spec.name), move || worker.run())?);
     }
     shared.set_life(JobState::Running);
     let driver = Driver::new((spec, shared), (environment.clock.clone(), environment.checkpoint_interval), store, sinks, receivers, begin);
@@ -87,10 +90,10 @@ pub enum Durable {
 }
 
 /// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example.
-fn hold_log(spec: &JobSpec, checkpoint: Option<&Checkpoint>) {
-    for partition in 0..spec.log.partitions() {
-        let state = checkpoint.and_then(|c| c.partitions.get(partition as usize));
-        spec.log.pin(&spec.name, partition, state.map_or(0, |s| s.offset));
+fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) {
+    for (index, &place) in places.iter().enumerate() {
+        let state = checkpoint.and_then(|c| c.partitions.get(index));
+        spec.pin(place, state.map_or(0, |s| s.offset));
     }
 }
 
@@ -110,29 +113,33 @@ fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoin
     Ok(())
 }
 
-fn open_partition(spec: &JobSpec, partition: Partition, checkpoint: Option<&Checkpoint>) -> Result<(Box<dyn Chain>, Offset)> {
+/// `index` is that of `place` among all partitions of the job.
+fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option<&Checkpoint>) -> Result<(Box<dyn Chain>, Offset)> {
+    let Place { scan, partition } = place;
     let mut chain: Box<dyn Chain> = match &spec.kind {
-        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, references)?),
+        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, scan, references)?),
         JobKind::Archive { scan } => Box::new(ArchiveChain::new(scan)?),
     };
-    let bounds = spec.log.bounds(partition);
+    let log = &spec.logs[scan];
+    let bounds = log.bounds(partition);
     let Some(checkpoint) = checkpoint else {
         return Ok((chain, if spec.start == StartAt::Earliest { bounds.start } else { bounds.end }));
     };
-    let state = checkpoint.partitions.get(partition as usize).filter(|s| s.partition == partition);
-    let state = state.ok_or_else(|| Error::corrupt(format!("checkpoint {} has no partition {partition}", checkpoint.epoch)))?;
+    let stream = &spec.scans()[scan].stream;
+    let state = checkpoint.partitions.get(index).filter(|s| s.scan == scan && s.partition == partition);
+    let state =
+        state.ok_or_else(|| Error::corrupt(format!("checkpoint {} has no partition {partition} of stream {stream}", checkpoint.epoch)))?;
     if !(bounds.start..=bounds.end).contains(&state.offset) {
         // Damage explains it: the log serves what lies before.
-        if let Some(reason) = &spec.log.progress(partition).borrow().failed {
+        if let Some(reason) = &log.progress(partition).borrow().failed {
             return Err(Error::corrupt(format!(
-                "partition {partition} of stream {} is damaged, and job {} stood behind the damage: {reason}",
-                spec.scan().stream,
+                "partition {partition} of stream {stream} is damaged, and job {} stood behind the damage: {reason}",
                 spec.name
             ))
             .hint("`thalweg log verify` shows the damage; restore the file from a backup"));
         }
         return Err(Error::corrupt(format!(
-            "job {} stood at offset {} of partition {partition}, but the log holds {} to {}",
+            "job {} stood at offset {} of partition {partition} of stream {stream}, but the log holds {} to {}",
             spec.name, state.offset, bounds.start, bounds.end
         ))
         .hint("the log and the checkpoints do not belong together; restore both from the same backup"));
@@ -141,22 +148,20 @@ fn open_partition(spec: &JobSpec, partition: Partition, checkpoint: Option<&Chec
     Ok((chain, state.offset))
 }
 
-fn begin(spec: &JobSpec, checkpoint: Option<&Checkpoint>, partitions: &[(Box<dyn Chain>, Offset)]) -> Result<Begin> {
-    let (mut merge, finish) = match &spec.kind {
-        JobKind::Query { plan, .. } => {
-            let merge = plan.window.clone().map(|w| WindowMerge::new(w, time_unit(&plan.scan)));
-            (merge, Finish::new(&plan.after)?)
-        }
-        JobKind::Archive { .. } => (None, Finish::default()),
+fn begin(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>, partitions: &[(Box<dyn Chain>, Offset)]) -> Result<Begin> {
+    let mut graph = match &spec.kind {
+        JobKind::Query { plan, references } => Graph::new(plan, references)?,
+        JobKind::Archive { .. } => Graph::default(),
     };
-    if let (Some(merge), Some(checkpoint)) = (merge.as_mut(), checkpoint) {
-        merge.restore(&checkpoint.state)?;
+    if let Some(checkpoint) = checkpoint {
+        graph.restore(&checkpoint.state)?;
     }
+    let part =
+        |(&place, (chain, offset)): (&Place, &(Box<dyn Chain>, Offset))| Part { place, watermark: chain.watermark(), offset: *offset };
     Ok(Begin {
         epoch: checkpoint.map_or(0, |c| c.epoch),
-        merged: checkpoint.map_or_else(JobCounters::default, |c| JobCounters { open: 0, ..c.merged.clone() }),
-        merge,
-        finish,
-        partitions: partitions.iter().map(|(chain, position)| (chain.watermark(), *position)).collect::<Vec<(Micros, Offset)>>(),
+        merged: checkpoint.map_or_else(JobCounters::default, |c| JobCounters { open: 0, held: 0, ..c.merged.clone() }),
+        graph,
+        parts: places.iter().zip(partitions).map(part).collect(),
     })
 }

@@ -9,14 +9,14 @@ use crate::error::Result;
 use crate::metrics::JobCounters;
 use crate::time::Micros;
 
-/// Which of a job's sinks rows go to.
+/// Which of a job's sinks rows go to that no step takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The result.
+    /// The first output.
     Main,
     /// Late rows.
     Late,
-    /// Rejected rows.
+    /// Rejected rows of the partition's scan.
     Rejects,
 }
 
@@ -25,8 +25,8 @@ pub enum Target {
 pub enum Chunk {
     /// Rows for a sink.
     Rows(Target, RecordBatch),
-    /// A result, or part of one.
-    Emission(Emission),
+    /// What one of the plan's inputs, by index, gives.
+    Emission(usize, Emission),
 }
 
 /// The work of one partition.

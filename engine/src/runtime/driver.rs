@@ -1,4 +1,4 @@
-//! The stage where a job's partitions meet: merge, sinks, checkpoints. Invariant: a checkpoint is a consistent cut (nothing
+//! The thread where a job's partitions meet: graph, sinks, checkpoints. Invariant: a checkpoint is a consistent cut (nothing
 //! after a partition's barrier is in it, everything before is), and sinks commit only after it is durable:
 //!
 //! ```text
@@ -10,25 +10,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Select};
 
 use super::chain::{Chunk, Target};
-use super::job::{JobSpec, Shared, Sinks};
+use super::graph::{Graph, Leaving};
+use super::job::{JobSpec, Place, Shared, Sinks};
 use super::worker::{Idle, Item};
-use crate::contract::{CheckpointStore, Clock, Emission};
+use crate::contract::{CheckpointStore, Clock};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
 use crate::limits::CHECKPOINTS_KEPT;
 use crate::metrics::JobCounters;
-use crate::operators::window::WindowMerge;
 use crate::state::{Checkpoint, PartitionState};
 use crate::time::Micros;
 
-use super::finish::Finish;
-
-/// One partition as the driver sees it.
-struct Input {
+/// One partition of one scan as the driver sees it.
+struct Feed {
+    place: Place,
     receiver: Receiver<Item>,
     watermark: Micros,
     idle: Idle,
@@ -44,7 +42,7 @@ pub enum Ended {
     WorkerGone,
 }
 
-/// The merge stage of one run of a job.
+/// The part of one run of a job behind the exchange.
 pub struct Driver<'a> {
     spec: &'a JobSpec,
     shared: &'a Shared,
@@ -52,9 +50,10 @@ pub struct Driver<'a> {
     interval: Duration,
     store: Option<Box<dyn CheckpointStore>>,
     sinks: Sinks,
-    inputs: Vec<Input>,
-    merge: Option<WindowMerge>,
-    finish: Finish,
+    feeds: Vec<Feed>,
+    graph: Graph,
+    /// What left the graph and is not yet written; empty between two items.
+    leaving: Leaving,
     merged: JobCounters,
     epoch: Epoch,
     /// A barrier is under way.
@@ -69,11 +68,28 @@ pub struct Driver<'a> {
 /// What a driver continues from.
 pub struct Begin {
     pub epoch: Epoch,
+    /// Without the rows that the graph holds.
     pub merged: JobCounters,
-    pub merge: Option<WindowMerge>,
-    pub finish: Finish,
-    /// Watermark and offset of each partition.
-    pub partitions: Vec<(Micros, Offset)>,
+    pub graph: Graph,
+    pub parts: Vec<Part>,
+}
+
+/// Where a partition stands.
+pub struct Part {
+    pub place: Place,
+    pub watermark: Micros,
+    pub offset: Offset,
+}
+
+impl Begin {
+    /// Counts of the graph and of what was written.
+    pub fn counters(&self) -> JobCounters {
+        counters(&self.merged, &self.graph)
+    }
+}
+
+fn counters(merged: &JobCounters, graph: &Graph) -> JobCounters {
+    JobCounters { open: graph.open_rows(), held: graph.held(), ..merged.clone() }
 }
 
 impl<'a> Driver<'a> {
@@ -85,9 +101,11 @@ impl<'a> Driver<'a> {
         receivers: Vec<Receiver<Item>>,
         begin: Begin,
     ) -> Self {
-        let offsets = begin.partitions.iter().map(|p| p.1).collect();
-        let input =
-            |(receiver, (watermark, _)): (Receiver<Item>, (Micros, Offset))| Input { receiver, watermark, idle: Idle::No, barrier: None };
+        let offsets = begin.parts.iter().map(|p| p.offset).collect();
+        let feed = |(receiver, part): (Receiver<Item>, Part)| {
+            let Part { place, watermark, .. } = part;
+            Feed { place, receiver, watermark, idle: Idle::No, barrier: None }
+        };
         let last = clock.monotonic();
         Self {
             spec,
@@ -96,9 +114,9 @@ impl<'a> Driver<'a> {
             interval,
             store,
             sinks,
-            inputs: receivers.into_iter().zip(begin.partitions).map(input).collect(),
-            merge: begin.merge,
-            finish: begin.finish,
+            feeds: receivers.into_iter().zip(begin.parts).map(feed).collect(),
+            graph: begin.graph,
+            leaving: Leaving::new(),
             merged: begin.merged,
             epoch: begin.epoch,
             aligning: false,
@@ -118,7 +136,7 @@ impl<'a> Driver<'a> {
             }
             self.ask_for_barrier();
             match self.receive() {
-                Received::Item(partition, item) => self.take(partition, item)?,
+                Received::Item(feed, item) => self.take(feed, item)?,
                 Received::Nothing => {}
                 Received::Gone => return Ok(Ended::WorkerGone),
             }
@@ -130,7 +148,7 @@ impl<'a> Driver<'a> {
         self.begin_barrier();
         while self.aligning {
             match self.receive() {
-                Received::Item(partition, item) => self.take(partition, item)?,
+                Received::Item(feed, item) => self.take(feed, item)?,
                 Received::Nothing => {}
                 Received::Gone => return Ok(Ended::WorkerGone),
             }
@@ -154,97 +172,100 @@ impl<'a> Driver<'a> {
     /// The next item of a partition that has not placed its barrier yet.
     fn receive(&self) -> Received {
         let mut select = Select::new();
-        let open: Vec<usize> = (0..self.inputs.len()).filter(|&i| self.inputs[i].barrier.is_none()).collect();
+        let open: Vec<usize> = (0..self.feeds.len()).filter(|&i| self.feeds[i].barrier.is_none()).collect();
         for &i in &open {
-            select.recv(&self.inputs[i].receiver);
+            select.recv(&self.feeds[i].receiver);
         }
         let Ok(operation) = select.select_timeout(Duration::from_millis(20)) else { return Received::Nothing };
-        let partition = open[operation.index()];
-        match operation.recv(&self.inputs[partition].receiver) {
-            Ok(item) => Received::Item(partition, item),
+        let feed = open[operation.index()];
+        match operation.recv(&self.feeds[feed].receiver) {
+            Ok(item) => Received::Item(feed, item),
             Err(_) => Received::Gone,
         }
     }
 
-    fn take(&mut self, partition: usize, item: Item) -> Result<()> {
+    fn take(&mut self, feed: usize, item: Item) -> Result<()> {
         match item {
             Item::Data { chunks, watermark, idle } => {
                 self.dirty = true;
                 for chunk in chunks {
-                    self.chunk(partition, chunk)?;
+                    self.chunk(self.feeds[feed].place, chunk)?;
                 }
-                self.inputs[partition].watermark = self.inputs[partition].watermark.max(watermark);
-                self.inputs[partition].idle = idle;
-                self.close_windows()?;
+                self.feeds[feed].watermark = self.feeds[feed].watermark.max(watermark);
+                self.feeds[feed].idle = idle;
+                self.advance()?;
                 self.shared.merged(&self.counters());
                 Ok(())
             }
             Item::Barrier(epoch, state) => {
                 assert_eq!(epoch, self.epoch + 1, "a barrier of another epoch");
-                self.inputs[partition].barrier = Some(state);
-                if self.inputs.iter().all(|i| i.barrier.is_some()) { self.checkpoint() } else { Ok(()) }
+                self.feeds[feed].barrier = Some(state);
+                if self.feeds.iter().all(|f| f.barrier.is_some()) { self.checkpoint() } else { Ok(()) }
             }
         }
     }
 
-    fn chunk(&mut self, partition: usize, chunk: Chunk) -> Result<()> {
+    fn chunk(&mut self, place: Place, chunk: Chunk) -> Result<()> {
         match chunk {
-            Chunk::Rows(Target::Main, rows) => self.write_main(&rows),
+            Chunk::Rows(Target::Main, rows) => {
+                self.merged.written += rows.num_rows() as u64;
+                self.sinks.main.first_mut().map_or(Ok(()), |s| s.write(&rows))
+            }
             Chunk::Rows(Target::Late, rows) => self.sinks.late.as_mut().map_or(Ok(()), |s| s.write(&rows)),
-            Chunk::Rows(Target::Rejects, rows) => self.sinks.rejects.as_mut().map_or(Ok(()), |s| s.write(&rows)),
-            Chunk::Emission(Emission::Rows(rows)) => self.result(rows),
-            Chunk::Emission(Emission::Pane { start, end, partial, rows }) => {
-                let merge = self.merge.as_mut().ok_or_else(|| Error::internal("a pane in a job without windows"))?;
-                merge.add(partition as u32, (start, end), partial, rows);
-                Ok(())
+            Chunk::Rows(Target::Rejects, rows) => self.sinks.rejects.get_mut(place.scan).map_or(Ok(()), |s| s.write(&rows)),
+            Chunk::Emission(input, emission) => {
+                self.graph.take(input, place.partition, emission, &mut self.leaving)?;
+                self.write()
             }
         }
     }
 
-    fn close_windows(&mut self) -> Result<()> {
-        let Some(merge) = self.merge.as_mut() else { return Ok(()) };
-        let active = self.inputs.iter().filter(|i| i.idle == Idle::No).map(|i| i.watermark).min();
+    /// Tells the graph how far event time has come, and idle partitions how far they are carried along.
+    fn advance(&mut self) -> Result<()> {
+        if !self.graph.follows_time() {
+            return Ok(());
+        }
+        let active = self.feeds.iter().filter(|f| f.idle == Idle::No).map(|f| f.watermark).min();
         if let Some(target) = active {
             self.shared.input_watermark.fetch_max(target, Ordering::AcqRel);
         }
-        let reached = self.inputs.iter().map(|i| i.watermark).min().unwrap_or(Micros::MIN);
-        let mut before = None;
-        for closed in merge.close(reached)? {
-            self.merged.emitted += closed.rows;
-            self.merged.windows += u64::from(before.replace(closed.end) != Some(closed.end));
-            if let Some(rows) = self.finish.apply(closed.result)? {
-                self.merged.written += rows.num_rows() as u64;
-                if let Some(sink) = self.sinks.main.as_mut() {
-                    sink.write(&rows)?;
+        let mut reached = vec![Micros::MAX; self.spec.scans().len()];
+        for feed in &self.feeds {
+            reached[feed.place.scan] = reached[feed.place.scan].min(feed.watermark);
+        }
+        let closed = self.graph.advance(&reached, &mut self.leaving)?;
+        self.merged.emitted += closed.rows;
+        self.merged.windows += closed.windows;
+        self.write()
+    }
+
+    /// Hands what left the graph to the sinks, and of the first output to those who watch.
+    fn write(&mut self) -> Result<()> {
+        for (output, changes) in self.leaving.drain(..) {
+            self.merged.written += changes.len() as u64;
+            let updating = self.spec.outputs().get(output).is_some_and(|o| o.updating);
+            if let Some(sink) = self.sinks.main.get_mut(output) {
+                match (updating, &changes.kinds) {
+                    (true, _) => sink.change(&changes)?,
+                    (false, None) => sink.write(&changes.rows)?,
+                    (false, Some(_)) => return Err(Error::internal("changes of rows came to an output of new rows")),
                 }
-                self.shared.show(&rows);
+            }
+            if output == 0 && self.shared.is_watched() {
+                let shown = if updating { changes.signed()? } else { changes.rows };
+                self.shared.show(shown);
             }
         }
         Ok(())
     }
 
-    fn result(&mut self, rows: RecordBatch) -> Result<()> {
-        match self.finish.apply(rows)? {
-            Some(rows) => {
-                self.shared.show(&rows);
-                self.write_main(&rows)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn write_main(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.merged.written += rows.num_rows() as u64;
-        self.sinks.main.as_mut().map_or(Ok(()), |s| s.write(rows))
-    }
-
     fn counters(&self) -> JobCounters {
-        JobCounters { open: self.merge.as_ref().map_or(0, WindowMerge::open_rows), ..self.merged.clone() }
+        counters(&self.merged, &self.graph)
     }
 
     fn checkpoint(&mut self) -> Result<()> {
         let epoch = self.epoch + 1;
-        let partitions: Vec<PartitionState> = self.inputs.iter_mut().filter_map(|i| i.barrier.take()).map(|b| *b).collect();
+        let partitions: Vec<PartitionState> = self.feeds.iter_mut().filter_map(|f| f.barrier.take()).map(|b| *b).collect();
         let offsets: Vec<Offset> = partitions.iter().map(|p| p.offset).collect();
         let sinks = self.sinks.each().map(|s| s.prepare(epoch)).collect::<Result<Vec<_>>>()?;
         let checkpoint = Checkpoint {
@@ -257,11 +278,11 @@ impl<'a> Driver<'a> {
             partitions,
             sinks,
             merged: self.counters(),
-            state: self.merge.as_ref().map_or_else(|| Ok(Vec::new()), WindowMerge::snapshot)?,
+            state: self.graph.snapshot()?,
         };
         let counters = checkpoint.counters();
         let (rows, windows) = (counters.row_balance(), counters.window_balance());
-        if rows != 0 || (self.merge.is_some() && windows != 0) {
+        if rows != 0 || windows != 0 {
             tracing::error!(job = %self.spec.name, epoch, rows, windows, ?counters, "the counts of a job do not balance");
             debug_assert!(false, "the counts of job {} do not balance: {counters:?}", self.spec.name);
         }
@@ -289,8 +310,8 @@ impl<'a> Driver<'a> {
         if self.store.is_none() {
             return;
         }
-        for (partition, &offset) in self.kept.front().into_iter().flatten().enumerate() {
-            self.spec.log.pin(&self.spec.name, partition as u32, offset);
+        for (feed, &offset) in self.feeds.iter().zip(self.kept.front().into_iter().flatten()) {
+            self.spec.pin(feed.place, offset);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
 use crate::limits::LIVE_BATCHES_MAX;
 use crate::metrics::JobCounters;
-use crate::plan::{JobPlan, Scan};
+use crate::plan::{JobPlan, OutputPlan, Scan};
 use crate::reference::ReferenceTable;
 use crate::time::Micros;
 
@@ -47,19 +47,28 @@ pub enum StartAt {
 /// The sinks of one run of a job.
 #[derive(Default)]
 pub struct Sinks {
-    /// The result.
-    pub main: Option<Box<dyn Sink>>,
+    /// One an output, or none.
+    pub main: Vec<Box<dyn Sink>>,
     /// Late rows.
     pub late: Option<Box<dyn Sink>>,
-    /// Rejected rows.
-    pub rejects: Option<Box<dyn Sink>>,
+    /// Rejected rows, one a scan, or none.
+    pub rejects: Vec<Box<dyn Sink>>,
 }
 
 impl Sinks {
     /// Those that are there, in a fixed order.
     pub fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Sink>> {
-        [&mut self.main, &mut self.late, &mut self.rejects].into_iter().flatten()
+        self.main.iter_mut().chain(&mut self.late).chain(&mut self.rejects)
     }
+}
+
+/// One partition of one of a job's scans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Index of the scan.
+    pub(super) scan: usize,
+    /// Partition of its stream.
+    pub(super) partition: Partition,
 }
 
 /// Opens the sinks of a job anew for each run.
@@ -73,8 +82,8 @@ pub struct JobSpec {
     pub sql: String,
     /// What it does.
     pub kind: JobKind,
-    /// The log of its stream.
-    pub log: Arc<dyn LogStore>,
+    /// The log of each scan's stream.
+    pub logs: Vec<Arc<dyn LogStore>>,
     /// Its sinks.
     pub sinks: OpenSinks,
     /// Where it begins.
@@ -82,11 +91,34 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// The scan of its stream.
-    pub fn scan(&self) -> &Scan {
+    /// What it reads.
+    pub fn scans(&self) -> &[Scan] {
         match &self.kind {
-            JobKind::Query { plan, .. } => &plan.scan,
-            JobKind::Archive { scan } => scan,
+            JobKind::Query { plan, .. } => &plan.scans,
+            JobKind::Archive { scan } => std::slice::from_ref(scan),
+        }
+    }
+
+    /// What a query gives; an archive has no plan to say so.
+    pub(super) fn outputs(&self) -> &[OutputPlan] {
+        match &self.kind {
+            JobKind::Query { plan, .. } => &plan.outputs,
+            JobKind::Archive { .. } => &[],
+        }
+    }
+
+    /// Every partition that it reads, by scan and then by number: the order in which a job's partitions stand everywhere.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let of = |(scan, log): (usize, &Arc<dyn LogStore>)| (0..log.partitions()).map(move |partition| Place { scan, partition });
+        self.logs.iter().enumerate().flat_map(of).collect()
+    }
+
+    /// Keeps what it still needs of a partition. A stream that is scanned twice has two pins.
+    pub(super) fn pin(&self, place: Place, offset: Offset) {
+        let log = &self.logs[place.scan];
+        match place.scan {
+            0 => log.pin(&self.name, place.partition, offset),
+            scan => log.pin(&format!("{}#{scan}", self.name), place.partition, offset),
         }
     }
 
@@ -135,7 +167,7 @@ pub struct JobStatus {
     pub epoch: Epoch,
     /// When that was taken, in microseconds since the Unix epoch.
     pub checkpoint_at: Option<Micros>,
-    /// Least watermark of its partitions in microseconds; `None` before the first record.
+    /// Least watermark of its partitions, of all scans, in microseconds; `None` before the first record.
     pub watermark: Option<Micros>,
     /// Records of the log that it has not read yet.
     pub lag: u64,
@@ -173,8 +205,8 @@ struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(partitions: u32) -> Self {
-        let partitions = vec![(0, Micros::MIN, JobCounters::default()); partitions as usize];
+    pub(super) fn new(partitions: usize) -> Self {
+        let partitions = vec![(0, Micros::MIN, JobCounters::default()); partitions];
         Self {
             epoch_asked: AtomicU64::new(0),
             input_watermark: AtomicI64::new(Micros::MIN),
@@ -205,8 +237,9 @@ impl Shared {
         self.lock().life = life;
     }
 
-    pub(super) fn progress(&self, partition: Partition, position: Offset, watermark: Micros, counters: JobCounters) {
-        if let Some(slot) = self.lock().partitions.get_mut(partition as usize) {
+    /// `place` is an index into `JobSpec::places`.
+    pub(super) fn progress(&self, place: usize, position: Offset, watermark: Micros, counters: JobCounters) {
+        if let Some(slot) = self.lock().partitions.get_mut(place) {
             *slot = (position, watermark, counters);
         }
     }
@@ -227,9 +260,14 @@ impl Shared {
         self.live.subscribe()
     }
 
-    pub(super) fn show(&self, rows: &RecordBatch) {
+    /// Whether somebody reads the results.
+    pub(super) fn is_watched(&self) -> bool {
+        self.live.receiver_count() > 0
+    }
+
+    pub(super) fn show(&self, rows: RecordBatch) {
         // No reader is no error.
-        let _ = self.live.send(rows.clone());
+        let _ = self.live.send(rows);
     }
 
     pub(super) fn ask_stop(&self) {
@@ -240,9 +278,9 @@ impl Shared {
         let inner = self.lock();
         let mut counters = inner.merged.clone();
         let mut lag = 0;
-        for (partition, (position, _, part)) in inner.partitions.iter().enumerate() {
+        for (place, (position, _, part)) in spec.places().into_iter().zip(&inner.partitions) {
             counters.add(part);
-            lag += spec.log.bounds(partition as u32).end.saturating_sub(*position);
+            lag += spec.logs[place.scan].bounds(place.partition).end.saturating_sub(*position);
         }
         let watermark = inner.partitions.iter().map(|p| p.1).filter(|&w| w > Micros::MIN).min();
         JobStatus {

@@ -2,22 +2,26 @@
 //! restart continues from the last one as if nothing had happened.
 //!
 //! ```text
-//! worker (a thread a partition):  cursor.read ─► chain.push ─► bounded queue ─┐
-//! driver (a thread a job):                     barriers, merge, sinks, checkpoint ◄┘
+//! worker (a thread a scan and partition):  cursor.read ─► chain.push ─► bounded queue ─┐
+//! driver (a thread a job):                        barriers, graph, sinks, checkpoint ◄──┘
 //! ```
 
 pub mod archive;
 mod attempt;
 pub mod chain;
 mod driver;
-mod finish;
+mod graph;
 pub mod ingest;
 pub mod job;
 pub mod query;
+pub mod replay;
 mod spawn;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use chain::{Chunk, Target};
 pub use job::{JobKind, JobSpec, JobState, JobStatus, Sinks, StartAt};
+pub use replay::Replay;
 pub use supervisor::{Environment, Supervisor, Tail};

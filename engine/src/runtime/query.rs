@@ -1,5 +1,5 @@
-//! The chain of a query: decode, event time, steps, window. Invariant: each record is counted in one way out: rejected,
-//! filtered, late, aggregated or passed.
+//! The chain of a query: decode and event time once, then for each input of the plan its steps and its window. Invariant: each record
+//! is counted, once for each input, in one way out: rejected, filtered, late, aggregated or passed.
 
 use std::sync::Arc;
 
@@ -13,60 +13,99 @@ use crate::decode;
 use crate::error::{Error, Result};
 use crate::lake;
 use crate::metrics::JobCounters;
-use crate::operators::filter::Filter;
-use crate::operators::lookup::LookupOperator;
-use crate::operators::project::Project;
+use crate::operators::late::Late;
+use crate::operators::open_stage;
 use crate::operators::watermark::Watermarker;
 use crate::operators::window::{WindowInputs, WindowOperator};
-use crate::plan::{self, ColumnSource, JobPlan, Metadata, Scan, Stage};
+use crate::plan::{self, ColumnSource, JobPlan, Lateness, Metadata, Scan};
 use crate::reference::ReferenceTable;
+use crate::state::snapshot;
 use crate::time::Micros;
 
-/// The steps of one partition of a query.
+/// The steps of one partition of a scan.
 pub struct QueryChain {
     job: String,
     decoder: Box<dyn Decoder>,
     watermarker: Watermarker,
-    steps: Vec<Box<dyn Operator>>,
-    window: Option<WindowOperator>,
+    branches: Vec<Branch>,
     counters: JobCounters,
 }
 
+/// What one input of the plan makes of each batch.
+struct Branch {
+    /// Index of the input.
+    input: usize,
+    steps: Vec<Box<dyn Operator>>,
+    window: Option<WindowOperator>,
+}
+
 impl QueryChain {
-    /// Builds the chain of `plan`; `references` must hold a table for each lookup.
-    pub fn new(job: &str, plan: &JobPlan, references: &[Arc<ReferenceTable>]) -> Result<Self> {
+    /// Builds the chain of one of the scans of `plan`, by index; `references` must hold a table for each lookup.
+    pub fn new(job: &str, plan: &JobPlan, scan: usize, references: &[Arc<ReferenceTable>]) -> Result<Self> {
+        let inputs = plan.inputs.iter().enumerate().filter(|(_, input)| input.scan == scan);
+        let table = plan.scans.get(scan).ok_or_else(|| Error::internal(format!("a plan has no scan {scan}")))?;
+        let branches = inputs.map(|(i, input)| Branch::new(i, input, table, references)).collect::<Result<Vec<_>>>()?;
+        if branches.is_empty() {
+            return Err(Error::internal(format!("nothing reads the scan of {}", table.table)));
+        }
+        let decoder = decode::open(&table.format, decode_schema(table))?;
+        Ok(Self { job: job.to_owned(), decoder, watermarker: watermarker(table)?, branches, counters: JobCounters::default() })
+    }
+
+    fn windows(&mut self) -> impl Iterator<Item = &mut WindowOperator> {
+        self.branches.iter_mut().filter_map(|b| b.window.as_mut())
+    }
+}
+
+impl Branch {
+    fn new(input: usize, plan: &plan::Input, scan: &Scan, references: &[Arc<ReferenceTable>]) -> Result<Self> {
         let mut steps: Vec<Box<dyn Operator>> = Vec::new();
-        let mut schema = plan.scan.schema();
-        for stage in &plan.before {
-            match stage {
-                Stage::Filter(predicate) => steps.push(Box::new(Filter::new(predicate.clone()))),
-                Stage::Project(p) => {
-                    schema = p.schema.clone();
-                    steps.push(Box::new(Project::new(p.clone())));
-                }
-                Stage::Lookup(l) => {
-                    let table = references.iter().find(|t| t.name() == &l.table);
-                    let table = table.ok_or_else(|| Error::not_found(format!("reference table {} is not loaded", l.table)))?;
-                    schema = l.schema.clone();
-                    steps.push(Box::new(LookupOperator::new(l.clone(), table.clone())?));
-                }
+        let mut schema = scan.schema();
+        for stage in &plan.stages {
+            steps.push(open_stage(stage, references)?);
+            if let Some(changed) = stage.schema() {
+                schema = changed.clone();
             }
+        }
+        if let Lateness::Row { time } = plan.late {
+            steps.push(Box::new(Late::new(time)));
         }
         let window = match &plan.window {
             Some(w) => {
                 steps.push(Box::new(WindowInputs::new(w, &schema)?));
-                Some(WindowOperator::new(w.clone(), time_unit(&plan.scan))?)
+                Some(WindowOperator::new(w.clone(), plan.unit)?)
             }
             None => None,
         };
-        let decoder = decode::open(&plan.scan.format, decode_schema(&plan.scan))?;
-        Ok(Self { job: job.to_owned(), decoder, watermarker: watermarker(&plan.scan)?, steps, window, counters: JobCounters::default() })
+        Ok(Self { input, steps, window })
     }
 
-    /// Moves what the window let go into chunks.
-    fn emit(&mut self, out: &mut Output, chunks: &mut Vec<Chunk>) {
-        self.counters.add(&out.counters);
-        chunks.extend(out.emissions.drain(..).map(Chunk::Emission));
+    /// Takes the next batch, if a row is left of it, and the watermark after it.
+    fn push(&mut self, mut batch: Option<Batch>, watermark: Micros, out: &mut Output, chunks: &mut Vec<Chunk>) -> Result<()> {
+        for step in &mut self.steps {
+            let Some(b) = batch else { break };
+            batch = push_or_reject(step.as_mut(), b, out)?;
+        }
+        match (&mut self.window, batch) {
+            (Some(window), Some(batch)) => {
+                window.push(batch, out)?;
+            }
+            (None, Some(batch)) => {
+                out.counters.passed += batch.rows.num_rows() as u64;
+                out.emissions.push(Emission::Rows(batch.rows));
+            }
+            (_, None) => {}
+        }
+        self.advance(watermark, out, chunks)
+    }
+
+    /// Event time has reached `watermark`; moves what the branch let go into chunks.
+    fn advance(&mut self, watermark: Micros, out: &mut Output, chunks: &mut Vec<Chunk>) -> Result<()> {
+        if let Some(window) = &mut self.window {
+            window.advance(watermark, out)?;
+        }
+        chunks.extend(out.emissions.drain(..).map(|e| Chunk::Emission(self.input, e)));
+        Ok(())
     }
 }
 
@@ -76,26 +115,17 @@ impl Chain for QueryChain {
         self.counters.consumed += records.entries.len() as u64;
         self.counters.rejected += decoded.rejects.len() as u64;
         let mut out = Output::default();
-        let mut batch = self.watermarker.assign(decoded, &mut out)?;
+        let batch = self.watermarker.assign(decoded, &mut out)?;
         // Decode and time rejects are written once, by the stream's archive; here they are only counted.
         out.rejects.clear();
-        for step in &mut self.steps {
-            let Some(b) = batch else { break };
-            batch = push_or_reject(step.as_mut(), b, &mut out)?;
-        }
-        if let Some(batch) = batch {
-            match &mut self.window {
-                Some(window) => {
-                    window.push(batch, &mut out)?;
-                }
-                None => {
-                    out.counters.passed += batch.rows.num_rows() as u64;
-                    out.emissions.push(Emission::Rows(batch.rows));
-                }
+        let rows = batch.as_ref().map_or(0, |b| b.rows.num_rows()) as u64;
+        out.counters.expanded += rows * (self.branches.len() as u64 - 1);
+        let watermark = self.watermarker.current();
+        if let Some((last, others)) = self.branches.split_last_mut() {
+            for branch in others {
+                branch.push(batch.clone(), watermark, &mut out, chunks)?;
             }
-        }
-        if let Some(window) = &mut self.window {
-            window.advance(self.watermarker.current(), &mut out)?;
+            last.push(batch, watermark, &mut out, chunks)?;
         }
         for late in &out.late {
             chunks.push(Chunk::Rows(Target::Late, lake::late_rows(records, late)?));
@@ -104,7 +134,7 @@ impl Chain for QueryChain {
             out.rejects.sort_by_key(|r| r.offset);
             chunks.push(Chunk::Rows(Target::Rejects, lake::dlq_rows(records, Some(&self.job), &out.rejects)?));
         }
-        self.emit(&mut out, chunks);
+        self.counters.add(&out.counters);
         Ok(())
     }
 
@@ -115,10 +145,10 @@ impl Chain for QueryChain {
     fn carry(&mut self, watermark: Micros, chunks: &mut Vec<Chunk>) -> Result<()> {
         self.watermarker.carry(watermark);
         let mut out = Output::default();
-        if let Some(window) = &mut self.window {
-            window.advance(watermark, &mut out)?;
+        for branch in &mut self.branches {
+            branch.advance(watermark, &mut out, chunks)?;
         }
-        self.emit(&mut out, chunks);
+        self.counters.add(&out.counters);
         Ok(())
     }
 
@@ -127,21 +157,21 @@ impl Chain for QueryChain {
     }
 
     fn counters(&self) -> JobCounters {
-        let open = self.window.as_ref().map_or(0, WindowOperator::open_rows);
+        let open = self.branches.iter().filter_map(|b| b.window.as_ref()).map(WindowOperator::open_rows).sum();
         JobCounters { open, ..self.counters.clone() }
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {
-        self.window.as_mut().map_or_else(|| Ok(Vec::new()), Operator::snapshot)
+        let states = self.windows().map(Operator::snapshot).collect::<Result<Vec<_>>>()?;
+        snapshot::join_states(&states)
     }
 
     fn restore(&mut self, watermark: Micros, counters: JobCounters, state: &[u8]) -> Result<()> {
         self.watermarker.carry(watermark);
         self.counters = JobCounters { open: 0, ..counters };
-        match &mut self.window {
-            Some(window) => window.restore(state),
-            None => Ok(()),
-        }
+        let count = self.windows().count();
+        let states = snapshot::split_states(state, count)?;
+        self.windows().zip(states).try_for_each(|(window, state)| window.restore(state))
     }
 }
 
@@ -151,11 +181,6 @@ pub fn watermarker(scan: &Scan) -> Result<Watermarker> {
     let position = scan.projection.iter().position(|&i| i == row_time.column);
     let position = position.ok_or_else(|| Error::internal("the event time is not among the scanned columns"))?;
     Ok(Watermarker::new(Some(position), row_time.delay, scan.future_tolerance))
-}
-
-/// The smallest step of a scan's event time in microseconds.
-pub fn time_unit(scan: &Scan) -> Micros {
-    scan.row_time.map_or(1, |t| scan.columns[t.column].time_unit.max(1))
 }
 
 /// What the decoder of a scan has to do. A physical column `device_id` must name the device that sent the record.
@@ -173,6 +198,7 @@ pub fn decode_schema(scan: &Scan) -> decode::DecodeSchema {
         columns: scan.columns.iter().map(column).collect(),
         projection: scan.projection.clone(),
         identity: scan.columns.iter().position(|c| c.source == ColumnSource::Payload && c.field.name() == "device_id"),
+        options: scan.format_options.clone(),
     }
 }
 

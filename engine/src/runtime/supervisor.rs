@@ -87,7 +87,7 @@ impl Supervisor {
             return Err(running(&spec.name));
         }
         let spec = Arc::new(spec);
-        let shared = Arc::new(Shared::new(spec.log.partitions()));
+        let shared = Arc::new(Shared::new(spec.places().len()));
         let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
         let thread = spawn(&spec.name, move || keep_running(&s, &h, &e))?;
         jobs.insert(spec.name.clone(), Entry { spec, shared, thread: Some(thread) });
@@ -111,7 +111,7 @@ impl Supervisor {
     /// Runs a query for one watcher, without checkpoints.
     pub fn tail(&self, spec: JobSpec) -> Result<Tail> {
         let spec = Arc::new(spec);
-        let shared = Arc::new(Shared::new(spec.log.partitions()));
+        let shared = Arc::new(Shared::new(spec.places().len()));
         let results = shared.live();
         let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
         spawn(&spec.name, move || match run(&s, &h, &e, Durable::No) {

@@ -35,9 +35,12 @@ pub enum Idle {
     Yes,
 }
 
-/// One partition of one job.
+/// One partition of one scan of a job.
 pub struct Worker {
+    pub scan: usize,
     pub partition: Partition,
+    /// Its index among all partitions of the job.
+    pub place: usize,
     pub log: Arc<dyn LogStore>,
     pub chain: Box<dyn Chain>,
     pub position: Offset,
@@ -110,6 +113,7 @@ impl Worker {
         }
         self.epoch = asked;
         let state = PartitionState {
+            scan: self.scan,
             partition: self.partition,
             offset: self.position,
             watermark: self.chain.watermark(),
@@ -120,6 +124,6 @@ impl Worker {
     }
 
     fn publish(&self) {
-        self.shared.progress(self.partition, self.position, self.chain.watermark(), self.chain.counters());
+        self.shared.progress(self.place, self.position, self.chain.watermark(), self.chain.counters());
     }
 }

@@ -20,6 +20,9 @@ const VERSION: u16 = 1;
 /// Where one partition stood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionState {
+    /// Which of the job's scans it belongs to; jobs of one scan have not always said so.
+    #[serde(default)]
+    pub scan: usize,
     /// Which.
     pub partition: Partition,
     /// The next offset to read.
@@ -48,13 +51,13 @@ pub struct Checkpoint {
     pub engine: String,
     /// When, in microseconds; informative.
     pub at: Micros,
-    /// Every partition.
+    /// Every partition, by scan and then by number.
     pub partitions: Vec<PartitionState>,
     /// What each sink prepared.
     pub sinks: Vec<PreCommit>,
     /// Counts of the merge stage.
     pub merged: JobCounters,
-    /// State of the merge stage, kept outside the JSON.
+    /// State of the stage where partitions meet, several parts as `snapshot::pack` puts them together; kept outside the JSON.
     #[serde(skip)]
     pub state: Vec<u8>,
 }
@@ -132,6 +135,7 @@ mod tests {
 
     fn sample() -> Checkpoint {
         let partition = |p: u32| PartitionState {
+            scan: 0,
             partition: p,
             offset: 7 + u64::from(p),
             watermark: -3,
