@@ -159,7 +159,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "uuid",
 ];
 
-/// Aggregate functions; a stream knows only those of `STREAM_AGGREGATES`.
+/// Aggregate functions.
 pub(crate) const AGGREGATES: &[&str] = &[
     "approx_distinct",
     "approx_median",
@@ -201,9 +201,6 @@ pub(crate) const AGGREGATES: &[&str] = &[
     "var_pop",
 ];
 
-/// Aggregate functions whose state can be merged across partitions and kept in checkpoints.
-pub(crate) const STREAM_AGGREGATES: &[&str] = &["avg", "count", "max", "mean", "min", "sum"];
-
 /// Functions that the planner knows by name and nowhere registers.
 const SPECIALS: &[&str] = &["unnest"];
 
@@ -213,7 +210,7 @@ pub(crate) enum Kind {
     /// One value from the values of one row; repeatable if it depends on nothing else.
     Scalar { repeatable: bool },
     /// One value from many rows.
-    Aggregate { streams: bool },
+    Aggregate,
     /// Needs OVER.
     Window,
     /// Has its own rules.
@@ -241,8 +238,7 @@ impl Functions {
             insert(&mut kinds, f.name(), f.aliases(), Kind::Window);
         }
         for f in &aggregates {
-            let streams = STREAM_AGGREGATES.binary_search(&f.name()).is_ok();
-            insert(&mut kinds, f.name(), f.aliases(), Kind::Aggregate { streams });
+            insert(&mut kinds, f.name(), f.aliases(), Kind::Aggregate);
         }
         for f in &scalars {
             let repeatable = f.signature().volatility == Volatility::Immutable;
@@ -279,11 +275,11 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_and_every_name_exists() {
-        assert!(SCALARS.is_sorted() && AGGREGATES.is_sorted() && STREAM_AGGREGATES.is_sorted());
+        assert!(SCALARS.is_sorted() && AGGREGATES.is_sorted());
         let functions = Functions::new();
         let missing = |list: &[&'static str], kinds: &dyn Fn(&str) -> bool| list.iter().filter(|n| !kinds(n)).copied().collect::<Vec<_>>();
         assert_eq!(missing(SCALARS, &|n| matches!(functions.kind(n), Some(Kind::Scalar { .. }))), Vec::<&str>::new());
-        assert_eq!(missing(AGGREGATES, &|n| matches!(functions.kind(n), Some(Kind::Aggregate { .. }))), Vec::<&str>::new());
+        assert_eq!(missing(AGGREGATES, &|n| matches!(functions.kind(n), Some(Kind::Aggregate))), Vec::<&str>::new());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::batch::{self, BatchQuery, Sandbox};
 use crate::bind::{Bound, bind};
 use crate::diagnostics::{self, Problem};
 use crate::functions::Functions;
-use crate::lower::{self, Planner};
+use crate::lower::{self, JobQuery, Planner};
 use crate::parser::{self, CreateTable, DropTable, Insert, Parsed, QueryText, ScriptStatement};
 use crate::stack::with_room;
 use crate::tables::{self, Catalog, Defaults, Found, LakeCatalog, TableDefinition, TableKind};
@@ -71,8 +71,8 @@ pub enum Statement {
     InsertJob {
         /// Its name: that of the table it writes.
         name: Name,
-        /// The declared table of the lake that it writes.
-        sink: Name,
+        /// The declared tables of the lake that it writes, one an output of the plan.
+        sinks: Vec<Name>,
         /// What it does.
         plan: Box<JobPlan>,
         /// Its text.
@@ -213,7 +213,7 @@ impl Session {
     fn insert(&self, insert: Insert, sql: &str) -> diagnostics::Result<Statement> {
         let (sink, plan) = self.job(insert)?;
         let (name, fingerprint) = (sink.name.clone(), plan.fingerprint());
-        Ok(Statement::InsertJob { name: name.clone(), sink: name, plan: Box::new(plan), sql: sql.trim().to_owned(), fingerprint })
+        Ok(Statement::InsertJob { name: name.clone(), sinks: vec![name], plan: Box::new(plan), sql: sql.trim().to_owned(), fingerprint })
     }
 
     fn job(&self, insert: Insert) -> diagnostics::Result<(Arc<TableDefinition>, JobPlan)> {
@@ -228,7 +228,7 @@ impl Session {
         match bind(insert.query, &self.catalog, &self.functions)? {
             Bound::Stream(bound) => {
                 let planner = Planner::new(self.sandbox.state(), &bound.relations);
-                let plan = lower::job(&planner, bound, Some(&sink))?;
+                let plan = lower::job(vec![JobQuery { planner, bound, sink: Some(&sink) }], None)?;
                 Ok((sink, plan))
             }
             Bound::Batch(bound) => {
@@ -243,7 +243,7 @@ impl Session {
         match bind(query, &self.catalog, &self.functions)? {
             Bound::Stream(bound) => {
                 let planner = Planner::new(self.sandbox.state(), &bound.relations);
-                let plan = lower::job(&planner, bound, None)?;
+                let plan = lower::job(vec![JobQuery { planner, bound, sink: None }], None)?;
                 Ok(Statement::Tail { plan: Box::new(plan), sql: sql.trim().to_owned() })
             }
             Bound::Batch(bound) => Ok(Statement::Batch(Box::new(batch::batch(&self.sandbox, bound)?))),
@@ -254,10 +254,10 @@ impl Session {
         let text = match inner {
             Parsed::Insert(insert) => {
                 let (sink, plan) = self.job(insert)?;
-                lower::explain(&plan, &format!("into {}", sink.name))
+                lower::explain(&plan, &[format!("into {}", sink.name)])
             }
             Parsed::Query(query) => match self.query(query, sql)? {
-                Statement::Tail { plan, .. } => lower::explain(&plan, "show"),
+                Statement::Tail { plan, .. } => lower::explain(&plan, &["show".to_owned()]),
                 Statement::Batch(query) => query.explain(),
                 other => return Err(Error::internal(format!("a query became {other:?}")).into()),
             },

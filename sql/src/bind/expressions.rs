@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
-    Query, SetExpr, Spanned, TypedString, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    Interval, ObjectName, Query, Spanned, TypedString, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::{Location, Span};
 
@@ -34,7 +34,7 @@ const LEGACY_WINDOWS: [&str; 12] = [
 
 /// Checks all expressions of a query, and rewrites casts to a TIMESTAMP with fewer digits so that they cut the rest off.
 pub(super) fn check(query: &mut Query, tokens: &Tokens, functions: &Functions, mode: Mode) -> Result<()> {
-    match query.visit(&mut Expressions { tokens, functions, mode, depth: 0 }) {
+    match query.visit(&mut Expressions { tokens, functions, mode }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(problem) => Err(*problem),
     }
@@ -44,31 +44,13 @@ struct Expressions<'a> {
     tokens: &'a Tokens,
     functions: &'a Functions,
     mode: Mode,
-    /// How many queries are open.
-    depth: usize,
 }
 
 impl VisitorMut for Expressions<'_> {
     type Break = Box<Problem>;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth += 1;
-        if self.depth > 1 && self.mode == Mode::Stream {
-            let inner = match query.body.as_ref() {
-                SetExpr::Select(select) => select.select_token.0.span.start,
-                body => start_or(body, self.tokens.find("FROM")),
-            };
-            return ControlFlow::Break(Box::new(Unsupported::on_stream("a subquery", "write one SELECT").at(inner)));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        by_another_name(expression);
         match self.expression(expression) {
             Ok(()) => ControlFlow::Continue(()),
             Err(problem) => ControlFlow::Break(Box::new(problem)),
@@ -95,10 +77,6 @@ impl Expressions<'_> {
             Expr::AtTimeZone { .. } if self.mode == Mode::Stream => {
                 Err(Unsupported::on_stream("AT TIME ZONE", "times are UTC; convert them where they are shown").at(at))
             }
-            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) if self.mode == Mode::Stream => {
-                Err(Unsupported::on_stream("GROUPING SETS, CUBE or ROLLUP", "write one job for each grouping")
-                    .at(self.tokens.find("GROUP BY")))
-            }
             _ => Ok(()),
         }
     }
@@ -112,6 +90,9 @@ impl Expressions<'_> {
         let Function { name, uses_odbc_syntax: _, parameters, args, filter, null_treatment, over, within_group } = function;
         let at = start_or(name, self.tokens.find("SELECT"));
         let lower = name.to_string().to_lowercase();
+        if lower.starts_with("\"$") {
+            return Ok(()); // A marker that binding has put there.
+        }
         let kind = self.functions.kind(&lower);
         if LEGACY_WINDOWS.contains(&lower.as_str()) && kind.is_none() {
             return Err(Unsupported::LEGACY_WINDOW.named(name, at));
@@ -149,23 +130,12 @@ impl Expressions<'_> {
         if self.mode == Mode::Batch {
             return Ok(());
         }
-        if function.over.is_some() || kind == Kind::Window {
-            return Err(
-                Unsupported::on_stream("OVER", "group by a window: FROM TABLE(TUMBLE(…)) … GROUP BY window_start, window_end").at(at)
-            );
-        }
         match kind {
             Kind::Scalar { repeatable: false } => Err(Unsupported::VOLATILE.named(&function.name, at)),
             Kind::Special => Err(Unsupported::on_stream("this function", "leave it out").named(&function.name, at)),
-            Kind::Aggregate { streams: false } => {
-                Err(Unsupported::on_stream("this aggregate", "aggregates are COUNT, SUM, AVG, MIN and MAX").named(&function.name, at))
-            }
-            Kind::Aggregate { .. } => {
-                if list.is_some_and(|l| l.duplicate_treatment.is_some()) {
-                    return Err(Unsupported::DISTINCT.at(at));
-                }
+            Kind::Aggregate => {
                 let detail = list.is_some_and(|l| !l.clauses.is_empty());
-                if detail || function.null_treatment.is_some() || !function.within_group.is_empty() {
+                if detail || function.null_treatment.is_some() && function.over.is_none() || !function.within_group.is_empty() {
                     return Err(Unsupported::AGGREGATE_DETAIL.at(at));
                 }
                 Ok(())
@@ -185,7 +155,7 @@ impl Expressions<'_> {
         match data_type {
             DataType::Varchar(Some(_)) | DataType::Char(_) | DataType::String(Some(_)) => refuse("write STRING: its length is not limited"),
             DataType::Custom(..) => refuse("types are STRING, BOOLEAN, INT, BIGINT, FLOAT, DOUBLE and TIMESTAMP(p)"),
-            _ if self.mode == Mode::Stream => match types::column_type(data_type) {
+            _ if self.mode == Mode::Stream => match types::plain_type(data_type) {
                 Ok(_) => Ok(()),
                 Err(hint) => refuse(hint),
             },
@@ -213,6 +183,26 @@ fn cut_to(expression: &Expr) -> Option<&'static str> {
         Ok(0) => Some("second"),
         Ok(3) => Some("millisecond"),
         _ => None,
+    }
+}
+
+/// Functions that Flink has under another name or form: `SIGN(x)` is `SIGNUM(x)`, `MOD(a, b)` is `a % b`.
+fn by_another_name(expression: &mut Expr) {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), over: None, .. }) = expression else { return };
+    let plain = |a: &FunctionArg| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(Box::new(Expr::Nested(Box::new(e.clone())))),
+        _ => None,
+    };
+    let arguments: Option<Vec<_>> = list.args.iter().map(plain).collect();
+    match (name.to_string().to_lowercase().as_str(), arguments.as_deref()) {
+        ("sign", _) => {
+            let span = name.span();
+            *name = ObjectName::from(vec![Ident { value: "signum".to_owned(), quote_style: None, span }]);
+        }
+        ("mod", Some([a, b])) => {
+            *expression = Expr::Nested(Box::new(Expr::BinaryOp { left: a.clone(), op: BinaryOperator::Modulo, right: b.clone() }));
+        }
+        _ => {}
     }
 }
 

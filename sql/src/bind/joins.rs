@@ -1,91 +1,72 @@
-//! Joins of a stream. Invariant: one stream, first; then reference tables, inner or left, each at the version of the stream's
-//! event time.
+//! Joins that DataFusion has no form for. Invariant: what it would drop (the time of a version, the condition of an ASOF join) becomes
+//! a marker in ON, so that it goes through planning with its columns.
 
-use sqlparser::ast::{Expr, JoinConstraint, JoinOperator, Query, SetExpr, TableFactor};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor, VisitMut, VisitorMut};
+use sqlparser::tokenizer::Span;
 
 use super::relations::{Relation, RelationKind};
-use crate::diagnostics::{Problem, Result, start, start_or};
-use crate::lower::reject::Unsupported;
-use crate::parser::Tokens;
-use crate::tables::TableDefinition;
+use super::windows::{ASOF_MARKER, VERSION_MARKER, call};
 
-/// Checks the form of every join; call after the clauses.
-pub(super) fn check(query: &Query, tokens: &Tokens, relations: &[Relation]) -> Result<()> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
-    let Some(from) = select.from.first() else { return Ok(()) };
-    for factor in std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)) {
-        match factor {
-            TableFactor::Table { alias: Some(alias), .. } if !alias.columns.is_empty() => {
-                return Err(
-                    Unsupported::on_stream("renaming columns after a table", "rename them in SELECT with AS").at(alias.name.span.start)
-                );
-            }
-            TableFactor::Table { .. } => {}
-            TableFactor::Derived { .. } => {
-                return Err(Unsupported::on_stream("a subquery", "write one SELECT").at(start(factor)));
-            }
-            other => return Err(Unsupported::on_stream("this table", "name the stream").at(start_or(other, tokens.find("FROM")))),
-        }
-    }
-    let [first, others @ ..] = relations else { return Ok(()) };
-    if let RelationKind::Reference { .. } = first.kind {
-        return Err(
-            Problem::new(first.at, "the stream comes first").hint("write FROM stream AS t JOIN reference FOR SYSTEM_TIME AS OF t.ts AS r")
-        );
-    }
-    for other in others {
-        if let RelationKind::Stream { .. } = other.kind {
-            return Err(Unsupported::JOIN_STREAMS.at(other.at));
-        }
-    }
-    for (i, relation) in relations.iter().enumerate() {
-        if relations[..i].iter().any(|r| r.alias == relation.alias) {
-            return Err(
-                Problem::new(relation.at, format!("'{}' names two tables", relation.alias)).hint("give one of them another alias with AS")
-            );
-        }
-    }
-    for join in &from.joins {
-        let on = match &join.join_operator {
-            JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => c,
-            _ => return Err(Unsupported::JOIN_KIND.at(start(&join.relation))),
-        };
-        if !matches!(on, JoinConstraint::On(_)) {
-            return Err(Unsupported::JOIN_KIND.at(start(&join.relation)));
-        }
-    }
-    Ok(())
+/// ```text
+/// ASOF JOIN r MATCH_CONDITION (a >= b) ON c           ->  LEFT JOIN r ON c AND "$asof"(a >= b)
+/// JOIN r FOR SYSTEM_TIME AS OF t AS x ON c            ->  JOIN r AS x ON c AND "$version"(t, x.key)
+/// ```
+pub(super) fn rewrite(query: &mut Query, relations: &[Relation]) {
+    let _: ControlFlow<()> = query.visit(&mut Joins(relations));
 }
 
-/// Checks that every reference table is seen as of the stream's event time; call after names are resolved.
-pub(super) fn check_versions(relations: &[Relation]) -> Result<()> {
-    let stream = relations.iter().find_map(|r| match &r.kind {
-        RelationKind::Stream { definition, .. } => Some((r.alias.as_str(), definition.as_ref())),
-        _ => None,
-    });
-    let Some((alias, stream)) = stream else { return Ok(()) };
-    for relation in relations {
-        match &relation.kind {
-            RelationKind::Reference { version: None, .. } => return Err(Unsupported::VERSION_MISSING.at(relation.at)),
-            RelationKind::Reference { version: Some(time), .. } if !is_event_time(time, alias, stream) => {
-                return Err(Unsupported::VERSION_TIME.at(start_or(time.as_ref(), relation.at)));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+/// Whether a version is the newest one, whenever that is.
+pub(crate) fn is_newest(version: &Expr) -> bool {
+    matches!(version, Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("proctime"))
 }
 
-fn is_event_time(time: &Expr, alias: &str, stream: &TableDefinition) -> bool {
-    let Some(index) = stream.event_time() else { return false };
-    let name = stream.columns[index].field.name();
-    let same = |ident: &sqlparser::ast::Ident, name: &str| match ident.quote_style {
-        Some(_) => ident.value == name,
-        None => ident.value.eq_ignore_ascii_case(name),
-    };
-    match time {
-        Expr::Identifier(column) => same(column, name),
-        Expr::CompoundIdentifier(parts) => matches!(parts.as_slice(), [table, column] if same(table, alias) && same(column, name)),
-        _ => false,
+struct Joins<'a>(&'a [Relation]);
+
+impl VisitorMut for Joins<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for join in select.from.iter_mut().flat_map(|f| &mut f.joins) {
+            if let JoinOperator::AsOf { match_condition, constraint } = &join.join_operator {
+                let marked = call(ASOF_MARKER, vec![match_condition.clone()]);
+                let on = match constraint {
+                    JoinConstraint::On(on) => and(on.clone(), marked),
+                    _ => marked,
+                };
+                join.join_operator = JoinOperator::LeftOuter(JoinConstraint::On(on));
+            }
+            if let Some(marked) = self.version(join)
+                && let JoinOperator::Join(JoinConstraint::On(on))
+                | JoinOperator::Inner(JoinConstraint::On(on))
+                | JoinOperator::Left(JoinConstraint::On(on))
+                | JoinOperator::LeftOuter(JoinConstraint::On(on)) = &mut join.join_operator
+            {
+                *on = and(on.clone(), marked);
+            }
+        }
+        ControlFlow::Continue(())
     }
+}
+
+impl Joins<'_> {
+    /// The marker of a version that is named by a time.
+    fn version(&self, join: &Join) -> Option<Expr> {
+        let TableFactor::Table { name, alias: Some(alias), .. } = &join.relation else { return None };
+        let [part] = name.0.as_slice() else { return None };
+        let key = &part.as_ident()?.value;
+        let relation = self.0.iter().find(|r| r.key == *key)?;
+        let RelationKind::Reference { definition, version: Some(time) } = &relation.kind else { return None };
+        if is_newest(time) {
+            return None;
+        }
+        let quoted = |value: &str| Ident { value: value.to_owned(), quote_style: Some('"'), span: Span::new(relation.at, relation.at) };
+        let column = Expr::CompoundIdentifier(vec![alias.name.clone(), quoted(definition.primary_key.first()?)]);
+        Some(call(VERSION_MARKER, vec![time.as_ref().clone(), column]))
+    }
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(Expr::Nested(Box::new(left))), op: BinaryOperator::And, right: Box::new(right) }
 }

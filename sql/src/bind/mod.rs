@@ -12,21 +12,25 @@
 mod clauses;
 mod expressions;
 mod joins;
+mod legacy;
 mod names;
 mod relations;
 mod size;
-mod tumble;
+mod windows;
 
 use sqlparser::ast::Query;
 use sqlparser::tokenizer::Location;
 
 use crate::diagnostics::Result;
 use crate::functions::Functions;
+use crate::lower::reject::Unsupported;
 use crate::parser::{QueryText, Tokens};
 use crate::tables::Catalog;
+use relations::Claimed;
 
+pub(crate) use joins::is_newest;
 pub(crate) use relations::{Relation, RelationKind};
-pub(crate) use tumble::{Tumble, WINDOW_COLUMNS, WINDOW_END, WINDOW_START, WINDOW_TIME};
+pub(crate) use windows::{ASOF_MARKER, MARKERS, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
 
 /// A query whose tables are known.
 pub(crate) enum Bound {
@@ -40,6 +44,8 @@ pub(crate) enum Bound {
 pub(crate) struct BoundQuery {
     pub(crate) query: Box<Query>,
     pub(crate) relations: Vec<Relation>,
+    /// By the numbers that markers carry.
+    pub(crate) windows: Vec<WindowSpec>,
     pub(crate) tokens: Tokens,
     /// Where each item of the outermost SELECT stands; empty if one of them is `*`.
     pub(crate) items: Vec<Location>,
@@ -48,21 +54,21 @@ pub(crate) struct BoundQuery {
 /// Binds a query.
 pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) -> Result<Bound> {
     let QueryText { mut query, tokens } = text;
-    let relations = relations::claim(&mut query, &tokens, catalog)?;
+    let Claimed { relations, windows } = relations::claim(&mut query, &tokens, catalog)?;
     let mode = relations::mode(&relations)?;
+    if let (Mode::Batch, Some(window)) = (mode, windows.first()) {
+        return Err(Unsupported::WINDOW_OVER_TABLE.at(window.at));
+    }
     size::check(&query, &tokens)?;
     clauses::check(&query, &tokens)?;
     if mode == Mode::Stream {
         clauses::check_stream(&query, &tokens)?;
-        joins::check(&query, &tokens, &relations)?;
+        joins::rewrite(&mut query, &relations);
     }
     expressions::check(&mut query, &tokens, functions, mode)?;
-    names::resolve(&mut query, &relations);
-    if mode == Mode::Stream {
-        joins::check_versions(&relations)?;
-    }
+    names::resolve(&mut query, &relations, !windows.is_empty());
     let items = clauses::items(&query);
-    let bound = BoundQuery { query, relations, tokens, items };
+    let bound = BoundQuery { query, relations, windows, tokens, items };
     Ok(match mode {
         Mode::Stream => Bound::Stream(bound),
         Mode::Batch => Bound::Batch(bound),

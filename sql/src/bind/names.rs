@@ -9,21 +9,20 @@ use sqlparser::ast::{
 };
 
 use super::relations::{Relation, RelationKind};
-use super::tumble::WINDOW_COLUMNS;
+use super::windows::WINDOW_COLUMNS;
 
 /// Resolves names of columns and tables as declared.
-pub(super) fn resolve(query: &mut Query, relations: &[Relation]) {
+pub(super) fn resolve(query: &mut Query, relations: &[Relation], windows: bool) {
     let mut known = Known::default();
+    if windows {
+        known.columns.extend(WINDOW_COLUMNS.map(str::to_owned));
+    }
     for relation in relations {
         known.tables.insert(relation.alias.clone());
         match &relation.kind {
-            RelationKind::Stream { definition, tumble } => {
-                known.columns.extend(definition.columns.iter().map(|c| c.field.name().clone()));
-                if tumble.is_some() {
-                    known.columns.extend(WINDOW_COLUMNS.map(str::to_owned));
-                }
+            RelationKind::Stream { definition } | RelationKind::Reference { definition, .. } => {
+                known.columns.extend(definition.columns.iter().map(|c| c.field.name().clone()))
             }
-            RelationKind::Reference { definition, .. } => known.columns.extend(definition.columns.iter().map(|c| c.field.name().clone())),
             RelationKind::Lake(table) => known.columns.extend(table.schema().fields().iter().map(|f| f.name().clone())),
         }
     }

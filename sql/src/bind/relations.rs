@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, TableVersion, VisitMut,
+    Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, TableAlias, TableFactor, TableVersion, VisitMut,
     VisitorMut,
 };
 use sqlparser::tokenizer::{Location, Span};
 
-use super::Mode;
-use super::tumble::{self, Tumble};
+use super::windows::{self, WindowSpec};
+use super::{Mode, legacy};
 use crate::diagnostics::{Problem, Result, start};
 use crate::lower::reject::Unsupported;
 use crate::parser::Tokens;
@@ -30,27 +30,44 @@ pub(crate) struct Relation {
     pub(crate) kind: RelationKind,
 }
 
+impl Relation {
+    /// The declaration of a stream.
+    pub(crate) fn stream(&self) -> Option<&TableDefinition> {
+        match &self.kind {
+            RelationKind::Stream { definition } => Some(definition),
+            _ => None,
+        }
+    }
+}
+
 /// What a table of a query is.
 #[derive(Debug, Clone)]
 pub(crate) enum RelationKind {
-    /// A stream, perhaps cut into windows.
-    Stream { definition: Arc<TableDefinition>, tumble: Option<Tumble> },
+    /// A stream.
+    Stream { definition: Arc<TableDefinition> },
     /// A reference table, and `FOR SYSTEM_TIME AS OF`.
     Reference { definition: Arc<TableDefinition>, version: Option<Box<Expr>> },
     /// A table of the lake.
     Lake(Arc<LakeTable>),
 }
 
+/// The tables and windows of a query.
+#[derive(Default)]
+pub(super) struct Claimed {
+    pub(super) relations: Vec<Relation>,
+    pub(super) windows: Vec<WindowSpec>,
+}
+
 /// Claims every table factor of a query, subqueries included.
-pub(super) fn claim(query: &mut Query, tokens: &Tokens, catalog: &Catalog) -> Result<Vec<Relation>> {
-    let mut claim = Claim { catalog, tokens, relations: Vec::new(), common: Vec::new() };
+pub(super) fn claim(query: &mut Query, tokens: &Tokens, catalog: &Catalog) -> Result<Claimed> {
+    let mut claim = Claim { catalog, tokens, relations: Vec::new(), windows: Vec::new(), common: Vec::new() };
     if let ControlFlow::Break(problem) = query.visit(&mut claim) {
         return Err(*problem);
     }
     let hidden = claim.common.iter().find(|cte| claim.relations.iter().any(|r| r.key == cte.value));
     match hidden {
         Some(cte) => Err(Problem::new(cte.span.start, format!("WITH name '{}' hides a table", cte.value)).hint("give it another name")),
-        None => Ok(claim.relations),
+        None => Ok(Claimed { relations: claim.relations, windows: claim.windows }),
     }
 }
 
@@ -75,6 +92,7 @@ struct Claim<'a> {
     catalog: &'a Catalog,
     tokens: &'a Tokens,
     relations: Vec<Relation>,
+    windows: Vec<WindowSpec>,
     /// Names of WITH.
     common: Vec<Ident>,
 }
@@ -91,6 +109,13 @@ impl VisitorMut for Claim<'_> {
         }
         self.common.extend(with.cte_tables.iter().map(|c| c.alias.name.clone()));
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        match legacy::rewrite(select, &mut self.windows, self.tokens.find("GROUP BY")) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(problem) => ControlFlow::Break(Box::new(problem)),
+        }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
@@ -193,7 +218,7 @@ impl Claim<'_> {
         }
     }
 
-    /// A window function over a stream.
+    /// A window function over a table.
     fn window(
         &mut self,
         factor: &mut TableFactor,
@@ -202,12 +227,17 @@ impl Claim<'_> {
         alias: Option<TableAlias>,
     ) -> Result<()> {
         let at = start(name);
-        let call = tumble::Call::new(name, args)?;
-        let found = self.catalog.find(&call.table)?;
-        let Found::Stream(definition) = found else { return Err(Unsupported::WINDOW_OVER_TABLE.at(call.table[0].span.start)) };
-        let tumble = call.tumble(&definition)?;
-        let name = definition.name.to_string();
-        self.put(factor, name, alias, at, RelationKind::Stream { definition, tumble: Some(tumble) })
+        let call = windows::Call::new(name, args)?;
+        let number = self.windows.len();
+        let visible = call.table.last().map(|i| i.value.clone()).unwrap_or_default();
+        *factor = TableFactor::Derived {
+            lateral: false,
+            subquery: Box::new(call.query(number)),
+            alias: alias.or_else(|| Some(plain_alias(&visible, at))),
+            sample: None,
+        };
+        self.windows.push(call.spec);
+        Ok(())
     }
 
     /// A table by its name.
@@ -224,12 +254,17 @@ impl Claim<'_> {
         let kind = match (self.catalog.find(&parts)?, version) {
             (Found::Reference(definition), version) => RelationKind::Reference { definition, version: version.map(Box::new) },
             (_, Some(version)) => return Err(Unsupported::VERSION_OF_OTHER.at(start(&version))),
-            (Found::Stream(definition), None) => RelationKind::Stream { definition, tumble: None },
+            (Found::Stream(definition), None) => RelationKind::Stream { definition },
             (Found::Lake(table), None) => RelationKind::Lake(table),
         };
         let key: Vec<String> = parts.iter().map(|p| p.value.to_lowercase()).collect();
+        // A table may stand in a query more than once, each time with another version; tables of the lake are always the same.
+        let key = match kind {
+            RelationKind::Lake(_) => key.join("."),
+            _ => format!("{}#{}", key.join("."), self.relations.len()),
+        };
         let alias = alias.or_else(|| Some(plain_alias(&visible, at)));
-        self.put(factor, key.join("."), alias, at, kind)
+        self.put(factor, key, alias, at, kind)
     }
 
     /// Puts a plain name in the place of a factor and notes what it means.

@@ -2,24 +2,30 @@
 //! error, never dropped.
 //!
 //! ```text
-//! bound query ─ planner ─► logical plan ─ check ─► coerced ─ shape ─► scan, joins, filter, aggregate, having, projection
-//!                                                                        │        │       │          │        │
-//!                              engine::plan::JobPlan:                   scan   lookup   filter    window   project
+//! bound query ─ planner ─► logical plan ─ check ─► coerced ─ optimize ─► lowering, node by node ─► engine::plan::JobPlan
 //! ```
 
 mod aggregate;
+mod bounds;
 mod check;
-mod columns;
+mod grouping;
 mod job;
+mod join;
 mod lookup;
+mod lowering;
+mod markers;
+mod optimize;
 mod output;
+mod over;
 mod planner;
 mod precision;
+mod project;
+mod rank;
 pub(crate) mod reject;
-mod row;
-mod shape;
+mod rel;
+mod scan;
 mod size;
 mod window;
 
-pub(crate) use job::{explain, job};
+pub(crate) use job::{JobQuery, explain, job};
 pub(crate) use planner::{Planner, TimestampTypes};

@@ -10,8 +10,7 @@ use thalweg_engine::plan::Project;
 use thalweg_engine::time::timestamp_type;
 
 use super::precision::cut;
-use super::row::Row;
-use super::window::cannot_carry;
+use super::rel::Rel;
 use crate::diagnostics::{Problem, Result};
 use crate::tables::TableDefinition;
 use crate::types;
@@ -26,8 +25,8 @@ pub(super) struct Target<'a> {
     pub(super) at: Location,
 }
 
-/// Lowers the items of SELECT over `row`.
-pub(super) fn output(items: &[(Expr, String)], row: &Row<'_>, target: &Target<'_>) -> Result<Project> {
+/// Lowers the items of SELECT over `rel`.
+pub(super) fn output(items: &[(Expr, String)], rel: &Rel<'_>, target: &Target<'_>) -> Result<Project> {
     if let Some(sink) = target.sink
         && sink.columns.len() != items.len()
     {
@@ -39,20 +38,20 @@ pub(super) fn output(items: &[(Expr, String)], row: &Row<'_>, target: &Target<'_
     let mut fields: Vec<FieldRef> = Vec::new();
     for (i, (expression, name)) in items.iter().enumerate() {
         let at = target.items.get(i).copied().filter(|l| l.line > 0).unwrap_or(target.at);
-        let planned = row.compile(expression)?.data_type(&row.schema())?;
+        let planned = rel.compile(expression)?.data_type(&rel.schema())?;
         let carried = types::carried(&planned).ok_or_else(|| cannot_carry(at, name, &planned))?;
         let wanted = match target.sink {
             Some(sink) => sink.columns[i].field.data_type().clone(),
             None => carried.clone(),
         };
-        let mut compiled = row.compile_as(expression, &wanted)?;
+        let mut compiled = rel.compile_as(expression, &wanted)?;
         let unit = target.sink.map_or(1, |sink| sink.columns[i].time_unit);
-        if row.time_unit(expression) % unit != 0 && wanted == timestamp_type() {
+        if rel.unit_of(expression) % unit != 0 && wanted == timestamp_type() {
             compiled = cut(compiled, unit);
         }
-        let nullable = compiled.nullable(&row.schema())?;
+        let nullable = compiled.nullable(&rel.schema())?;
         let field = match target.sink {
-            None => Arc::new(Field::new(name, wanted, nullable)),
+            None => Arc::new(Field::new(unique(name, &fields), wanted, nullable)),
             Some(sink) => {
                 let column = &sink.columns[i].field;
                 let place = format!("column {} of '{}', '{}',", i + 1, sink.name, column.name());
@@ -77,4 +76,17 @@ pub(super) fn output(items: &[(Expr, String)], row: &Row<'_>, target: &Target<'_
         fields.push(field);
     }
     Ok(Project { expressions, schema: Arc::new(Schema::new(fields)) })
+}
+
+/// The name, or with a number behind it if it is taken: rows that are only watched need no names of their own.
+fn unique(name: &str, taken: &[FieldRef]) -> String {
+    let is_free = |n: &String| taken.iter().all(|f| f.name() != n);
+    let numbered = (0..=taken.len()).map(|i| format!("{name}{i}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+}
+
+/// The refusal of a type that no stream carries.
+pub(super) fn cannot_carry(at: Location, name: &str, data_type: &arrow::datatypes::DataType) -> Problem {
+    Problem::new(at, format!("'{name}' is {}, which a stream does not carry", types::name(data_type)))
+        .hint("CAST it to STRING, BOOLEAN, INT, BIGINT, FLOAT, DOUBLE or TIMESTAMP")
 }

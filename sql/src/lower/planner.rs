@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, TableReference, plan_datafusion_err};
 use datafusion::datasource::provider_as_source;
@@ -13,12 +13,12 @@ use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::planner::{ContextProvider, SqlToRel};
 use sqlparser::ast::{DataType as SqlType, Query, Statement};
-use thalweg_engine::time::timestamp_type;
 
+use super::markers;
 use super::size;
-use crate::bind::{Relation, RelationKind, WINDOW_COLUMNS};
+use crate::bind::{Relation, RelationKind};
 use crate::diagnostics::Result;
-use crate::tables::{Marker, TableDefinition};
+use crate::tables::Marker;
 use crate::types;
 
 /// Plans the queries of one statement.
@@ -32,8 +32,9 @@ impl<'a> Planner<'a> {
     pub(crate) fn new(state: &'a SessionState, relations: &[Relation]) -> Self {
         let source = |kind: &RelationKind| -> Arc<dyn TableSource> {
             match kind {
-                RelationKind::Stream { definition, tumble } => Arc::new(Marker::new(stream_schema(definition, tumble.is_some()))),
-                RelationKind::Reference { definition, .. } => Arc::new(Marker::new(definition.schema())),
+                RelationKind::Stream { definition } | RelationKind::Reference { definition, .. } => {
+                    Arc::new(Marker::new(definition.schema()))
+                }
                 RelationKind::Lake(table) => provider_as_source(table.clone()),
             }
         };
@@ -52,19 +53,15 @@ impl<'a> Planner<'a> {
         Ok(self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?)
     }
 
+    /// Options that it plans with.
+    pub(super) fn options(&self) -> &Arc<ConfigOptions> {
+        self.state.config_options()
+    }
+
     /// What it plans with.
     pub(crate) fn state(&self) -> &SessionState {
         self.state
     }
-}
-
-/// A stream's columns, and those of its window.
-fn stream_schema(definition: &TableDefinition, windowed: bool) -> SchemaRef {
-    let mut fields: Vec<FieldRef> = definition.columns.iter().map(|c| c.field.clone()).collect();
-    if windowed {
-        fields.extend(WINDOW_COLUMNS.map(|name| Arc::new(Field::new(name, timestamp_type(), false))));
-    }
-    Arc::new(Schema::new(fields))
 }
 
 /// STRING and TIMESTAMP as a stream carries them, instead of DataFusion's own.
@@ -92,7 +89,7 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        self.state.scalar_functions().get(name).cloned().or_else(|| markers::function(name))
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -25,19 +25,9 @@ impl Unsupported {
         "write FROM stream AS t JOIN reference FOR SYSTEM_TIME AS OF t.ts AS r ON t.key = r.key",
     );
     pub(crate) const RECURSIVE_WITH: Self = Self::new("WITH RECURSIVE is not supported", "write the steps one by one");
-    pub(crate) const TABLE_FUNCTION: Self = Self::new(
-        "this table function is not supported",
-        "the one window function is TUMBLE(TABLE stream, DESCRIPTOR(column), INTERVAL '10' SECOND)",
-    );
+    pub(crate) const TABLE_FUNCTION: Self =
+        Self::new("this table function is not supported", "write TUMBLE(TABLE stream, DESCRIPTOR(column), INTERVAL '10' SECOND)");
     pub(crate) const MATCH_RECOGNIZE: Self = Self::new("MATCH_RECOGNIZE is not supported yet", "leave it out");
-    pub(crate) const WINDOW_KIND: Self =
-        Self::new("this window is not supported yet", "supported is TUMBLE(TABLE stream, DESCRIPTOR(column), INTERVAL '10' SECOND)");
-    pub(crate) const WINDOW_OFFSET: Self =
-        Self::new("an offset of windows is not supported yet", "leave it out: windows are aligned to 1970-01-01T00:00:00Z");
-    pub(crate) const WINDOW_OVER_TABLE: Self =
-        Self::new("TUMBLE needs a stream", "over tables of the lake, group by date_bin(INTERVAL '10 seconds', column)");
-    pub(crate) const WINDOW_UNGROUPED: Self =
-        Self::new("TUMBLE without GROUP BY is not supported yet", "group by window_start, window_end");
     pub(crate) const WINDOW_GROUP: Self = Self::new(
         "GROUP BY must contain both window_start and window_end",
         "write GROUP BY window_start, window_end, …: a group without its window would grow for ever",
@@ -46,9 +36,48 @@ impl Unsupported {
         "window_start, window_end and window_time exist only after grouping",
         "group by them as they are, select them, or filter them in HAVING",
     );
+    pub(crate) const WINDOW_OVER_TABLE: Self =
+        Self::new("a window function needs a stream", "over tables of the lake, group by date_bin(INTERVAL '10 seconds', column)");
+    pub(crate) const REFERENCE_FIRST: Self =
+        Self::new("the stream comes first", "write FROM stream AS t JOIN reference FOR SYSTEM_TIME AS OF t.ts AS r");
+    pub(crate) const SESSION_UNGROUPED: Self =
+        Self::new("a session is known only when it has ended", "group by window_start, window_end and the columns of its PARTITION BY");
+    pub(crate) const WINDOW_UPDATING: Self =
+        Self::new("windows need rows that do not change", "cut the stream into windows first, and group the windows");
+    pub(crate) const OVER_UPDATING: Self =
+        Self::new("OVER needs rows that do not change", "use OVER before grouping, or number rows: ROW_NUMBER() OVER (…) <= n");
+    pub(crate) const LOOKUP_UPDATING: Self =
+        Self::new("a join with a reference table needs rows that do not change", "join before grouping");
+    pub(crate) const LOOKUP_KIND: Self =
+        Self::new("a join with a reference table is inner or left", "write JOIN or LEFT JOIN reference FOR SYSTEM_TIME AS OF t.ts");
+    pub(crate) const NULL_AWARE: Self =
+        Self::new("NOT IN over rows that may be NULL is not supported on a stream", "write NOT EXISTS, or IS NOT NULL in the subquery");
+    pub(crate) const ASOF: Self = Self::new(
+        "an ASOF join compares keys with = and the two event times with >= or >",
+        "write FROM a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.key = b.key",
+    );
+    pub(crate) const JOIN_WITHOUT_TTL: Self = Self::new(
+        "this join of two streams would keep every row for ever",
+        "bound the distance in time (b.ts BETWEEN a.ts AND a.ts + INTERVAL '5' MINUTE), join windows, or SET 'table.exec.state.ttl' = '1 h'",
+    );
+    pub(crate) const LAG_OFFSET: Self = Self::new("the second argument of LAG is a whole number", "write LAG(x, 1)");
+    pub(crate) const LEAD: Self =
+        Self::new("LEAD would wait for a row that may never come", "write LAG and look back: LAG(x) OVER (PARTITION BY key ORDER BY ts)");
+    pub(crate) const FRAME: Self = Self::new(
+        "a frame ends at the current row and begins before it",
+        "write ROWS BETWEEN 9 PRECEDING AND CURRENT ROW, or RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW",
+    );
+    pub(crate) const RANK_ORDER: Self = Self::new("ROW_NUMBER needs an order", "write OVER (PARTITION BY key ORDER BY column DESC)");
+    pub(crate) const SUBQUERY: Self =
+        Self::new("this subquery gives a value that would change with every row", "join the tables, or write EXISTS or IN in WHERE");
+    pub(crate) const CUBE_SIZE: Self = Self::new("CUBE has too many columns", "write the GROUPING SETS that you need");
+    pub(crate) const UPDATES: Self = Self::new(
+        "the query changes rows that it gave before, and the table has no key to find them by",
+        "declare PRIMARY KEY (column, …) NOT ENFORCED in the table, or group by windows",
+    );
     pub(crate) const LEGACY_WINDOW: Self = Self::new(
-        "group window functions are not supported",
-        "write FROM TABLE(TUMBLE(TABLE stream, DESCRIPTOR(column), INTERVAL '10' SECOND))",
+        "a window function stands in GROUP BY or in FROM",
+        "write GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), or FROM TABLE(TUMBLE(TABLE stream, DESCRIPTOR(ts), INTERVAL '10' SECOND))",
     );
     pub(crate) const VERSION: Self = Self::new("this version of a table is not supported", "write FOR SYSTEM_TIME AS OF t.ts");
     pub(crate) const VERSION_OF_OTHER: Self = Self::new("FOR SYSTEM_TIME AS OF applies to reference tables only", "leave it out");
@@ -62,16 +91,10 @@ impl Unsupported {
     );
     pub(crate) const JOIN_KIND: Self =
         Self::new("this join is not supported on a stream", "write JOIN or LEFT JOIN with ON and all key columns");
-    pub(crate) const JOIN_STREAMS: Self = Self::new("joining two streams is not supported yet", "join a stream with reference tables");
     pub(crate) const JOIN_CONDITION: Self = Self::new(
         "a join with a reference table compares exactly its PRIMARY KEY",
         "write ON t.key = r.key for each key column, joined by AND; put other conditions into WHERE",
     );
-    pub(crate) const GROUP_WITHOUT_WINDOW: Self = Self::new(
-        "an aggregate over a stream needs a window",
-        "write FROM TABLE(TUMBLE(TABLE stream, DESCRIPTOR(ts), INTERVAL '10' SECOND)) … GROUP BY window_start, window_end",
-    );
-    pub(crate) const DISTINCT: Self = Self::new("DISTINCT in an aggregate is not supported yet", "leave it out, or aggregate in two steps");
     pub(crate) const AGGREGATE_DETAIL: Self =
         Self::new("ORDER BY, WITHIN GROUP and NULL treatment are not supported in aggregates on streams", "leave them out");
     pub(crate) const AVERAGE_OF_INTEGERS: Self =

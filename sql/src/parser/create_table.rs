@@ -1,9 +1,10 @@
 //! `CREATE TABLE [IF NOT EXISTS] name (columns, WATERMARK, PRIMARY KEY) WITH ('key' = 'value', …)`. Invariant: what is
 //! parsed here is only syntax; whether the table makes sense is decided where it is declared.
 
-use sqlparser::ast::{DataType, Expr, Ident};
+use sqlparser::ast::{Expr, Ident};
 use sqlparser::tokenizer::{Location, Token};
 
+use super::data_type::{self, TypeName};
 use super::{Cursor, Parsed};
 use crate::diagnostics::{Problem, Result};
 
@@ -26,7 +27,7 @@ pub(crate) struct CreateTable {
 #[derive(Debug)]
 pub(crate) struct ColumnDeclaration {
     pub(crate) name: Ident,
-    pub(crate) data_type: DataType,
+    pub(crate) data_type: TypeName,
     pub(crate) type_at: Location,
     pub(crate) not_null: bool,
     /// `METADATA [FROM 'key']`: the key, or none if it is the column's name; and where it stands.
@@ -105,7 +106,7 @@ fn column(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
     if cursor.sees("AS") {
         return Err(Problem::new(type_at, "computed columns are not supported yet").hint("compute it in the SELECT"));
     }
-    let data_type = cursor.data_type()?;
+    let data_type = data_type::parse(cursor)?;
     let mut column = ColumnDeclaration { name, data_type, type_at, not_null: false, metadata: None };
     loop {
         let at = cursor.at();

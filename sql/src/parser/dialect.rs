@@ -110,6 +110,19 @@ fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     let name = parser.parse_object_name(false)?;
     let idents = name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<Vec<Ident>>>();
     let Some(idents) = idents else { return parser.expected("a table", table) };
+    let mut value = Expr::CompoundIdentifier(idents);
+    if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        let mut parts = vec![value, Expr::Identifier(parser.parse_identifier()?)];
+        // A comma may end the table, or lead to another key: the next argument begins with DESCRIPTOR or a name and an arrow.
+        while let [Token::Comma, Token::Word(next), after] = parser.peek_tokens() {
+            if next.value.eq_ignore_ascii_case("DESCRIPTOR") || after == Token::RArrow {
+                break;
+            }
+            parser.next_token();
+            parts.push(Expr::Identifier(parser.parse_identifier()?));
+        }
+        value = Expr::Tuple(parts);
+    }
     let prefix = Ident { value: TABLE_ARGUMENT.to_owned(), quote_style: None, span: table.span };
-    Ok(Expr::Prefixed { prefix, value: Box::new(Expr::CompoundIdentifier(idents)) })
+    Ok(Expr::Prefixed { prefix, value: Box::new(value) })
 }

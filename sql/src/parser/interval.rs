@@ -1,6 +1,6 @@
 //! `INTERVAL '10' SECOND` as a length of time. Invariant: only units of fixed length; the result is exact to the microsecond.
 
-use sqlparser::ast::{DateTimeField, Expr, Interval, Value};
+use sqlparser::ast::{DateTimeField, Expr, Interval, UnaryOperator, Value};
 use sqlparser::tokenizer::Location;
 use thalweg_engine::time::{DAY, MILLISECOND, Micros, SECOND};
 
@@ -33,6 +33,21 @@ pub(crate) fn micros(expression: &Expr, otherwise: Location) -> Result<Micros> {
         _ => return Err(refused("expected a number in quotes")),
     };
     decimal(text, unit).ok_or_else(|| refused(&format!("'{}' is not a length of time", text.chars().take(40).collect::<String>())))
+}
+
+/// Microseconds of an interval literal that may be negative: `INTERVAL '-1' HOUR`, or `- INTERVAL '1' HOUR`.
+pub(crate) fn signed_micros(expression: &Expr, otherwise: Location) -> Result<Micros> {
+    match expression {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Ok(-micros(expr, otherwise)?),
+        Expr::Interval(interval) => {
+            let Expr::Value(v) = interval.value.as_ref() else { return micros(expression, otherwise) };
+            let Value::SingleQuotedString(text) = &v.value else { return micros(expression, otherwise) };
+            let Some(positive) = text.trim().strip_prefix('-') else { return micros(expression, otherwise) };
+            let value = Box::new(Expr::Value(Value::SingleQuotedString(positive.to_owned()).with_span(v.span)));
+            Ok(-micros(&Expr::Interval(Interval { value, ..interval.clone() }), otherwise)?)
+        }
+        _ => micros(expression, otherwise),
+    }
 }
 
 /// `text` times `unit`, exactly; None if it is no decimal number, has a finer fraction, or is too large.

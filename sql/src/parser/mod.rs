@@ -2,6 +2,7 @@
 
 mod create_table;
 mod cursor;
+mod data_type;
 mod describe;
 mod dialect;
 mod drop_table;
@@ -23,10 +24,11 @@ use cursor::Cursor;
 use dialect::StreamDialect;
 
 pub(crate) use create_table::{ColumnDeclaration, CreateTable};
+pub(crate) use data_type::TypeName;
 pub(crate) use dialect::TABLE_ARGUMENT;
 pub(crate) use drop_table::DropTable;
 pub(crate) use insert::Insert;
-pub(crate) use interval::micros;
+pub(crate) use interval::{micros, signed_micros};
 pub(crate) use query::QueryText;
 pub(crate) use set::SetOption;
 pub use split::ScriptStatement;

@@ -8,8 +8,10 @@ use arrow::datatypes::{DataType, Field};
 use sqlparser::ast::{BinaryOperator, Expr, Ident};
 use sqlparser::tokenizer::Location;
 use thalweg_engine::contract::{ConnectorSpec, Role};
+use thalweg_engine::decode;
 use thalweg_engine::ids::Name;
 use thalweg_engine::plan::{Column, ColumnSource, Metadata, RowTime};
+use thalweg_engine::runtime::query::decode_schema;
 
 use super::definition::{TableDefinition, TableKind};
 use super::options::{Defaults, table_kind};
@@ -42,7 +44,16 @@ pub(crate) fn declare(
     if let (TableKind::Lake { .. }, Some(c)) = (&kind, table.columns.iter().find(|c| c.metadata.is_some())) {
         return Err(Problem::new(c.name.span.start, "METADATA columns belong to streams").hint("leave METADATA out"));
     }
-    Ok((TableDefinition { name, sql: sql.trim().to_owned(), columns, primary_key, watermark, kind }, notices))
+    let definition = TableDefinition { name, sql: sql.trim().to_owned(), columns, primary_key, watermark, kind };
+    check_format(table, &definition)?;
+    Ok((definition, notices))
+}
+
+/// Errors: the format does not fit its options or the columns.
+fn check_format(table: &CreateTable, definition: &TableDefinition) -> Result<()> {
+    let Some(scan) = definition.scan() else { return Ok(()) };
+    let opened = decode::open(&scan.format, decode_schema(&scan));
+    opened.map(|_| ()).map_err(|e| option_place(table, Problem::from(e.clone()), e.message()))
 }
 
 /// The name of a table, job or stream. Unquoted names are lower-cased, as names in a query are.
@@ -79,7 +90,9 @@ fn columns(table: &CreateTable, role: Role) -> Result<Vec<Column>> {
             return Err(Problem::new(at, format!("column '{name}' is declared twice"))
                 .hint("names that differ only in upper and lower case count as the same"));
         }
-        columns.push(column(declared)?);
+        let column = column(declared)?;
+        check_type(column.field.data_type(), role, declared.type_at)?;
+        columns.push(column);
     }
     if columns.is_empty() {
         return Err(Problem::new(table.name.span.start, "the table has no columns").hint("declare at least one column"));
@@ -87,16 +100,45 @@ fn columns(table: &CreateTable, role: Role) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-fn check_column_name(name: &str, role: Role, at: Location) -> Result<()> {
+fn check_name(name: &str, at: Location) -> Result<()> {
     if name.is_empty() || name.len() > COLUMN_NAME_BYTES_MAX || name.chars().any(|c| COLUMN_NAME_REFUSED.contains(c) || c.is_control()) {
         return Err(Problem::new(at, "this is not a name for a column").hint("use letters, digits and '_'"));
     }
+    Ok(())
+}
+
+fn check_column_name(name: &str, role: Role, at: Location) -> Result<()> {
+    check_name(name, at)?;
     let reserved = name.eq_ignore_ascii_case("date") || name.starts_with('_');
     if reserved && !matches!(role, Role::Reference) {
         return Err(Problem::new(at, format!("column name '{name}' is reserved"))
             .hint("the lake adds a column 'date', and names that begin with '_' are its own: choose another name"));
     }
     Ok(())
+}
+
+/// Errors: a type that tables of this role cannot hold, or a name in it that is none.
+fn check_type(data_type: &DataType, role: Role, at: Location) -> Result<()> {
+    let refuse = |what: &str, hint: &str| Err(Problem::new(at, format!("type {} {what}", types::name(data_type))).hint(hint));
+    match (data_type, role) {
+        (DataType::Time64(_), Role::Lake) => refuse("cannot be stored in the lake", "declare it as STRING, and write CAST(… AS STRING)"),
+        (DataType::List(_) | DataType::Map(..) | DataType::Struct(_), Role::Reference) => {
+            refuse("cannot be in a reference table", "declare a column for each value")
+        }
+        (DataType::List(item), _) => check_type(item.data_type(), role, at),
+        (DataType::Map(entries, _), _) => check_type(entries.data_type(), role, at),
+        (DataType::Struct(fields), _) => {
+            for (i, field) in fields.iter().enumerate() {
+                check_name(field.name(), at)?;
+                if fields[..i].iter().any(|f| f.name().to_lowercase() == field.name().to_lowercase()) {
+                    return refuse(&format!("has '{}' twice", field.name()), "upper and lower case count as the same");
+                }
+                check_type(field.data_type(), role, at)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn column(declared: &ColumnDeclaration) -> Result<Column> {

@@ -79,6 +79,8 @@ pub struct StreamInput {
     pub stream: Name,
     /// Name of the format.
     pub format: String,
+    /// The format's own options.
+    pub format_options: BTreeMap<String, String>,
     /// A partition without records for this long no longer holds the watermark back, in microseconds.
     pub idle_timeout: Micros,
     /// Rows ahead of their receive time by more than this are rejected, in microseconds.
@@ -149,6 +151,7 @@ impl TableDefinition {
             stream: input.stream.clone(),
             table: self.name.clone(),
             format: input.format.clone(),
+            format_options: input.format_options.clone(),
             columns: self.columns.clone(),
             projection: (0..self.columns.len()).collect(),
             row_time: self.watermark,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thalweg_engine::contract::connector::parse_duration;
-use thalweg_engine::contract::{ConnectorSpec, Options, Role};
+use thalweg_engine::contract::{ConnectorSpec, OptionSpec, Options, Role};
+use thalweg_engine::decode;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::limits::{FUTURE_TOLERANCE_MS_DEFAULT, IDLE_TIMEOUT_MS_DEFAULT};
@@ -35,7 +36,10 @@ pub(super) fn table_kind(
     defaults: Defaults<'_>,
     notices: &mut Vec<String>,
 ) -> Result<TableKind> {
-    check_names(connector, &pairs)?;
+    let reads_stream = matches!(connector.role, Role::Log | Role::Source(_));
+    let format = pairs.get("format").map_or(FORMAT_DEFAULT, String::as_str);
+    let of_format = decode::FORMATS.iter().find(|f| reads_stream && f.name == format).map_or(&[][..], |f| f.options);
+    check_names(connector, of_format, &pairs)?;
     let own = match connector.role {
         Role::Source(_) => Some(connector_options(connector, &mut pairs)),
         _ => None,
@@ -43,9 +47,9 @@ pub(super) fn table_kind(
     let mut options = Options::new(pairs);
     let kind = match (connector.role, own) {
         (Role::Source(_), own) => {
-            TableKind::Source { connector, options: own.unwrap_or_default(), input: stream_input(name, &mut options, defaults)? }
+            TableKind::Source { connector, options: own.unwrap_or_default(), input: stream_input(name, &mut options, of_format, defaults)? }
         }
-        (Role::Log, _) => TableKind::Log { input: stream_input(name, &mut options, defaults)? },
+        (Role::Log, _) => TableKind::Log { input: stream_input(name, &mut options, of_format, defaults)? },
         (Role::Reference, _) => reference(&mut options, defaults)?,
         (Role::Lake, _) => lake(&mut options, defaults, notices)?,
     };
@@ -53,7 +57,7 @@ pub(super) fn table_kind(
     Ok(kind)
 }
 
-fn stream_input(name: &Name, options: &mut Options, defaults: Defaults<'_>) -> Result<StreamInput> {
+fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], defaults: Defaults<'_>) -> Result<StreamInput> {
     let stream = match options.take("stream") {
         Some(text) => Name::new(&text).map_err(|e| e.context("option 'stream'"))?,
         None => name.clone(),
@@ -64,6 +68,7 @@ fn stream_input(name: &Name, options: &mut Options, defaults: Defaults<'_>) -> R
             suggestion(&format, defaults.formats.iter().copied()).unwrap_or_else(|| format!("formats: {}", defaults.formats.join(", ")));
         return Err(Error::invalid(format!("option 'format': '{format}' is not known")).hint(hint));
     }
+    let format_options = of_format.iter().filter_map(|o| Some((o.name.to_owned(), options.take(o.name)?))).collect();
     let mut duration = |key: &str, default_ms: i64| -> Result<Micros> {
         match options.take_duration(key)? {
             Some(d) => i64::try_from(d.as_micros()).map_err(|_| Error::invalid(format!("option '{key}' is too long"))),
@@ -72,7 +77,7 @@ fn stream_input(name: &Name, options: &mut Options, defaults: Defaults<'_>) -> R
     };
     let idle_timeout = duration("scan.watermark.idle-timeout", IDLE_TIMEOUT_MS_DEFAULT)?;
     let future_tolerance = duration("scan.future-tolerance", FUTURE_TOLERANCE_MS_DEFAULT)?;
-    Ok(StreamInput { stream, format, idle_timeout, future_tolerance })
+    Ok(StreamInput { stream, format, format_options, idle_timeout, future_tolerance })
 }
 
 fn reference(options: &mut Options, defaults: Defaults<'_>) -> Result<TableKind> {
@@ -124,20 +129,26 @@ fn lake(options: &mut Options, defaults: Defaults<'_>, notices: &mut Vec<String>
     Ok(TableKind::Lake { tier, owner, description, classification, retention })
 }
 
-/// Errors: an option that the connector does not know, or one that it needs is missing.
-fn check_names(connector: &ConnectorSpec, pairs: &BTreeMap<String, String>) -> Result<()> {
-    let known = || connector.options.iter().map(|s| s.name);
+/// Errors: an option that neither the connector nor the format knows, or one that it needs is missing.
+fn check_names(connector: &ConnectorSpec, of_format: &[OptionSpec], pairs: &BTreeMap<String, String>) -> Result<()> {
+    let known = || connector.options.iter().chain(of_format).map(|s| s.name);
     if let Some(extra) = pairs.keys().find(|key| !known().any(|k| k == *key)) {
-        let hint = suggestion(extra, known()).unwrap_or_else(|| format!("known options: {}", known().collect::<Vec<_>>().join(", ")));
+        let owner = decode::FORMATS.iter().find(|f| f.options.iter().any(|o| o.name == extra.as_str()));
+        let hint = match owner {
+            Some(format) => format!("it belongs to 'format' = '{}'", format.name),
+            None => suggestion(extra, known()).unwrap_or_else(|| format!("known options: {}", known().collect::<Vec<_>>().join(", "))),
+        };
         return Err(Error::invalid(format!("option '{extra}' is not known")).hint(hint));
     }
-    match connector.options.iter().find(|s| s.required && !pairs.contains_key(s.name)) {
+    let missing = |options: &[OptionSpec], whose: String| match options.iter().find(|s| s.required && !pairs.contains_key(s.name)) {
         Some(missing) => {
             let hint = format!("add '{}' = '…': {}", missing.name, missing.about);
-            Err(Error::invalid(format!("option '{}' of connector '{}' is missing", missing.name, connector.name)).hint(hint))
+            Err(Error::invalid(format!("option '{}' of {whose} is missing", missing.name)).hint(hint))
         }
         None => Ok(()),
-    }
+    };
+    missing(connector.options, format!("connector '{}'", connector.name))?;
+    missing(of_format, "the format".to_owned())
 }
 
 /// Takes the options that belong to the connector itself, not to the stream that it fills.

@@ -14,7 +14,7 @@ use arrow::util::display::array_value_to_string;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
-use thalweg_engine::plan::{JobPlan, Lookup, LookupKind, Stage, Window};
+use thalweg_engine::plan::{JobPlan, Lookup, LookupKind, Stage, StepKind, Window};
 use thalweg_engine::time::Micros;
 use thalweg_sql::Statement;
 
@@ -57,8 +57,8 @@ fn telemetry(plan: &JobPlan, readings: &[Reading]) -> RecordBatch {
         Arc::new(Float64Array::from(vec![1.5; n])),
         Arc::new(StringViewArray::from(vec!["topic"; n])),
     ];
-    let projected = plan.scan.projection.iter().map(|&i| columns[i].clone()).collect();
-    RecordBatch::try_new(plan.scan.schema(), projected).unwrap()
+    let projected = plan.scans[0].projection.iter().map(|&i| columns[i].clone()).collect();
+    RecordBatch::try_new(plan.scans[0].schema(), projected).unwrap()
 }
 
 fn stage(stage: &Stage, rows: RecordBatch) -> RecordBatch {
@@ -73,6 +73,7 @@ fn stage(stage: &Stage, rows: RecordBatch) -> RecordBatch {
             RecordBatch::try_new(p.schema.clone(), columns).unwrap()
         }
         Stage::Lookup(l) => lookup(l, &rows),
+        other => panic!("{other}"),
     }
 }
 
@@ -151,12 +152,17 @@ fn run(sql: &str, partitions: [&[Reading]; 2]) -> Vec<String> {
         other => panic!("{other:?}"),
     };
     let chain = |stages: &[Stage], rows: RecordBatch| stages.iter().fold(rows, |rows, s| stage(s, rows));
-    let parts: Vec<RecordBatch> = partitions.iter().map(|p| chain(&plan.before, telemetry(&plan, p))).collect();
-    let result = match &plan.window {
-        Some(w) => chain(&plan.after, window(w, &parts)),
+    let [input] = plan.inputs.as_slice() else { panic!("{plan}") };
+    let parts: Vec<RecordBatch> = partitions.iter().map(|p| chain(&input.stages, telemetry(&plan, p))).collect();
+    let merged = match &input.window {
+        Some(w) => window(w, &parts),
         None => concat_batches(&parts[0].schema(), &parts).unwrap(),
     };
-    assert_eq!(result.schema(), plan.output);
+    let result = plan.steps.iter().fold(merged, |rows, step| match &step.kind {
+        StepKind::Stages(stages) => chain(stages, rows),
+        other => panic!("{other}"),
+    });
+    assert_eq!(result.schema(), plan.outputs[0].schema);
     let shown = pretty_format_batches(&[result]).unwrap().to_string();
     let mut lines: Vec<String> = shown
         .lines()

@@ -31,10 +31,10 @@ fn the_example_of_a_fleet_is_planned_as_reviewed() {
     declare(&session, &tables.iter().map(ScriptStatement::text).collect::<Vec<_>>().join(";\n"));
     check_fixture("fleet.explain", &explain(&session, insert));
     match session.prepare(insert).unwrap() {
-        Statement::InsertJob { name, sink, plan, sql, fingerprint } => {
-            assert_eq!((name.as_str(), sink.as_str(), &sql), ("site_10s", "site_10s", &insert.to_owned()));
+        Statement::InsertJob { name, sinks, plan, sql, fingerprint } => {
+            assert_eq!((name.as_str(), &sinks, &sql), ("site_10s", &vec![name.clone()], &insert.to_owned()));
             assert_eq!(plan.fingerprint(), fingerprint);
-            assert_eq!(plan.output, session.table("site_10s").unwrap().schema());
+            assert_eq!(plan.outputs[0].schema, session.table("site_10s").unwrap().schema());
         }
         other => panic!("{other:?}"),
     }
@@ -70,7 +70,7 @@ fn every_spelling_of_a_window_is_the_same_plan() {
 #[test]
 fn names_are_found_exactly_or_uniquely_in_another_case() {
     let session = session();
-    let names = |sql: &str| tail(&session, sql).output.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+    let names = |sql: &str| tail(&session, sql).outputs[0].schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
     assert_eq!(names("SELECT Device_ID, T.FLOW FROM TELEMETRY AS t"), ["device_id", "Flow"]);
     let from = "TABLE(TUMBLE(TABLE telemetry, DESCRIPTOR(ts), INTERVAL '10' SECOND)) AS t GROUP BY WINDOW_START, Window_End";
     assert_eq!(names(&format!("SELECT COUNT(*) AS Total FROM {from} HAVING TOTAL > 1")), ["Total"]);
@@ -81,8 +81,9 @@ fn the_state_line_changes_with_the_state_and_not_with_the_output() {
     let session = session();
     let fingerprint = |items: &str, alias: &str| {
         let from = format!("TABLE(TUMBLE(TABLE telemetry, DESCRIPTOR(ts), INTERVAL '10' SECOND)) AS {alias}");
-        tail(&session, &format!("SELECT window_end, {items} FROM {from} GROUP BY window_start, window_end, device_id"))
+        tail(&session, &format!("SELECT window_end, {items} FROM {from} GROUP BY window_start, window_end, device_id")).inputs[0]
             .window
+            .as_ref()
             .unwrap()
             .to_string()
     };
@@ -102,15 +103,17 @@ fn conditions_stand_as_early_as_their_columns_allow() {
         "SELECT t.ts FROM telemetry AS t JOIN devices FOR SYSTEM_TIME AS OF t.ts AS d ON t.device_id = d.device_id
          WHERE d.site = 'north' AND t.rpm > 5 AND 1 = 1 AND t.temperature > d.threshold",
     );
-    let kinds: Vec<&str> = plan
-        .before
+    let stages = &plan.inputs[0].stages;
+    let kinds: Vec<&str> = stages
         .iter()
         .map(|s| match s {
             Stage::Filter(_) => "filter",
             Stage::Lookup(_) => "lookup",
             Stage::Project(_) => "project",
+            Stage::Assign(_) => "assign",
+            Stage::Unnest(_) => "unnest",
         })
         .collect();
     assert_eq!(kinds, ["filter", "lookup", "filter", "project"]);
-    assert_eq!(plan.before[0].to_string(), "filter rpm@3 > 5");
+    assert_eq!(stages[0].to_string(), "filter rpm@3 > 5");
 }

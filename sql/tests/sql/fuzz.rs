@@ -166,14 +166,14 @@ fn run(sql: &str) {
             runtime.block_on(async { query.execute().await.unwrap().1.for_each(|batch| async move { drop(batch.unwrap()) }).await });
         }
         Statement::Tail { plan, .. } => {
-            let schema = plan.scan.schema();
+            let schema = plan.scans[0].schema();
             let columns = schema.fields().iter().map(|f| new_null_array(f.data_type(), 3)).collect();
             let rows = RecordBatch::try_new(schema, columns).unwrap();
-            for stage in &plan.before {
+            for stage in &plan.inputs[0].stages {
                 match stage {
                     Stage::Filter(e) => drop(e.evaluate(&rows).unwrap()),
                     Stage::Project(p) => p.expressions.iter().for_each(|e| drop(e.evaluate(&rows).unwrap())),
-                    Stage::Lookup(l) => panic!("{l:?}"),
+                    other => panic!("{other:?}"),
                 }
             }
         }

@@ -1,0 +1,273 @@
+//! Joins of two streams of rows. Invariant: what a join keeps is bounded: by the watermark if the condition bounds the distance in
+//! time or the window, otherwise by a lifetime that somebody declared.
+//!
+//! ```text
+//! both sides have windows, and ON compares both ends       window join
+//! ON bounds right.time - left.time on both sides           interval join
+//! "$asof"(left.time >= right.time)                         ASOF join
+//! anything else with an equality                           regular join, with a declared lifetime
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::common::{JoinType, NullEquality};
+use datafusion::logical_expr::logical_plan::Join;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::cast;
+use thalweg_engine::plan::{AsofJoin, IntervalJoin, JoinKind, JoinSide, RegularJoin, StepKind, WindowJoin};
+
+use super::bounds::{Bounds, bound};
+use super::lookup;
+use super::lowering::Lowering;
+use super::markers;
+use super::project::materialize;
+use super::reject::Unsupported;
+use super::rel::{At, Attached, Late, Physical, Rel, Slot, Visible};
+use crate::diagnostics::{Problem, Result};
+
+/// Lowers a join.
+pub(super) fn join<'a>(lowering: &mut Lowering<'a>, node: &Join) -> Result<Rel<'a>> {
+    if node.null_equality != NullEquality::NullEqualsNothing || node.null_aware {
+        return Err(Unsupported::NULL_AWARE.at(lowering.join_place()));
+    }
+    if let Some(reference) = lookup::reference(lowering, &node.right)? {
+        return lookup::lookup(lowering, node, &reference);
+    }
+    let kind = match node.join_type {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left => JoinKind::Left,
+        JoinType::Right => JoinKind::Right,
+        JoinType::Full => JoinKind::Full,
+        JoinType::LeftSemi => JoinKind::LeftSemi,
+        JoinType::LeftAnti => JoinKind::LeftAnti,
+        _ => return Err(Unsupported::JOIN_KIND.at(lowering.join_place())),
+    };
+    let mut left = lowering.lower(&node.left)?;
+    let mut right = lowering.lower(&node.right)?;
+    materialize(lowering, &mut left)?;
+    materialize(lowering, &mut right)?;
+    let conjuncts: Vec<Expr> = node.filter.iter().cloned().flat_map(split_conjunction_owned).collect();
+    let parts = Parts { kind, on: node.on.clone(), conjuncts };
+    if parts.conjuncts.iter().any(|c| markers::asof(c).is_some()) {
+        return asof(lowering, parts, left, right, node);
+    }
+    if compares_windows(&parts.on, &left, &right) {
+        return window(lowering, parts, left, right, node);
+    }
+    if !left.updating && !right.updating && left.time().is_some() && right.time().is_some() {
+        let (bounds, rest) = time_bounds(&parts, &left, &right);
+        if let Bounds { lower: Some(lower), upper: Some(upper) } = bounds {
+            let on = parts.on.into_iter().filter(|(l, r)| !is_time_pair(l, r, &left, &right)).collect();
+            let parts = Parts { kind, on, conjuncts: rest };
+            return interval(lowering, parts, left, right, (lower, upper), node);
+        }
+    }
+    regular(lowering, parts, left, right, node)
+}
+
+/// A join taken apart.
+struct Parts {
+    kind: JoinKind,
+    on: Vec<(Expr, Expr)>,
+    conjuncts: Vec<Expr>,
+}
+
+/// Whether both ends of the windows of both sides are compared.
+fn compares_windows(on: &[(Expr, Expr)], left: &Rel<'_>, right: &Rel<'_>) -> bool {
+    let (Some(l), Some(r)) = (&left.attached, &right.attached) else { return false };
+    let compares = |a: usize, b: usize| on.iter().any(|(x, y)| left.physical_of(x) == Some(a) && right.physical_of(y) == Some(b));
+    compares(l.start, r.start) && compares(l.end, r.end)
+}
+
+fn is_time_pair(l: &Expr, r: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> bool {
+    left.physical_of(l).is_some_and(|i| left.times.contains(&i)) && right.physical_of(r).is_some_and(|i| right.times.contains(&i))
+}
+
+/// The bounds of `right.time - left.time`, and the conjuncts that say something else.
+fn time_bounds(parts: &Parts, left: &Rel<'_>, right: &Rel<'_>) -> (Bounds, Vec<Expr>) {
+    let mut bounds = Bounds::default();
+    if parts.on.iter().any(|(l, r)| is_time_pair(l, r, left, right)) {
+        bounds = Bounds { lower: Some(0), upper: Some(0) };
+    }
+    let mut rest = Vec::new();
+    for conjunct in &parts.conjuncts {
+        match bound(conjunct, left, right) {
+            Some(more) => bounds = bounds.and(more),
+            None => rest.push(conjunct.clone()),
+        }
+    }
+    (bounds, rest)
+}
+
+/// The two inputs of a join, their schema, and what else must be true of a pair.
+struct Sides<'a> {
+    rel: Rel<'a>,
+    left: JoinSide,
+    right: JoinSide,
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+    /// Whether rows of the left and of the right may be padded with NULLs.
+    padded: (bool, bool),
+    shift: usize,
+}
+
+/// What both sides give, and the row after the join; `times` are each side's column that the join goes by.
+fn sides<'a>(parts: &Parts, left: &Rel<'a>, right: &Rel<'a>, times: (usize, usize), node: &Join) -> Result<Sides<'a>> {
+    let padded = match parts.kind {
+        JoinKind::Inner | JoinKind::LeftSemi | JoinKind::LeftAnti => (false, false),
+        JoinKind::Left => (false, true),
+        JoinKind::Right => (true, false),
+        JoinKind::Full => (true, true),
+    };
+    let one_sided = matches!(parts.kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
+    let shift = left.physical.len();
+    let nullable = |p: &Physical, pad: bool| match pad {
+        true => Physical { field: Arc::new(p.field.as_ref().clone().with_nullable(true)), ..p.clone() },
+        false => p.clone(),
+    };
+    let left_columns = left.physical.iter().map(|p| nullable(p, padded.0));
+    let right_columns = right.physical.iter().map(|p| nullable(p, padded.1));
+    let moved = right.columns.iter().map(|v| match v.slot {
+        Slot::Physical(i) => Visible { slot: Slot::Physical(i + shift), ..v.clone() },
+        Slot::Window(_) => v.clone(),
+    });
+    let pair = Rel {
+        physical: left_columns.chain(right_columns).collect(),
+        columns: left.columns.iter().cloned().chain(moved).collect(),
+        times: BTreeSet::new(),
+        unit: left.unit.min(right.unit),
+        pending: None,
+        deferred: Vec::new(),
+        attached: None,
+        updating: left.updating || right.updating,
+        key: None,
+        ..left.clone()
+    };
+    let filter = conjunction(parts.conjuncts.iter().cloned()).map(|f| pair.compile(&f)).transpose()?;
+    let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
+    for (l, r) in &parts.on {
+        let (l, mut r) = (left.compile(l)?, right.compile(r)?);
+        let wanted = l.data_type(&left.schema())?;
+        if r.data_type(&right.schema())? != wanted {
+            r = cast(r, &right.schema(), wanted)?;
+        }
+        of_left.push(l);
+        of_right.push(r);
+    }
+    let mut rel = pair;
+    if one_sided {
+        rel.physical.truncate(shift);
+        rel.columns.truncate(left.columns.len());
+    }
+    let schema = rel.schema();
+    let rel = rel.renamed(&node.schema)?;
+    Ok(Sides {
+        left: JoinSide { schema: left.schema(), keys: of_left, time: times.0, unit: left.unit },
+        right: JoinSide { schema: right.schema(), keys: of_right, time: times.1, unit: right.unit },
+        filter,
+        schema: Arc::new(Schema::new(schema.fields().iter().cloned().collect::<Vec<FieldRef>>())),
+        rel,
+        padded,
+        shift,
+    })
+}
+
+fn window<'a>(lowering: &mut Lowering<'a>, parts: Parts, mut left: Rel<'a>, mut right: Rel<'a>, node: &Join) -> Result<Rel<'a>> {
+    let (Some(l), Some(r)) = (left.attached, right.attached) else { return Err(Unsupported::JOIN_KIND.at(lowering.join_place())) };
+    if left.updating || right.updating {
+        return Err(Unsupported::WINDOW_UPDATING.at(lowering.join_place()));
+    }
+    let Sides { mut rel, left: a, right: b, filter, schema, padded, shift } = sides(&parts, &left, &right, (l.end, r.end), node)?;
+    let plan = WindowJoin { kind: parts.kind, left: a, right: b, filter, schema: schema.clone() };
+    let inputs = vec![lowering.behind(&mut left, Late::Keep)?, lowering.behind(&mut right, Late::Keep)?];
+    rel.at = At::Behind(lowering.step(inputs, StepKind::WindowJoin(plan), schema));
+    rel.attached = match padded {
+        (false, _) => Some(l),
+        (true, false) => Some(Attached { start: r.start + shift, end: r.end + shift, time: r.time.map(|t| t + shift) }),
+        (true, true) => None,
+    };
+    rel.times = rel.attached.and_then(|a| a.time).into_iter().collect();
+    Ok(rel)
+}
+
+fn interval<'a>(
+    lowering: &mut Lowering<'a>,
+    parts: Parts,
+    mut left: Rel<'a>,
+    mut right: Rel<'a>,
+    (lower, upper): (i64, i64),
+    node: &Join,
+) -> Result<Rel<'a>> {
+    let at = lowering.join_place();
+    if matches!(parts.kind, JoinKind::LeftSemi | JoinKind::LeftAnti) {
+        return Err(Unsupported::JOIN_KIND.at(at));
+    }
+    if lower > upper {
+        return Err(Problem::new(at, "the bounds of time in ON can never be true together").hint("exchange the bounds"));
+    }
+    let (Some(l), Some(r)) = (left.time(), right.time()) else { return Err(Unsupported::JOIN_KIND.at(at)) };
+    let Sides { mut rel, left: a, right: b, filter, schema, padded, shift } = sides(&parts, &left, &right, (l, r), node)?;
+    let plan = IntervalJoin { kind: parts.kind, left: a, right: b, lower, upper, filter, schema: schema.clone() };
+    let inputs = vec![lowering.behind(&mut left, Late::Row)?, lowering.behind(&mut right, Late::Row)?];
+    rel.at = At::Behind(lowering.step(inputs, StepKind::IntervalJoin(plan), schema));
+    let of_left = left.times.iter().copied().filter(|_| !padded.0);
+    let of_right = right.times.iter().map(|t| t + shift).filter(|_| !padded.1);
+    rel.times = of_left.chain(of_right).collect();
+    Ok(rel)
+}
+
+fn asof<'a>(lowering: &mut Lowering<'a>, mut parts: Parts, mut left: Rel<'a>, mut right: Rel<'a>, node: &Join) -> Result<Rel<'a>> {
+    let at = lowering.join_place();
+    if left.updating || right.updating || parts.kind != JoinKind::Left {
+        return Err(Unsupported::ASOF.at(at));
+    }
+    let (marked, rest): (Vec<Expr>, Vec<Expr>) = parts.conjuncts.into_iter().partition(|c| markers::asof(c).is_some());
+    let [marked] = marked.as_slice() else { return Err(Unsupported::ASOF.at(at)) };
+    let Some(Expr::BinaryExpr(BinaryExpr { left: x, op, right: y })) = markers::asof(marked) else {
+        return Err(Unsupported::ASOF.at(at));
+    };
+    let (x, y, op) = match left.covers(x) {
+        true => (x, y, *op),
+        false => (y, x, op.swap().unwrap_or(*op)),
+    };
+    let or_equal = match op {
+        Operator::GtEq => true,
+        Operator::Gt => false,
+        _ => return Err(Unsupported::ASOF.at(at)),
+    };
+    let time = |rel: &Rel<'_>, e: &Expr| rel.physical_of(e).filter(|i| rel.times.contains(i));
+    let (Some(l), Some(r)) = (time(&left, x), time(&right, y)) else { return Err(Unsupported::ASOF.at(at)) };
+    if !rest.is_empty() || parts.on.is_empty() {
+        return Err(Unsupported::ASOF.at(at));
+    }
+    parts.conjuncts = rest;
+    let Sides { mut rel, left: a, right: b, schema, .. } = sides(&parts, &left, &right, (l, r), node)?;
+    let plan = AsofJoin { kind: JoinKind::Left, left: a, right: b, or_equal, within: lowering.ttl, schema: schema.clone() };
+    let inputs = vec![lowering.behind(&mut left, Late::Row)?, lowering.behind(&mut right, Late::Row)?];
+    rel.at = At::Behind(lowering.step(inputs, StepKind::AsofJoin(plan), schema));
+    rel.times = left.times.clone();
+    Ok(rel)
+}
+
+fn regular<'a>(lowering: &mut Lowering<'a>, parts: Parts, mut left: Rel<'a>, mut right: Rel<'a>, node: &Join) -> Result<Rel<'a>> {
+    let at = lowering.join_place();
+    let Some(ttl) = lowering.ttl else { return Err(Unsupported::JOIN_WITHOUT_TTL.at(at)) };
+    let Sides { mut rel, left: a, right: b, filter, schema, shift, .. } = sides(&parts, &left, &right, (0, 0), node)?;
+    let plan = RegularJoin { kind: parts.kind, left: a, right: b, filter, ttl, schema: schema.clone() };
+    let inputs = vec![lowering.behind(&mut left, Late::Keep)?, lowering.behind(&mut right, Late::Keep)?];
+    rel.at = At::Behind(lowering.step(inputs, StepKind::RegularJoin(plan), schema));
+    rel.updating = left.updating || right.updating || parts.kind != JoinKind::Inner && parts.kind != JoinKind::LeftSemi;
+    if parts.kind == JoinKind::LeftSemi {
+        rel.updating = left.updating || right.updating;
+    }
+    rel.key = match (parts.kind, &left.key, &right.key) {
+        (JoinKind::LeftSemi | JoinKind::LeftAnti, Some(l), _) => Some(l.clone()),
+        (_, Some(l), Some(r)) => Some(l.iter().copied().chain(r.iter().map(|k| k + shift)).collect()),
+        _ => None,
+    };
+    Ok(rel)
+}
