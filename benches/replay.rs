@@ -15,13 +15,11 @@ use thalweg_engine::decode;
 use thalweg_engine::error::Result;
 use thalweg_engine::ids::Name;
 use thalweg_engine::log::{Log, LogConfig, Logs};
-use thalweg_engine::operators::filter::Filter;
-use thalweg_engine::operators::lookup::LookupOperator;
-use thalweg_engine::operators::project::Project;
+use thalweg_engine::operators::open_stage;
 use thalweg_engine::operators::window::{WindowInputs, WindowOperator};
 use thalweg_engine::plan::{JobPlan, Stage};
 use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
-use thalweg_engine::runtime::query::{decode_schema, time_unit, watermarker};
+use thalweg_engine::runtime::query::{decode_schema, watermarker};
 use thalweg_engine::runtime::{Environment, JobKind, JobSpec, JobState, Sinks, StartAt, Supervisor};
 use thalweg_engine::system::{RealDisk, SystemClock};
 use thalweg_engine::time::{self, MILLISECOND, SECOND};
@@ -140,7 +138,7 @@ fn replay(setup: &Setup) -> Duration {
         name: "replay".to_owned(),
         sql: String::new(),
         kind: JobKind::Query { plan: setup.plan.clone(), references: vec![setup.devices.clone()] },
-        log: setup.log.clone(),
+        logs: vec![setup.log.clone()],
         sinks: Box::new(|| Ok(Sinks::default())),
         start: StartAt::Earliest,
     };
@@ -170,26 +168,21 @@ fn records(setup: &Setup) -> Vec<Records> {
 }
 
 fn decoder(setup: &Setup) -> Box<dyn Decoder> {
-    decode::open(&setup.plan.scan.format, decode_schema(&setup.plan.scan)).expect("a decoder")
+    decode::open(&setup.plan.scans[0].format, decode_schema(&setup.plan.scans[0])).expect("a decoder")
 }
 
 fn batches(setup: &Setup, records: &[Records]) -> Vec<Batch> {
     let mut decoder = decoder(setup);
-    let mut watermarker = watermarker(&setup.plan.scan).expect("event time");
+    let mut watermarker = watermarker(&setup.plan.scans[0]).expect("event time");
     let mut out = Output::default();
     let decoded = records.iter().map(|r| decoder.decode(r).expect("total"));
     decoded.filter_map(|d| watermarker.assign(d, &mut out).expect("event time")).collect()
 }
 
 fn steps(setup: &Setup) -> Vec<Box<dyn Operator>> {
-    let step = |stage: &Stage| -> Box<dyn Operator> {
-        match stage {
-            Stage::Filter(p) => Box::new(Filter::new(p.clone())),
-            Stage::Project(p) => Box::new(Project::new(p.clone())),
-            Stage::Lookup(l) => Box::new(LookupOperator::new(l.clone(), setup.devices.clone()).expect("a lookup")),
-        }
-    };
-    setup.plan.before.iter().map(step).collect()
+    let references = [setup.devices.clone()];
+    let step = |stage: &Stage| open_stage(stage, &references).expect("a stage");
+    setup.plan.inputs[0].stages.iter().map(step).collect()
 }
 
 fn push(steps: &mut [Box<dyn Operator>], batch: &Batch, out: &mut Output) -> Option<Batch> {
@@ -223,12 +216,12 @@ fn benchmark(c: &mut Criterion) {
             batches.iter().filter_map(|batch| push(&mut steps, batch, &mut out)).map(|b| b.rows.num_rows()).sum::<usize>()
         });
     });
-    let window = setup.plan.window.as_ref().expect("the example has a window");
+    let window = setup.plan.inputs[0].window.as_ref().expect("the example has a window");
     group.bench_function("window and aggregate, 1 core", |b| {
         b.iter(|| {
             let schema = joined[0].rows.schema();
             let mut inputs = WindowInputs::new(window, &schema).expect("inputs");
-            let mut operator = WindowOperator::new(window.clone(), time_unit(&setup.plan.scan)).expect("a window");
+            let mut operator = WindowOperator::new(window.clone(), setup.plan.inputs[0].unit).expect("a window");
             let mut out = Output::default();
             for batch in &joined {
                 let batch = inputs.push(batch.clone(), &mut out).expect("inputs").expect("as many rows");

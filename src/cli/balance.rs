@@ -86,8 +86,8 @@ impl Balance {
         compare("logged in all", self.logged_total, "rows in cold", self.cold_total);
         compare("logged in all", self.logged_total, "consumed", c.consumed);
         compare(
-            "consumed",
-            c.consumed,
+            "consumed and expanded",
+            c.consumed + c.expanded,
             "emitted, open, late, filtered and rejected",
             c.emitted + c.open + c.late + c.filtered + c.rejected,
         );

@@ -58,10 +58,11 @@ fn gateway_text(gateway: &GatewayCounters) -> String {
 }
 
 /// Counters of a job by the name of their label.
-fn counts(c: &JobCounters) -> [(&'static str, u64); 11] {
+fn counts(c: &JobCounters) -> [(&'static str, u64); 13] {
     [
         ("consumed", c.consumed),
         ("lost", c.lost),
+        ("expanded", c.expanded),
         ("filtered", c.filtered),
         ("aggregated", c.aggregated),
         ("passed", c.passed),
@@ -69,6 +70,7 @@ fn counts(c: &JobCounters) -> [(&'static str, u64); 11] {
         ("rejected", c.rejected),
         ("emitted", c.emitted),
         ("open", c.open),
+        ("held", c.held),
         ("windows", c.windows),
         ("written", c.written),
     ]

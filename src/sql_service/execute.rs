@@ -66,9 +66,9 @@ impl Engine {
             }
             Statement::DropTable { name } => self.drop_table(&name),
             Statement::Nothing { notice } => message(notice),
-            Statement::InsertJob { name, sink, plan, sql, .. } => {
+            Statement::InsertJob { name, sinks, plan, sql, .. } => {
                 self.parts.supervisor.check_statement(name.as_str(), &sql)?;
-                self.make_job(&name, &sink, *plan, sql.clone(), Occasion::Given)?;
+                self.make_job(&name, &sinks, *plan, sql.clone(), Occasion::Given)?;
                 lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql })?;
                 message(format!("job {name} is running"))
             }
@@ -142,9 +142,9 @@ impl Engine {
     /// A job whose statement needs the table.
     fn user_of(&self, definition: &TableDefinition) -> Result<Option<String>> {
         for stored in lock(&self.statements).all().iter().filter(|s| s.kind == StoredKind::Job) {
-            let Statement::InsertJob { name, sink, plan, .. } = self.parts.session.prepare(&stored.sql)? else { continue };
-            let looked_up = plan.before.iter().any(|s| matches!(s, thalweg_engine::plan::Stage::Lookup(l) if l.table == definition.name));
-            if sink == definition.name || plan.scan.table == definition.name || looked_up {
+            let Statement::InsertJob { name, sinks, plan, .. } = self.parts.session.prepare(&stored.sql)? else { continue };
+            let looked_up = plan.stages().any(|s| matches!(s, thalweg_engine::plan::Stage::Lookup(l) if l.table == definition.name));
+            if sinks.contains(&definition.name) || plan.scans.iter().any(|s| s.table == definition.name) || looked_up {
                 return Ok(Some(name.to_string()));
             }
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use thalweg_devices::Principal;
-use thalweg_engine::contract::LogStore;
+use thalweg_engine::contract::{LogStore, Sink};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
-use thalweg_engine::plan::{JobPlan, Stage};
+use thalweg_engine::lake::LakeTable;
+use thalweg_engine::plan::{JobPlan, Scan, Stage};
 use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::{JobKind, JobSpec, JobStatus, Sinks, StartAt};
 
@@ -17,19 +18,26 @@ use crate::server::{JobService, JobState, JobView, SqlOutcome};
 use crate::statements::StoredKind;
 
 impl Engine {
-    /// Starts the job of an `INSERT`.
-    pub(super) fn make_job(&self, name: &Name, sink: &Name, plan: JobPlan, sql: String, occasion: Occasion) -> Result<()> {
-        let definition = self.parts.session.table(sink.as_str());
-        let definition = definition.ok_or_else(|| Error::not_found(format!("there is no table {sink}")))?;
-        let tables = || Ok((self.lake_table(&definition)?, self.late_table(name)?, self.dlq_table(&plan.scan.table)?));
+    /// Starts the job of an `INSERT`; `sinks` are the tables of the plan's outputs.
+    pub(super) fn make_job(&self, name: &Name, sinks: &[Name], plan: JobPlan, sql: String, occasion: Occasion) -> Result<()> {
+        let definition = |sink: &Name| {
+            let declared = self.parts.session.table(sink.as_str());
+            declared.ok_or_else(|| Error::not_found(format!("there is no table {sink}")))
+        };
+        let definitions = sinks.iter().map(definition).collect::<Result<Vec<_>>>()?;
+        let tables = || {
+            let main = definitions.iter().map(|d| self.lake_table(d)).collect::<Result<Vec<_>>>()?;
+            let rejects = plan.scans.iter().map(|s| self.dlq_table(&s.table)).collect::<Result<Vec<_>>>()?;
+            Ok((main, self.late_table(name)?, rejects))
+        };
         let tables = occasion.settle(tables())?;
         let app = name.clone();
         let sinks = move || -> Result<Sinks> {
             let (main, late, rejects) = tables.as_ref().map_err(Error::clone)?;
             Ok(Sinks {
-                main: Some(main.sink(&format!("{app}/main"))?),
+                main: numbered(main, &format!("{app}/main"))?,
                 late: Some(late.sink(&format!("{app}/late"))?),
-                rejects: Some(rejects.sink(&format!("{app}/rejects"))?),
+                rejects: numbered(rejects, &format!("{app}/rejects"))?,
             })
         };
         self.parts.supervisor.start(self.query(name.to_string(), plan, sql, Box::new(sinks), StartAt::Earliest)?)
@@ -42,7 +50,8 @@ impl Engine {
 
     /// Runs a query for whoever reads its rows.
     pub(super) fn tail(&self, plan: JobPlan, sql: String) -> Result<SqlOutcome> {
-        let schema = plan.output.clone();
+        let output = plan.outputs.first().ok_or_else(|| Error::internal("a query gives nothing"))?;
+        let schema = output.shown();
         let sinks = Box::new(|| Ok(Sinks::default()));
         let tail = self.parts.supervisor.tail(self.query("tail".to_owned(), plan, sql, sinks, StartAt::Latest)?)?;
         Ok(rows::live(schema, tail))
@@ -56,9 +65,10 @@ impl Engine {
         sinks: thalweg_engine::runtime::job::OpenSinks,
         start: StartAt,
     ) -> Result<JobSpec> {
-        let log: Arc<dyn LogStore> = self.parts.logs.stream(&plan.scan.stream)?;
+        let log = |scan: &Scan| -> Result<Arc<dyn LogStore>> { Ok(self.parts.logs.stream(&scan.stream)?) };
+        let logs = plan.scans.iter().map(log).collect::<Result<Vec<_>>>()?;
         let references = self.references_of(&plan)?;
-        Ok(JobSpec { name, sql, kind: JobKind::Query { plan, references }, log, sinks, start })
+        Ok(JobSpec { name, sql, kind: JobKind::Query { plan, references }, logs, sinks, start })
     }
 
     fn references_of(&self, plan: &JobPlan) -> Result<Vec<Arc<ReferenceTable>>> {
@@ -68,9 +78,9 @@ impl Engine {
                 let found = loaded.get(&l.table).map(|r| r.store.table());
                 Some(found.ok_or_else(|| Error::not_found(format!("reference table {} is not loaded", l.table))))
             }
-            Stage::Filter(_) | Stage::Project(_) => None,
+            _ => None,
         };
-        plan.before.iter().filter_map(table).collect()
+        plan.stages().filter_map(table).collect()
     }
 
     /// Stops a job for good: it does not come back with the next start.
@@ -82,6 +92,12 @@ impl Engine {
         lock(&self.statements).remove(StoredKind::Job, name)?;
         Ok(status)
     }
+}
+
+/// A sink for each table, the first under the name `app`, the others with their number behind it.
+fn numbered(tables: &[Arc<LakeTable>], app: &str) -> Result<Vec<Box<dyn Sink>>> {
+    let id = |i: usize| if i == 0 { app.to_owned() } else { format!("{app}/{i}") };
+    tables.iter().enumerate().map(|(i, table)| table.sink(&id(i))).collect()
 }
 
 #[async_trait]

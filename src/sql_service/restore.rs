@@ -16,8 +16,8 @@ impl Engine {
             let again = || -> Result<()> {
                 match (statement.kind, self.parts.session.prepare(&statement.sql)?) {
                     (StoredKind::Table, Statement::CreateTable { definition, .. }) => self.make_table(&definition, Occasion::Restart),
-                    (StoredKind::Job, Statement::InsertJob { name, sink, plan, sql, .. }) => {
-                        self.make_job(&name, &sink, *plan, sql, Occasion::Restart)
+                    (StoredKind::Job, Statement::InsertJob { name, sinks, plan, sql, .. }) => {
+                        self.make_job(&name, &sinks, *plan, sql, Occasion::Restart)
                     }
                     (kind, other) => Err(Error::corrupt(format!("a stored {kind:?} is now read as {other:?}"))),
                 }

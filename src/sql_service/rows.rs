@@ -131,6 +131,7 @@ pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
         ("lag", Some(status.lag.to_string())),
         ("consumed", Some(c.consumed.to_string())),
         ("lost", Some(c.lost.to_string())),
+        ("expanded", Some(c.expanded.to_string())),
         ("filtered", Some(c.filtered.to_string())),
         ("aggregated", Some(c.aggregated.to_string())),
         ("passed", Some(c.passed.to_string())),
@@ -138,6 +139,7 @@ pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
         ("rejected", Some(c.rejected.to_string())),
         ("emitted", Some(c.emitted.to_string())),
         ("open", Some(c.open.to_string())),
+        ("held", Some(c.held.to_string())),
         ("windows", Some(c.windows.to_string())),
         ("written", Some(c.written.to_string())),
     ];

@@ -69,16 +69,16 @@ impl Engine {
         let sinks = move || -> Result<Sinks> {
             let (cold, dlq) = tables.as_ref().map_err(Error::clone)?;
             Ok(Sinks {
-                main: cold.as_ref().map(|t| t.sink(&format!("{app}/main"))).transpose()?,
+                main: cold.iter().map(|t| t.sink(&format!("{app}/main"))).collect::<Result<_>>()?,
                 late: None,
-                rejects: Some(dlq.sink(&format!("{app}/rejects"))?),
+                rejects: vec![dlq.sink(&format!("{app}/rejects"))?],
             })
         };
         self.parts.supervisor.start(JobSpec {
             name,
             sql: definition.sql.clone(),
             kind: JobKind::Archive { scan },
-            log,
+            logs: vec![log],
             sinks: Box::new(sinks),
             start: StartAt::Earliest,
         })
