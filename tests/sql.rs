@@ -1,4 +1,4 @@
-//! SQL as data: every `.slt` file below `tests/sql` is run twice, once straight and once with a checkpoint and a restart of
+//! SQL as data: every `.slt` file below `tests/sql/server` is run twice, once straight and once with a checkpoint and a restart of
 //! everything after each feed. Invariant checked: both give the rows that the file says.
 //!
 //! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, and `FILE <path>` followed by its content.
@@ -170,7 +170,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
 
 fn run(mode: Mode) {
     let mut found = Vec::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql"), &mut found);
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/server"), &mut found);
     assert!(found.len() >= 4, "the files are gone: {found:?}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     for path in found {

@@ -13,6 +13,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("engine/Cargo.toml", &[]),
     ("sql/Cargo.toml", &["thalweg-engine"]),
     ("engine/loom/Cargo.toml", &[]),
+    ("tests/replay/Cargo.toml", &["thalweg-connectors", "thalweg-engine", "thalweg-sql"]),
     ("tests/torture/Cargo.toml", &["thalweg-engine"]),
     ("xtask/Cargo.toml", &[]),
 ];

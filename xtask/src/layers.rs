@@ -10,6 +10,7 @@ use crate::tree::{Finding, Tree};
 const RANKS: &[(&str, u8)] = &[
     ("batch", 0),
     ("changes", 0),
+    ("decimal", 0),
     ("error", 0),
     ("ids", 0),
     ("limits", 0),

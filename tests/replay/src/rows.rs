@@ -1,0 +1,32 @@
+//! Rows as text. Invariant: a changelog and the rows that it ends with look the same.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use thalweg_engine::changes::Changes;
+use thalweg_engine::error::{Error, Result};
+
+/// Each row of a batch, each value as text.
+pub fn shown(rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let options = FormatOptions::new().with_null("NULL");
+    let columns = rows.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok((0..rows.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect()).collect())
+}
+
+/// What is left of all changes, sorted. Errors: `Internal` if a row is taken back that is not there.
+pub fn folded(changes: &[Changes]) -> Result<Vec<Vec<String>>> {
+    let mut counts: BTreeMap<Vec<String>, i64> = BTreeMap::new();
+    for batch in changes {
+        for (i, row) in shown(&batch.rows)?.into_iter().enumerate() {
+            let count = counts.entry(row.clone()).or_default();
+            *count += if batch.kind(i).adds() { 1 } else { -1 };
+            if *count < 0 {
+                return Err(Error::internal(format!("{row:?} is taken back and was not there")));
+            }
+        }
+    }
+    let times = |(row, count): (Vec<String>, i64)| std::iter::repeat_n(row, usize::try_from(count).unwrap_or(0));
+    Ok(counts.into_iter().flat_map(times).collect())
+}
