@@ -1,5 +1,5 @@
 //! Texts in CSV. Invariant: no cell that came from outside is a formula to a spreadsheet: a text, or a name of a column, that begins
-//! like one gets a `'` before it. Numbers, times and truth values are written as they are.
+//! like one gets a `'` before it. Numbers, times and truth values are written as they are; bytes are base64, what is nested is JSON.
 
 use std::sync::Arc;
 
@@ -7,6 +7,8 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use thalweg_engine::error::Result;
+
+use crate::json;
 
 /// What spreadsheets take for the beginning of a formula, also after a tab or a line break.
 const BEGINNINGS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -17,7 +19,11 @@ pub(crate) fn without_formulas(rows: &RecordBatch) -> Result<RecordBatch> {
     let fields = schema.fields().iter().zip(rows.columns());
     let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = fields
         .map(|(field, column)| {
-            let column = if is_text(field.data_type()) { harmless_column(column)? } else { column.clone() };
+            let column = match field.data_type() {
+                text if is_text(text) => harmless_column(column)?,
+                other if other.is_nested() || other.is_binary() => harmless_column(&(Arc::new(json::texts(column)?) as ArrayRef))?,
+                _ => column.clone(),
+            };
             Ok((Field::new(harmless(field.name()), column.data_type().clone(), field.is_nullable()), column))
         })
         .collect::<Result<Vec<_>>>()?
@@ -46,9 +52,19 @@ fn harmless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, StringViewArray};
+    use arrow::array::{BinaryArray, Float64Array, ListArray, StringViewArray};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
+
+    #[test]
+    fn nested_values_and_bytes_are_texts() {
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), None]), None]));
+        let bytes: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(&[0xf8]), None]));
+        let rows = without_formulas(&RecordBatch::try_from_iter([("list", list), ("raw", bytes)]).unwrap()).unwrap();
+        let texts = |i: usize| rows.column(i).as_string::<i32>().iter().collect::<Vec<_>>();
+        assert_eq!((texts(0), texts(1)), (vec![Some("[1,null]"), None], vec![Some("'+A=="), None]));
+    }
 
     #[test]
     fn texts_are_defused_and_numbers_stay_numbers() {

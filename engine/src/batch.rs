@@ -29,6 +29,12 @@ pub enum ContentType {
     Csv = 2,
     /// `application/octet-stream`.
     Binary = 3,
+    /// `application/cbor`.
+    Cbor = 4,
+    /// `application/avro`.
+    Avro = 5,
+    /// `application/protobuf`.
+    Protobuf = 6,
 }
 
 impl ContentType {
@@ -38,6 +44,9 @@ impl ContentType {
             1 => Self::Json,
             2 => Self::Csv,
             3 => Self::Binary,
+            4 => Self::Cbor,
+            5 => Self::Avro,
+            6 => Self::Protobuf,
             _ => Self::Unknown,
         }
     }
@@ -48,6 +57,9 @@ impl ContentType {
             "application/json" | "application/x-ndjson" | "application/jsonl" => Self::Json,
             "text/csv" => Self::Csv,
             "application/octet-stream" => Self::Binary,
+            "application/cbor" => Self::Cbor,
+            "application/avro" | "avro/binary" => Self::Avro,
+            "application/protobuf" | "application/x-protobuf" | "application/vnd.google.protobuf" => Self::Protobuf,
             _ => Self::Unknown,
         }
     }
@@ -59,6 +71,9 @@ impl ContentType {
             Self::Json => Some("application/json"),
             Self::Csv => Some("text/csv"),
             Self::Binary => Some("application/octet-stream"),
+            Self::Cbor => Some("application/cbor"),
+            Self::Avro => Some("application/avro"),
+            Self::Protobuf => Some("application/protobuf"),
         }
     }
 }
@@ -200,4 +215,21 @@ pub fn type_name(data_type: &DataType) -> String {
 fn column_name(name: &str) -> String {
     let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
     if word && !name.is_empty() { name.to_owned() } else { format!("`{name}`") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_survive_the_disk_and_their_names() {
+        for number in 0..=u8::MAX {
+            let content_type = ContentType::from_byte(number);
+            assert!(content_type == ContentType::Unknown || content_type as u8 == number);
+            if let Some(name) = content_type.media_type() {
+                assert_eq!(ContentType::from_media_type(&format!("{name}; charset=utf-8")), content_type);
+            }
+        }
+        assert_eq!(ContentType::from_byte(6), ContentType::Protobuf);
+    }
 }

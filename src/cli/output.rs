@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::json::LineDelimitedWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use clap::ValueEnum;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use thalweg_engine::error::{Error, Result};
 
 use crate::csv::without_formulas;
+use crate::json;
 
 /// How rows are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -60,7 +62,7 @@ pub fn batches(rows: &[RecordBatch], format: Format) -> Result<()> {
             writeln!(out, "{}", pretty_format_batches(&rows)?)
         }
         Format::Json => {
-            let mut writer = arrow::json::LineDelimitedWriter::new(&mut out);
+            let mut writer: LineDelimitedWriter<_> = json::builder().build(&mut out);
             rows.iter().try_for_each(|b| writer.write(b))?;
             writer.finish()?;
             Ok(())

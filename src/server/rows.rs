@@ -7,7 +7,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::LineDelimitedWriter;
-use arrow::json::writer::WriterBuilder;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, Response};
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{ApiError, ApiResult};
 use super::services::{Rows, RowsEnd};
 use crate::csv::without_formulas;
+use crate::json;
 
 /// Forms in which rows can be asked for, by media type; the first is the default.
 const FORMS: &[(&str, Form)] =
@@ -65,7 +65,7 @@ impl Encoder {
         let mut bytes = Vec::new();
         match self {
             Self::Ndjson => {
-                let mut writer: LineDelimitedWriter<_> = WriterBuilder::new().with_explicit_nulls(true).build(&mut bytes);
+                let mut writer: LineDelimitedWriter<_> = json::builder().with_explicit_nulls(true).build(&mut bytes);
                 writer.write(rows)?;
                 writer.finish()?;
             }

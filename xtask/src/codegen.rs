@@ -28,7 +28,8 @@ pub fn fresh(tree: &Tree) -> Vec<Finding> {
 fn documents(tree: &Tree) -> Vec<(&'static str, String)> {
     let limits = tree.get("engine/src/limits.rs").map(|text| ("docs/limits.md", limits(text)));
     let connectors = connectors(tree).map(|text| ("docs/connectors.md", text));
-    limits.into_iter().chain(connectors).collect()
+    let formats = formats(tree).map(|text| ("docs/formats.md", text));
+    limits.into_iter().chain(connectors).chain(formats).collect()
 }
 
 /// One row a constant: name, value as written, documentation.
@@ -51,17 +52,31 @@ fn limits(text: &str) -> String {
 
 /// One section a connector, with a table of its options; `None` if there are none.
 fn connectors(tree: &Tree) -> Option<String> {
+    let body = sections(tree, "connectors/src/", "ConnectorSpec")?;
+    let intro = "Options of `CREATE TABLE … WITH ('connector' = '<name>', …)`. Tables over streams also take the options of their \
+        [format](formats.md).";
+    Some(format!("# Connectors\n\n{NOTE}\n{intro}\n{body}"))
+}
+
+/// One section a format of streams, with a table of its options; `None` if there are none.
+fn formats(tree: &Tree) -> Option<String> {
+    let body = sections(tree, "engine/src/decode/", "Format")?;
+    let intro = "How the payloads of a stream are read: `CREATE TABLE … WITH ('format' = '<name>', …)`. What the formats have in common \
+        is in [sql.md](sql.md).";
+    Some(format!("# Formats\n\n{NOTE}\n{intro}\n{body}"))
+}
+
+/// The sections of all literals of a kind below a folder, sorted by name.
+fn sections(tree: &Tree, folder: &str, kind: &str) -> Option<String> {
     let mut sections: Vec<(String, String)> = Vec::new();
-    for file in tree.rust().filter(|f| f.path.starts_with("connectors/src/")) {
+    for file in tree.rust().filter(|f| f.path.starts_with(folder)) {
         let source = Source::new(file);
-        for spec in literals(&source, "ConnectorSpec", 0, source.production_end) {
-            sections.push(section(tree, &source, &spec));
-        }
+        let found = literals(&source, kind, 0, source.production_end);
+        // The declaration of the kind looks like a literal without a name.
+        sections.extend(found.iter().filter(|l| !l.text("name").is_empty()).map(|l| section(tree, &source, l)));
     }
     sections.sort();
-    let body: String = sections.iter().map(|(_, text)| text.as_str()).collect();
-    let intro = "Options of `CREATE TABLE … WITH ('connector' = '<name>', …)`. Every table also takes the options of its format.";
-    (!sections.is_empty()).then(|| format!("# Connectors\n\n{NOTE}\n{intro}\n{body}"))
+    (!sections.is_empty()).then(|| sections.into_iter().map(|(_, text)| text).collect())
 }
 
 fn section(tree: &Tree, source: &Source<'_>, spec: &Literal) -> (String, String) {

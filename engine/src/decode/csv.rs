@@ -31,7 +31,7 @@ pub(super) static FORMAT: Format = Format {
         OptionSpec {
             name: "csv.null-literal",
             required: false,
-            default: Some(""),
+            default: None,
             about: "a cell without quotes that holds this text is NULL; without the option, an empty one",
         },
         OptionSpec {

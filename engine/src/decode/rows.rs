@@ -158,3 +158,6 @@ fn put_null(column: &mut Column, device: &str) -> Result<(), String> {
     column.builder.append_null();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,8 +62,15 @@ enum Values {
     Float64(Vec<f64>),
     Text(Vec<u128>),
     Time(Vec<Micros>),
-    /// Any other type, and why the last value of it did not fit.
-    Built(Box<Builder>, Option<Misfit>),
+    /// Any other type.
+    Built(Box<Built>),
+}
+
+/// A column without a fast path.
+struct Built {
+    builder: Builder,
+    /// Why the last value did not fit, if one did not.
+    misfit: Option<Misfit>,
 }
 
 /// A payload column.
@@ -94,7 +101,7 @@ impl Column {
             DataType::Utf8View => Values::Text(Vec::new()),
             time if *time == crate::time::timestamp_type() => Values::Time(Vec::new()),
             other => match Builder::new(other, declared.time_unit) {
-                Some(builder) => Values::Built(Box::new(builder), None),
+                Some(builder) => Values::Built(Box::new(Built { builder, misfit: None })),
                 None => {
                     let message = format!("column {}: format json cannot give {}", declared.field.name(), type_name(other));
                     return Err(Error::invalid(message).hint("declare it as STRING and convert it in the query"));
@@ -114,7 +121,7 @@ impl Column {
     /// Why the last value that was read does not fit.
     pub(super) fn misfit(&self) -> Option<&Misfit> {
         match &self.values {
-            Values::Built(_, misfit) => misfit.as_ref(),
+            Values::Built(built) => built.misfit.as_ref(),
             _ => None,
         }
     }
@@ -140,7 +147,7 @@ impl Column {
             Values::Float32(v) => *v = vec![0.0; records],
             Values::Float64(v) => *v = vec![0.0; records],
             Values::Text(v) => *v = vec![0; records],
-            Values::Built(builder, _) => builder.truncate(0),
+            Values::Built(built) => built.builder.truncate(0),
         }
     }
 
@@ -166,12 +173,12 @@ impl Column {
             Values::Int8(v) => put(v, row, narrow(scan, shared)?),
             Values::Float32(v) => put(v, row, number(scan, &mut shared.scratch)?.and_then(|(n, text)| n.to_f32(text))),
             Values::Boolean(v) => put(v, row, boolean(scan)?),
-            Values::Built(builder, misfit) => {
+            Values::Built(built) => {
                 let value = scan.value(1)?;
-                builder.truncate(if self.wanted { row } else { 0 });
+                built.builder.truncate(if self.wanted { row } else { 0 });
                 let column = self.index;
-                return builder.append(&value).map_err(|why| {
-                    *misfit = Some(why);
+                return built.builder.append(&value).map_err(|why| {
+                    built.misfit = Some(why);
                     Fault::Misfit { column }
                 });
             }
@@ -192,9 +199,9 @@ impl Column {
         if !self.field.is_nullable() {
             return Err(Fault::Missing { column: self.index });
         }
-        if let Values::Built(builder, _) = &mut self.values {
-            builder.truncate(if self.wanted { row } else { 0 });
-            builder.append_null();
+        if let Values::Built(built) = &mut self.values {
+            built.builder.truncate(if self.wanted { row } else { 0 });
+            built.builder.append_null();
             return Ok(());
         }
         let Some(byte) = self.validity.get_mut(row / 8) else { return Ok(()) };
@@ -238,7 +245,7 @@ impl Column {
                 v.truncate(rows);
                 strings(std::mem::take(v), buffers, nulls)?
             }
-            Values::Built(builder, _) => builder.finish(rows)?,
+            Values::Built(built) => built.builder.finish(rows)?,
             Values::Time(v) => {
                 Arc::new(TimestampMicrosecondArray::new(taken(v, rows), nulls).with_data_type(self.field.data_type().clone()))
             }
