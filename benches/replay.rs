@@ -23,7 +23,7 @@ use thalweg_engine::runtime::query::{decode_schema, watermarker};
 use thalweg_engine::runtime::{Environment, JobKind, JobSpec, JobState, Sinks, StartAt, Supervisor};
 use thalweg_engine::system::{RealDisk, SystemClock};
 use thalweg_engine::time::{self, MILLISECOND, SECOND};
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Statement, TableKind};
+use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
 const RECORDS: u64 = 2_000_000;
 const DEVICES: u64 = 1_000;
@@ -110,7 +110,7 @@ fn plan(directory: &Path, disk: Arc<dyn Disk>, now: i64) -> Result<(JobPlan, Arc
     let session = Session::new(settings, Arc::new(NoLake))?;
     let (mut job, mut table) = (None, None);
     for statement in Session::split(FLEET)? {
-        match session.prepare(statement.text())? {
+        match session.prepare(statement.text(), &Settings::default())? {
             Statement::CreateTable { definition, .. } => {
                 if let TableKind::Reference { format, .. } = &definition.kind {
                     let source = ReferenceDefinition {
@@ -122,7 +122,7 @@ fn plan(directory: &Path, disk: Arc<dyn Disk>, now: i64) -> Result<(JobPlan, Arc
                     };
                     table = Some(ReferenceStore::open(&directory.join("references"), disk.clone(), source, now)?.table());
                 }
-                session.declare(definition)?;
+                session.declare(*definition)?;
             }
             Statement::InsertJob { plan, .. } => job = Some(*plan),
             other => panic!("examples/fleet.sql has an unexpected statement: {other:?}"),

@@ -15,7 +15,7 @@ pub struct Stored {
     pub name: String,
     /// Which of the two.
     pub kind: StoredKind,
-    /// Text as it was given.
+    /// Text that does it again.
     pub sql: String,
 }
 
@@ -23,9 +23,9 @@ pub struct Stored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoredKind {
-    /// `CREATE TABLE`.
+    /// `CREATE TABLE` or `CREATE VIEW`.
     Table,
-    /// `INSERT INTO … SELECT`.
+    /// `INSERT INTO … SELECT` or a statement set, behind the settings that it was planned with.
     Job,
 }
 

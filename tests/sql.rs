@@ -117,12 +117,17 @@ impl Database {
                         .iter()
                         .map(|c| arrow::util::display::ArrayFormatter::try_new(c.as_ref(), &options))
                         .collect::<std::result::Result<Vec<_>, _>>()?;
-                    out.extend((0..batch.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect()));
+                    out.extend((0..batch.num_rows()).map(|row| columns.iter().map(|c| text(&c.value(row).to_string())).collect()));
                 }
                 Ok(DBOutput::Rows { types, rows: out })
             }
         }
     }
+}
+
+/// As sqllogictest shows a value.
+fn text(value: &str) -> String {
+    if value.is_empty() { "(empty)".to_owned() } else { value.to_owned() }
 }
 
 #[async_trait::async_trait]

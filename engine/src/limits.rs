@@ -96,7 +96,7 @@ pub const SOURCE_RECORDS_MAX: usize = 256;
 pub const BATCH_ROWS_MAX: usize = 16 * 1024;
 /// Bytes a cursor reads at most for one batch.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Objects and arrays of a JSON payload that may lie inside one another, the record's own object included.
+/// Objects and lists of a payload that may lie inside one another, the record itself included.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Attributes of a JSON record whose place in the order is remembered for the next record.
 pub const JSON_ORDER_ATTRIBUTES_MAX: usize = 256;
@@ -157,6 +157,10 @@ pub const SQL_PLAN_DEPTH_MAX: usize = 48;
 pub const SQL_SUBQUERY_DEPTH_MAX: usize = 6;
 /// Statements of one script.
 pub const SQL_SCRIPT_STATEMENTS_MAX: usize = 1_000;
+/// INSERTs of one statement set.
+pub const SQL_SET_INSERTS_MAX: usize = 32;
+/// Views inside views that a query may name.
+pub const SQL_VIEW_DEPTH_MAX: usize = 8;
 /// Stack of the thread that plans a SQL statement, in bytes.
 pub const SQL_STACK_BYTES: usize = 64 * 1024 * 1024;
 

@@ -3,11 +3,14 @@
 //! Left out on purpose: what makes rows or text of any size out of nothing (`repeat`, `lpad`, `generate_series`, …), what tells
 //! about files and versions (`input_file_name`, `version`), and what names Arrow types (`arrow_cast`, …).
 
+mod to_timestamp_ltz;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
+use thalweg_engine::operators::window::WINDOWS;
 
 use crate::diagnostics::suggestion;
 
@@ -148,6 +151,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "to_local_time",
     "to_time",
     "to_timestamp",
+    "to_timestamp_ltz",
     "to_timestamp_micros",
     "to_timestamp_millis",
     "to_timestamp_nanos",
@@ -229,6 +233,7 @@ impl Functions {
     /// All functions of the lists.
     pub(crate) fn new() -> Self {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
+        scalars.push(to_timestamp_ltz::to_timestamp_ltz());
         scalars.retain(|f| SCALARS.binary_search(&f.name()).is_ok());
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
         aggregates.retain(|f| AGGREGATES.binary_search(&f.name()).is_ok());
@@ -253,6 +258,20 @@ impl Functions {
     /// What the function of this lower-case name is; `None` if there is none.
     pub(crate) fn kind(&self, name: &str) -> Option<Kind> {
         self.kinds.get(name).copied()
+    }
+
+    /// Every name and what it is, by name.
+    pub(crate) fn list(&self) -> Vec<[String; 2]> {
+        let kind = |kind: &Kind| match kind {
+            Kind::Scalar { .. } => "scalar",
+            Kind::Aggregate => "aggregate",
+            Kind::Window => "window",
+            Kind::Special => "table",
+        };
+        let mut names: Vec<[String; 2]> = self.kinds.iter().map(|(name, k)| [name.clone(), kind(k).to_owned()]).collect();
+        names.extend(WINDOWS.iter().map(|w| [w.name.to_owned(), "table".to_owned()]));
+        names.sort();
+        names
     }
 
     /// `did you mean 'x'?` for the nearest name.

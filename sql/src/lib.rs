@@ -11,6 +11,7 @@
 //! Reading order: [`session`], `parser`, `bind`, `lower`, `batch`.
 
 pub mod session;
+pub mod settings;
 
 mod diagnostics;
 mod functions;
@@ -27,4 +28,5 @@ mod tables;
 pub use batch::{BatchQuery, BatchStream};
 pub use parser::ScriptStatement;
 pub use session::{Session, SessionConfig, Statement};
-pub use tables::{Classification, LakeCatalog, LakeFile, LakeFiles, StreamInput, TableDefinition, TableKind, Tier};
+pub use settings::{SETTINGS, SettingChange, Settings, without_settings};
+pub use tables::{Classification, LakeCatalog, LakeFile, LakeFiles, StreamInput, StreamSampler, TableDefinition, TableKind, Tier};

@@ -3,6 +3,8 @@
 
 #[path = "sql/batch.rs"]
 mod batch;
+#[path = "sql/computed.rs"]
+mod computed;
 #[path = "sql/ddl.rs"]
 mod ddl;
 #[path = "sql/evaluate.rs"]
@@ -11,7 +13,15 @@ mod evaluate;
 mod explain;
 #[path = "sql/fuzz.rs"]
 mod fuzz;
+#[path = "sql/like.rs"]
+mod like;
 #[path = "sql/refusals.rs"]
 mod refusals;
+#[path = "sql/refusals_ddl.rs"]
+mod refusals_ddl;
+#[path = "sql/sets.rs"]
+mod sets;
 #[path = "sql/support.rs"]
 mod support;
+#[path = "sql/views.rs"]
+mod views;

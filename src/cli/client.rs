@@ -1,11 +1,13 @@
 //! The HTTP API as the commands use it. Invariant: an answer that is not a success becomes an error with the server's own message
 //! and hint.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thalweg_engine::error::{Error, ErrorKind, Result};
+use thalweg_sql::Settings;
 
 /// Talks to a server.
 #[derive(Debug, Clone)]
@@ -38,10 +40,11 @@ impl Client {
         self.send(self.request(method, path)).await.map(drop)
     }
 
-    /// Runs SQL; the answer is a stream of Arrow IPC, or a JSON message.
-    pub async fn sql(&self, sql: &str) -> Result<Response> {
+    /// Runs SQL with these settings; the answer is a stream of Arrow IPC, or a JSON message.
+    pub async fn sql(&self, sql: &str, settings: &Settings) -> Result<Response> {
         let request = self.request(Method::POST, "/v1/sql").header("accept", "application/vnd.apache.arrow.stream");
-        self.send(request.header("content-type", "text/plain; charset=utf-8").body(sql.to_owned())).await
+        let settings: BTreeMap<&str, &str> = settings.given().collect();
+        self.send(request.json(&json!({ "sql": sql, "settings": settings }))).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

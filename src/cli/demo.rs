@@ -17,7 +17,7 @@ use thalweg_devices::Role;
 use thalweg_engine::contract::connector::parse_duration;
 use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_engine::ids::{DeviceId, Name};
-use thalweg_sql::Session;
+use thalweg_sql::{Session, Settings};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
@@ -130,7 +130,7 @@ fn reference(data: &Path, devices: &[DeviceId]) -> Result<()> {
 /// Submits `examples/fleet.sql`; what an earlier run declared is there already.
 async fn submit(client: &Client) -> Result<()> {
     for statement in Session::split(FLEET_SQL)? {
-        match client.sql(&statement.in_place()).await {
+        match client.sql(&statement.in_place(), &Settings::default()).await {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Conflict => {}
             Err(e) => return Err(e.context("examples/fleet.sql")),

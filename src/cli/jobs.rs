@@ -64,7 +64,7 @@ impl Jobs {
             }
             Action::Stop { job } => {
                 client.json(Method::POST, &format!("/v1/jobs/{job}/stop"), None).await?;
-                println!("job {job} is stopped; the same INSERT statement resumes it");
+                println!("job {job} is stopped; its last checkpoint is kept, and the same statement resumes there");
             }
         }
         Ok(ExitCode::SUCCESS)

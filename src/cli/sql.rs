@@ -13,7 +13,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use serde_json::Value;
 use thalweg_engine::error::{Error, ErrorKind, Result};
-use thalweg_sql::{Session, Statement};
+use thalweg_sql::{ScriptStatement, Session, SettingChange, Settings, Statement};
 
 use super::client::{Client, error_in};
 use super::output::{self, Format};
@@ -60,8 +60,9 @@ impl Sql {
                 text
             }
         };
+        let mut settings = Settings::default();
         for statement in Session::split(&script)? {
-            run(&target, &statement.in_place(), self.format).await?;
+            run(&target, &statement.in_place(), &mut settings, self.format).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -71,6 +72,7 @@ async fn prompt(target: &Target, format: Format) -> Result<ExitCode> {
     let mut editor = DefaultEditor::new().map_err(|e| Error::internal(e.to_string()))?;
     println!("end statements with ;   quit with Ctrl-D");
     let mut text = String::new();
+    let mut settings = Settings::default();
     loop {
         match editor.readline(if text.is_empty() { "thalweg> " } else { "      -> " }) {
             Ok(line) => {
@@ -81,7 +83,8 @@ async fn prompt(target: &Target, format: Format) -> Result<ExitCode> {
             Err(ReadlineError::Eof) => return Ok(ExitCode::SUCCESS),
             Err(e) => return Err(Error::internal(e.to_string())),
         }
-        if !text.trim_end().ends_with(';') {
+        let is_open = |text: &str| Session::split(text).is_ok_and(|all| all.last().is_some_and(ScriptStatement::is_open));
+        if !text.trim_end().ends_with(';') || is_open(&text) {
             continue;
         }
         // A history that cannot be kept is no reason to refuse the statement.
@@ -89,7 +92,7 @@ async fn prompt(target: &Target, format: Format) -> Result<ExitCode> {
         for statement in Session::split(&text).unwrap_or_else(|e| (eprintln!("error: {e}"), Vec::new()).1) {
             let sql = statement.in_place();
             tokio::select! {
-                result = run(target, &sql, format) => if let Err(e) = result { eprintln!("error: {e}") },
+                result = run(target, &sql, &mut settings, format) => if let Err(e) = result { eprintln!("error: {e}") },
                 _ = tokio::signal::ctrl_c() => println!("stopped"),
             }
         }
@@ -97,10 +100,21 @@ async fn prompt(target: &Target, format: Format) -> Result<ExitCode> {
     }
 }
 
-async fn run(target: &Target, statement: &str, format: Format) -> Result<()> {
+/// Settings are kept here, and go with each statement; a wrong one is refused like any other statement, with its place.
+async fn run(target: &Target, statement: &str, settings: &mut Settings, format: Format) -> Result<()> {
+    if let Some(change) = SettingChange::of(statement) {
+        match settings.apply(&change) {
+            Ok(Some(said)) => {
+                println!("{said}");
+                return Ok(());
+            }
+            Ok(None) => return output::batches(&[settings.rows()?], format),
+            Err(_) => {}
+        }
+    }
     match target {
-        Target::Server(client) => ask(client, statement, format).await,
-        Target::Lake(session) => match session.prepare(statement)? {
+        Target::Server(client) => ask(client, statement, settings, format).await,
+        Target::Lake(session) => match session.prepare(statement, settings)? {
             Statement::Batch(query) => {
                 let (schema, stream) = query.execute().await?;
                 let mut rows: Vec<_> = stream.try_collect().await?;
@@ -109,7 +123,7 @@ async fn run(target: &Target, statement: &str, format: Format) -> Result<()> {
                 }
                 output::batches(&rows, format)
             }
-            Statement::Describe { rows } => output::batches(&[rows], format),
+            Statement::Describe { rows } | Statement::List { rows } => output::batches(&[rows], format),
             Statement::Explain { text } => {
                 println!("{text}");
                 Ok(())
@@ -121,8 +135,8 @@ async fn run(target: &Target, statement: &str, format: Format) -> Result<()> {
 }
 
 /// Prints the server's answer: a message, or Arrow batches as they arrive.
-async fn ask(client: &Client, statement: &str, format: Format) -> Result<()> {
-    let response = client.sql(statement).await?;
+async fn ask(client: &Client, statement: &str, settings: &Settings, format: Format) -> Result<()> {
+    let response = client.sql(statement, settings).await?;
     let is_arrow = response.headers().get("content-type").is_some_and(|v| v.as_bytes().starts_with(b"application/vnd.apache.arrow"));
     if !is_arrow {
         let answer: Value = response.json().await.map_err(|e| Error::internal(format!("the answer is not JSON: {e}")))?;

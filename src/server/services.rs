@@ -1,6 +1,7 @@
 //! What the server needs from the rest, as traits. Invariant: the server knows no implementor; it hands over principals that the
 //! guard has checked and devices that have proved who they are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -99,8 +100,14 @@ pub enum SqlOutcome {
 /// Runs SQL.
 #[async_trait]
 pub trait SqlService: Send + Sync + 'static {
-    /// Runs one statement with the rights of `principal`, who is an analyst at least.
-    async fn execute(&self, principal: &Principal, sql: &str) -> Result<SqlOutcome>;
+    /// Runs the statements of a script with the rights of `principal`, who is an analyst at least; settings are those that hold for the
+    /// first of them, keys to values.
+    async fn execute_with(&self, principal: &Principal, sql: &str, settings: &BTreeMap<String, String>) -> Result<SqlOutcome>;
+
+    /// The same, with every setting as it is by default.
+    async fn execute(&self, principal: &Principal, sql: &str) -> Result<SqlOutcome> {
+        self.execute_with(principal, sql, &BTreeMap::new()).await
+    }
 }
 
 /// How far a job is.

@@ -1,6 +1,7 @@
 //! What the server's tests stand on: a clock, and services that answer from memory. Invariant: fakes keep what they were
 //! given, so that a test can look at it.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -85,7 +86,7 @@ pub fn batch(from: i64) -> RecordBatch {
 
 #[async_trait]
 impl SqlService for FakeSql {
-    async fn execute(&self, _: &Principal, sql: &str) -> Result<SqlOutcome> {
+    async fn execute_with(&self, _: &Principal, sql: &str, _: &BTreeMap<String, String>) -> Result<SqlOutcome> {
         let broken = || Err(Error::invalid("column n is not what it was"));
         let (items, end) = match sql.trim() {
             "message" => return Ok(SqlOutcome::Message("table made".to_owned())),

@@ -253,6 +253,8 @@ async fn rows_come_in_the_form_that_was_asked_for() {
     }
     assert_eq!(run("*/*", "message").await.json(), json!({"message": "table made"}));
     assert_eq!(run("*/*", r#"{"sql": "message"}"#).await.status, 200);
+    assert_eq!(run("*/*", r#"{"sql": "message", "settings": {"pipeline.name": "a"}}"#).await.status, 200);
+    assert_eq!(run("*/*", r#"{"sql": "message", "settings": {"pipeline.name": 3}}"#).await.status, 400);
     let failed = run("*/*", "fails").await;
     assert_eq!((failed.status, failed.error_kind().as_str()), (StatusCode::BAD_REQUEST, "invalid"));
     let broken = run("*/*", "breaks").await;

@@ -1,13 +1,14 @@
 //! One statement, carried out. Invariant: rights are checked before anything happens: reading needs an analyst, changing tables
 //! and jobs needs an admin.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use thalweg_devices::{Principal, Role};
 use thalweg_engine::error::{Case, Error, Result};
 use thalweg_engine::ids::Name;
-use thalweg_sql::{Session, Statement, TableDefinition, TableKind};
+use thalweg_sql::{Session, Settings, Statement, TableDefinition, TableKind};
 
 use super::problems::Occasion;
 use super::{Engine, Service, lock, rows};
@@ -16,7 +17,8 @@ use crate::statements::{Stored, StoredKind};
 
 #[async_trait]
 impl SqlService for Service {
-    async fn execute(&self, principal: &Principal, sql: &str) -> Result<SqlOutcome> {
+    async fn execute_with(&self, principal: &Principal, sql: &str, settings: &BTreeMap<String, String>) -> Result<SqlOutcome> {
+        let mut settings = Settings::new(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
         // Each statement is prepared where it stands, so that errors name lines and columns of the script.
         let mut statements = Session::split(sql)?;
         let Some(last) = statements.pop() else {
@@ -24,14 +26,14 @@ impl SqlService for Service {
         };
         let mut said = Vec::new();
         for statement in statements {
-            match self.0.one(principal, &statement.in_place()).await? {
+            match self.0.one(principal, &statement.in_place(), &mut settings).await? {
                 SqlOutcome::Message(text) => said.push(text),
                 SqlOutcome::Rows(_) => {
                     return Err(Error::invalid("only the last statement of a script may give rows").hint("run that statement alone"));
                 }
             }
         }
-        match self.0.one(principal, &last.in_place()).await? {
+        match self.0.one(principal, &last.in_place(), &mut settings).await? {
             SqlOutcome::Message(text) if !said.is_empty() => Ok(SqlOutcome::Message(format!("{}\n{text}", said.join("\n")))),
             outcome => Ok(outcome),
         }
@@ -39,11 +41,12 @@ impl SqlService for Service {
 }
 
 impl Engine {
-    async fn one(self: &Arc<Self>, principal: &Principal, sql: &str) -> Result<SqlOutcome> {
-        let (engine, text) = (self.clone(), sql.to_owned());
-        let prepared = blocking(move || engine.parts.session.prepare(&text)).await?;
+    async fn one(self: &Arc<Self>, principal: &Principal, sql: &str, settings: &mut Settings) -> Result<SqlOutcome> {
+        let (engine, text, hold) = (self.clone(), sql.to_owned(), settings.clone());
+        let prepared = blocking(move || engine.parts.session.prepare(&text, &hold)).await?;
         allowed(principal, &prepared)?;
         match prepared {
+            Statement::Setting(change) => Ok(SqlOutcome::Message(settings.apply(&change)?.unwrap_or_default())),
             Statement::Batch(query) => rows::batch(*query, self.parts.query_timeout).await,
             Statement::Tail { plan, sql } => {
                 let engine = self.clone();
@@ -60,14 +63,15 @@ impl Engine {
         let message = |text: String| Ok(SqlOutcome::Message(text));
         match statement {
             Statement::CreateTable { definition, notices } => {
-                self.create_table(definition.clone())?;
+                self.create_table(&definition)?;
                 let notes: String = notices.iter().map(|n| format!("\nnote: {n}")).collect();
-                message(format!("table {} is declared{notes}", definition.name))
+                message(format!("{} {} is declared{notes}", if definition.is_view() { "view" } else { "table" }, definition.name))
             }
             Statement::DropTable { name } => self.drop_table(&name),
             Statement::Nothing { notice } => message(notice),
             Statement::InsertJob { name, sinks, plan, sql, .. } => {
                 self.parts.supervisor.check_statement(name.as_str(), &sql)?;
+                self.check_sinks(&name, &sinks)?;
                 self.make_job(&name, &sinks, *plan, sql.clone(), Occasion::Given)?;
                 lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql })?;
                 message(format!("job {name} is running"))
@@ -79,28 +83,36 @@ impl Engine {
                 rows::tables(&tables, &lake.tables(), lake.damaged(), &self.table_problems())
             }
             Statement::DescribeJob { name } => self.describe_job(&name),
-            Statement::Describe { rows } => Ok(rows::finite(rows)),
+            Statement::Describe { rows } | Statement::List { rows } => Ok(rows::finite(rows)),
             Statement::StopJob { name } => {
                 let status = self.stop_job(&name)?;
-                message(format!("job {name} is stopped at checkpoint {}; the same INSERT resumes it", status.epoch))
+                message(format!(
+                    "job {name} is stopped; its last checkpoint, {}, is kept, and the same statement resumes there",
+                    status.epoch
+                ))
             }
-            Statement::Set { key, .. } => Err(Error::invalid(format!("SET '{key}': there is no such setting"))
-                .hint("settings are given in thalweg.toml and in the WITH clause of tables")),
-            Statement::Batch(_) | Statement::Tail { .. } => Err(Error::internal("a query was taken for a change")),
+            Statement::Batch(_) | Statement::Tail { .. } | Statement::Setting(_) => {
+                Err(Error::internal("a statement that changes nothing was taken for a change"))
+            }
         }
     }
 
-    fn create_table(&self, definition: TableDefinition) -> Result<()> {
-        self.make_table(&definition, Occasion::Given)?;
-        let stored = Stored { name: definition.name.to_string(), kind: StoredKind::Table, sql: definition.sql };
+    fn create_table(&self, definition: &TableDefinition) -> Result<()> {
+        self.make_table(definition, Occasion::Given)?;
+        let stored = Stored { name: definition.name.to_string(), kind: StoredKind::Table, sql: definition.sql.clone() };
         lock(&self.statements).put(stored)
     }
 
     fn drop_table(&self, name: &Name) -> Result<SqlOutcome> {
         let definition = self.parts.session.table(name.as_str());
         let definition = definition.ok_or_else(|| Error::not_found(format!("there is no table {name}")))?;
-        if let Some(user) = self.user_of(&definition)? {
-            return Err(Error::conflict(format!("job {user} uses table {name}")).hint(format!("STOP JOB {user} first")));
+        let what = if definition.is_view() { "view" } else { "table" };
+        if let Some((kind, user)) = self.user_of(name)? {
+            let (user, first) = match kind {
+                StoredKind::Job => (format!("job {user}"), format!("STOP JOB {user} first")),
+                StoredKind::Table => (format!("view {user}"), format!("DROP VIEW {user} first")),
+            };
+            return Err(Error::conflict(format!("{user} uses {what} {name}")).hint(first));
         }
         if let Some(other) = self.needs_archive_of(&definition) {
             return Err(Error::conflict(format!("table {name} archives its stream, and table {other} reads the same stream"))
@@ -121,9 +133,9 @@ impl Engine {
                 format!("; the log of stream {0} and cold.{0} stay", input.stream)
             }
             TableKind::Lake { .. } => format!("; warm.{name} stays in the lake"),
-            TableKind::Reference { .. } => String::new(),
+            TableKind::Reference { .. } | TableKind::View { .. } => String::new(),
         };
-        Ok(SqlOutcome::Message(format!("table {name} is dropped{kept}")))
+        Ok(SqlOutcome::Message(format!("{what} {name} is dropped{kept}")))
     }
 
     /// Another table over the stream, if `definition` was declared first and so keeps the archive.
@@ -139,13 +151,13 @@ impl Engine {
         (first.name == definition.name.as_str()).then(|| tables.next().map(|s| s.name.clone())).flatten()
     }
 
-    /// A job whose statement needs the table.
-    fn user_of(&self, definition: &TableDefinition) -> Result<Option<String>> {
-        for stored in lock(&self.statements).all().iter().filter(|s| s.kind == StoredKind::Job) {
-            let Statement::InsertJob { name, sinks, plan, .. } = self.parts.session.prepare(&stored.sql)? else { continue };
-            let looked_up = plan.stages().any(|s| matches!(s, thalweg_engine::plan::Stage::Lookup(l) if l.table == definition.name));
-            if sinks.contains(&definition.name) || plan.scans.iter().any(|s| s.table == definition.name) || looked_up {
-                return Ok(Some(name.to_string()));
+    /// The first job or view that needs the table or view of this name.
+    fn user_of(&self, name: &Name) -> Result<Option<(StoredKind, String)>> {
+        let session = &self.parts.session;
+        for stored in lock(&self.statements).all().iter().filter(|s| s.name != name.as_str() || s.kind == StoredKind::Job) {
+            let reads = stored.kind == StoredKind::Job || session.table(&stored.name).is_some_and(|t| t.is_view());
+            if reads && session.uses(&stored.sql)?.contains(name.as_str()) {
+                return Ok(Some((stored.kind, stored.name.clone())));
             }
         }
         Ok(None)
@@ -155,11 +167,7 @@ impl Engine {
 fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
     let changes = matches!(
         statement,
-        Statement::CreateTable { .. }
-            | Statement::DropTable { .. }
-            | Statement::InsertJob { .. }
-            | Statement::StopJob { .. }
-            | Statement::Set { .. }
+        Statement::CreateTable { .. } | Statement::DropTable { .. } | Statement::InsertJob { .. } | Statement::StopJob { .. }
     );
     if changes && principal.role != Role::Admin {
         return Err(Error::invalid(format!("{} may read, but not change tables and jobs", principal.name))

@@ -12,6 +12,8 @@ use thalweg_engine::plan::{JobPlan, Scan, Stage};
 use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::{JobKind, JobSpec, JobStatus, Sinks, StartAt};
 
+use thalweg_sql::without_settings;
+
 use super::problems::Occasion;
 use super::{Engine, Service, execute::blocking, lock, rows};
 use crate::server::{JobService, JobState, JobView, SqlOutcome};
@@ -35,12 +37,34 @@ impl Engine {
         let sinks = move || -> Result<Sinks> {
             let (main, late, rejects) = tables.as_ref().map_err(Error::clone)?;
             Ok(Sinks {
-                main: numbered(main, &format!("{app}/main"))?,
+                main: numbered(main, &main_of(&app))?,
                 late: Some(late.sink(&format!("{app}/late"))?),
                 rejects: numbered(rejects, &format!("{app}/rejects"))?,
             })
         };
         self.parts.supervisor.start(self.query(name.to_string(), plan, sql, Box::new(sinks), StartAt::Earliest)?)
+    }
+
+    /// A table holds the results of one job. Errors: `Conflict` if another job writes one of these tables, or has written it.
+    pub(super) fn check_sinks(&self, name: &Name, sinks: &[Name]) -> Result<()> {
+        let sole = |sink: &Name, writer: &str, hint: String| {
+            Err(Error::conflict(format!("table {sink} holds the results of {writer}, not of job {name}")).hint(hint))
+        };
+        for stored in lock(&self.statements).all().iter().filter(|s| s.kind == StoredKind::Job && s.name != name.as_str()) {
+            let uses = self.parts.session.uses(&stored.sql)?;
+            if let Some(sink) = sinks.iter().find(|s| uses.contains(s.as_str())) {
+                return sole(sink, &format!("job {}", stored.name), "write into another table".to_owned());
+            }
+        }
+        for (number, sink) in sinks.iter().enumerate() {
+            let Some(definition) = self.parts.session.table(sink.as_str()) else { continue };
+            let table = self.lake_table(&definition)?;
+            if table.snapshot()?.rows > 0 && !table.has_commits_of(&numbered_id(&main_of(name), number))? {
+                let hint = "write into another table, or give the job the name that it had: SET 'pipeline.name' = '…'";
+                return sole(sink, "another job", hint.to_owned());
+            }
+        }
+        Ok(())
     }
 
     /// `DESCRIBE JOB`.
@@ -96,8 +120,16 @@ impl Engine {
 
 /// A sink for each table, the first under the name `app`, the others with their number behind it.
 fn numbered(tables: &[Arc<LakeTable>], app: &str) -> Result<Vec<Box<dyn Sink>>> {
-    let id = |i: usize| if i == 0 { app.to_owned() } else { format!("{app}/{i}") };
-    tables.iter().enumerate().map(|(i, table)| table.sink(&id(i))).collect()
+    tables.iter().enumerate().map(|(i, table)| table.sink(&numbered_id(app, i))).collect()
+}
+
+fn numbered_id(app: &str, number: usize) -> String {
+    if number == 0 { app.to_owned() } else { format!("{app}/{number}") }
+}
+
+/// What a job is called where it writes its results.
+fn main_of(job: &Name) -> String {
+    format!("{job}/main")
 }
 
 #[async_trait]
@@ -128,7 +160,7 @@ fn view(status: JobStatus) -> JobView {
     JobView {
         name: status.name,
         state,
-        sql: status.sql,
+        sql: without_settings(&status.sql).1.to_owned(),
         counters: status.counters,
         committed: status.committed,
         lag: status.lag,

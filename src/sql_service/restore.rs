@@ -14,7 +14,7 @@ impl Engine {
         let stored = lock(&self.statements).all().to_vec();
         for statement in stored {
             let again = || -> Result<()> {
-                match (statement.kind, self.parts.session.prepare(&statement.sql)?) {
+                match (statement.kind, self.parts.session.prepare_stored(&statement.sql)?) {
                     (StoredKind::Table, Statement::CreateTable { definition, .. }) => self.make_table(&definition, Occasion::Restart),
                     (StoredKind::Job, Statement::InsertJob { name, sinks, plan, sql, .. }) => {
                         self.make_job(&name, &sinks, *plan, sql, Occasion::Restart)

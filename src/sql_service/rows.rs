@@ -13,7 +13,7 @@ use thalweg_engine::lake::{DamagedTable, LakeTable};
 use thalweg_engine::limits::QUERY_ROWS_MAX;
 use thalweg_engine::runtime::{JobState, JobStatus, Tail};
 use thalweg_engine::time::{self, Micros, SECOND};
-use thalweg_sql::{BatchQuery, BatchStream, TableDefinition, TableKind};
+use thalweg_sql::{BatchQuery, BatchStream, TableDefinition, TableKind, without_settings};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
@@ -120,11 +120,13 @@ fn state(life: &JobState) -> (&'static str, Option<&str>) {
 pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
     let (word, problem) = state(&status.life);
     let c = &status.counters;
+    let (settings, statement) = without_settings(&status.sql);
     let properties = [
         ("job", Some(status.name.clone())),
         ("state", Some(word.to_owned())),
         ("problem", problem.map(str::to_owned)),
-        ("statement", Some(status.sql.clone())),
+        ("statement", Some(statement.to_owned())),
+        ("settings", Some(settings.to_owned()).filter(|s| !s.is_empty())),
         ("checkpoint", Some(status.epoch.to_string())),
         ("checkpoint_at", status.checkpoint_at.map(time::format)),
         ("watermark", status.watermark.map(time::format)),
@@ -162,6 +164,7 @@ pub(super) fn tables(
         TableKind::Source { connector, input, .. } => ("source", format!("{} into stream {}", connector.name, input.stream)),
         TableKind::Reference { path, .. } => ("reference", path.clone()),
         TableKind::Lake { description, .. } => ("lake", description.clone()),
+        TableKind::View { query, .. } => ("view", query.clone()),
     };
     let mut rows: Vec<(String, &str, String)> = Vec::new();
     for definition in declared {

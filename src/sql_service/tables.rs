@@ -5,6 +5,7 @@
 //! log, source  stream of the log · cold.<stream> for the first table over it · dlq.<table> · job archive.<table>
 //! reference    its file as a version in memory, and a data set of the catalog
 //! lake         warm.<table>
+//! view         nothing
 //! ```
 
 use std::path::Path;
@@ -56,6 +57,7 @@ impl Engine {
                 // Jobs that write it are refused; reading it says why.
                 let _damaged_or_there = occasion.settle(self.lake_table(definition))?;
             }
+            TableKind::View { .. } => {}
         }
         self.parts.session.declare(definition.clone())
     }
@@ -100,11 +102,13 @@ impl Engine {
     }
 
     fn cold_table(&self, definition: &TableDefinition, input: &StreamInput) -> Result<Arc<LakeTable>> {
-        let time = definition.event_time().map(|i| definition.columns[i].field.name().clone());
+        // What is computed is not kept: then the day of a row is that of its receipt.
+        let time = definition.event_time().map(|i| &definition.columns[i]).filter(|c| c.computed().is_none());
+        let time = time.map(|c| c.field.name().clone());
         self.parts.lake.create(TableSpec {
             namespace: Namespace::Cold,
             name: input.stream.clone(),
-            schema: lake::cold_schema(&definition.schema()),
+            schema: lake::cold_schema(&definition.stored_schema()),
             time_column: Some(time.unwrap_or_else(|| "_received_at".to_owned())),
             sort_columns: Vec::new(),
             about: self.derived(

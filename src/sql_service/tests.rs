@@ -193,11 +193,59 @@ async fn jobs_are_shown_in_short_and_described_in_full_under_the_same_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn views_and_the_settings_of_a_job_come_back_with_a_restart_even_if_a_table_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    let tables = TABLES.split("INSERT").next().unwrap();
+    let script = format!(
+        "{tables}
+         CREATE VIEW above AS SELECT device_id, v FROM telemetry WHERE v > 10;
+         CREATE VIEW hottest AS SELECT MAX(v) AS v FROM hot;
+         SET 'pipeline.name' = 'both'; SET 'table.exec.state.ttl' = '1 h';
+         EXECUTE STATEMENT SET BEGIN INSERT INTO hot SELECT * FROM above; INSERT INTO cool SELECT device_id, v FROM telemetry; END"
+    );
+    sql(&core, &script).await.unwrap();
+    feed(&core, &[20.0, 5.0]);
+    until(&core, "both rows are committed", |c| committed(c, "both", 2)).await;
+    let described = sql(&core, "DESCRIBE JOB both").await.unwrap();
+    assert!(column(&described, "value", "statement").unwrap().starts_with("EXECUTE STATEMENT SET BEGIN INSERT INTO hot"));
+    let settings = column(&described, "value", "settings").unwrap();
+    assert_eq!(settings, "SET 'pipeline.name' = 'both';\nSET 'table.exec.state.ttl' = '1 h';");
+    let shown = sql(&core, "SHOW TABLES").await.unwrap();
+    assert_eq!(column(&shown, "kind", "above").as_deref(), Some("view"));
+    let taken = sql(&core, "INSERT INTO cool SELECT device_id, v FROM telemetry").await.unwrap_err();
+    assert_eq!((taken.kind(), taken.message()), (ErrorKind::Conflict, "table cool holds the results of job both, not of job cool"));
+    let again = sql(&core, "SET 'table.exec.state.ttl' = '1 h'; SET").await.unwrap();
+    assert_eq!(column(&again, "value", "table.exec.state.ttl").as_deref(), Some("1 h"));
+    close(core).await;
+
+    let core = open(directory.path());
+    feed(&core, &[30.0]);
+    until(&core, "the job goes on", |c| committed(c, "both", 3)).await;
+    let hottest = sql(&core, "SELECT CAST(v AS INT) AS v FROM hottest").await.unwrap();
+    assert_eq!(hottest[0].column(0).as_primitive::<arrow::datatypes::Int32Type>().value(0), 30);
+    let settings = column(&sql(&core, "DESCRIBE JOB both").await.unwrap(), "value", "settings");
+    assert!(settings.unwrap().contains("'1 h'"));
+    close(core).await;
+
+    let log = directory.path().join("data/lake/warm/hot/_delta_log");
+    let newest = std::fs::read_dir(log).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "json")).max();
+    std::fs::write(newest.unwrap(), "{\"add\":").unwrap();
+    let core = open(directory.path());
+    assert_eq!(sql(&core, "SELECT * FROM hottest").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert!(column(&sql(&core, "SHOW VIEWS").await.unwrap(), "query", "hottest").is_some());
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_analyst_may_not_change_tables_and_errors_name_lines_of_the_script() {
     let directory = tempfile::tempdir().unwrap();
     let core = open(directory.path());
     let refused = sql_as(&core, Role::Analyst, "STOP JOB hot").await.unwrap_err();
     assert_eq!((refused.kind(), refused.case()), (ErrorKind::Invalid, Some(Case::Forbidden)));
+    let refused = sql_as(&core, Role::Analyst, "CREATE VIEW v AS SELECT 1 AS a").await.unwrap_err();
+    assert_eq!(refused.case(), Some(Case::Forbidden));
+    sql_as(&core, Role::Analyst, "SET 'table.exec.state.ttl' = '1 h'; SHOW VIEWS").await.unwrap();
     let wrong = sql(&core, "EXPLAIN SELECT 1;\n\n  SELECT x\n FROM nothing").await.unwrap_err();
     assert!(wrong.message().starts_with("4:7: table 'nothing' does not exist"), "{wrong}");
     close(core).await;

@@ -4,6 +4,7 @@
 
 pub mod accumulate;
 pub mod compact;
+pub mod compute;
 pub mod filter;
 pub mod group;
 pub mod join;

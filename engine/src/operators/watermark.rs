@@ -1,7 +1,7 @@
 //! Event time of a partition. Invariant: the watermark before a row is a function of the rows before it in the partition and
 //! of nothing else, so that a row is late or not however the rows were cut into batches.
 
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 
@@ -16,6 +16,8 @@ pub struct Watermarker {
     /// Position of the event time in the decoded rows; `None` takes the receive time.
     column: Option<usize>,
     delay: Micros,
+    /// Position in the decoded rows of what the watermark is the greatest of, instead of event time without the delay.
+    marks: Option<usize>,
     future_tolerance: Micros,
     current: Micros,
 }
@@ -23,7 +25,14 @@ pub struct Watermarker {
 impl Watermarker {
     /// `column` is a position in the decoded rows; `delay` and `future_tolerance` are microseconds.
     pub fn new(column: Option<usize>, delay: Micros, future_tolerance: Micros) -> Self {
-        Self { column, delay, future_tolerance, current: Micros::MIN }
+        Self { column, delay, marks: None, future_tolerance, current: Micros::MIN }
+    }
+
+    /// The watermark is the greatest value so far of the column at this position in the decoded rows; a NULL does not move it, and
+    /// none moves it further ahead of the receive time than event time may be.
+    #[must_use]
+    pub fn with_marks(self, position: usize) -> Self {
+        Self { marks: Some(position), ..self }
     }
 
     /// The watermark after everything seen so far; `Micros::MIN` before the first row.
@@ -43,17 +52,18 @@ impl Watermarker {
         if decoded.rows.num_rows() == 0 {
             return Ok(None);
         }
-        let watermarks = self.follow(self.times(&decoded)?);
+        let watermarks = match self.marks {
+            Some(position) => self.follow_marks(self.times(&decoded)?, times_of(&decoded, position)?, decoded.received.values()),
+            None => self.follow(self.times(&decoded)?),
+        };
         Ok(Some(Batch { rows: decoded.rows, offsets: decoded.offsets, watermarks }))
     }
 
     fn times<'a>(&self, decoded: &'a Decoded) -> Result<&'a [Micros]> {
-        let Some(index) = self.column else { return Ok(decoded.received.values()) };
-        let column = decoded.rows.column(index);
-        let times = column
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .ok_or_else(|| Error::internal(format!("event time is {}, not a timestamp", column.data_type())))?;
-        Ok(times.values())
+        match self.column {
+            Some(position) => Ok(times_of(decoded, position)?.values()),
+            None => Ok(decoded.received.values()),
+        }
     }
 
     fn follow(&mut self, times: &[Micros]) -> Option<Int64Array> {
@@ -63,12 +73,24 @@ impl Watermarker {
             self.current = end;
             return None;
         }
+        let delay = self.delay;
+        self.follow_rows(times, |row| times[row].saturating_sub(delay))
+    }
+
+    fn follow_marks(&mut self, times: &[Micros], marks: &TimestampMicrosecondArray, received: &[Micros]) -> Option<Int64Array> {
+        let tolerance = self.future_tolerance;
+        let most = |row: usize| received[row].saturating_add(tolerance);
+        self.follow_rows(times, |row| if marks.is_null(row) { Micros::MIN } else { marks.value(row).min(most(row)) })
+    }
+
+    /// The watermark before each row; `None` if no row lies at or behind it.
+    fn follow_rows(&mut self, times: &[Micros], mark: impl Fn(usize) -> Micros) -> Option<Int64Array> {
         let mut behind = false;
         let mut before = Vec::with_capacity(times.len());
-        for &t in times {
+        for (row, &t) in times.iter().enumerate() {
             before.push(self.current);
             behind |= t <= self.current;
-            self.current = self.current.max(t.saturating_sub(self.delay));
+            self.current = self.current.max(mark(row));
         }
         behind.then(|| Int64Array::from(before))
     }
@@ -103,11 +125,18 @@ impl Watermarker {
     }
 }
 
+fn times_of(decoded: &Decoded, position: usize) -> Result<&TimestampMicrosecondArray> {
+    let column = decoded.rows.column(position);
+    column
+        .as_primitive_opt::<TimestampMicrosecondType>()
+        .ok_or_else(|| Error::internal(format!("event time is {}, not a timestamp", column.data_type())))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt64Array};
+    use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
 
     use super::*;
 
@@ -140,6 +169,32 @@ mod tests {
         assert_eq!(whole.iter().filter(|(_, b)| *b).map(|(t, _)| *t).collect::<Vec<_>>(), [20, 19, 40, 12]);
         for cut in 1..times.len() {
             assert_eq!(marks(&[&times[..cut], &times[cut..]]), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_watermark_of_its_own_is_the_greatest_so_far_and_null_does_not_move_it() {
+        let rows =
+            [(5, Some(1)), (4, None), (3, Some(4)), (4, Some(2)), (9, None), (5, Some(30)), (30, None), (31, None), (32, Some(9_999_999))];
+        let marks = |cuts: &[std::ops::Range<usize>]| {
+            let mut w = Watermarker::new(Some(0), 10, 1_000).with_marks(1);
+            let mut got = Vec::new();
+            for cut in cuts {
+                let column = |values: Vec<Option<i64>>| Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC")) as ArrayRef;
+                let (times, own): (Vec<_>, Vec<_>) = rows[cut.clone()].iter().map(|&(t, m)| (Some(t), m)).unzip();
+                let plain = decoded(&times, 100);
+                let rows =
+                    RecordBatch::try_from_iter_with_nullable([("ts", column(times.clone()), true), ("m", column(own), true)]).unwrap();
+                let batch = w.assign(Decoded { rows, ..plain }, &mut Output::default()).unwrap().unwrap();
+                let behind = |i: usize| batch.watermarks.as_ref().is_some_and(|m| times[i].unwrap() <= m.value(i));
+                got.extend((0..times.len()).map(behind));
+            }
+            (got, w.current())
+        };
+        let whole = marks(std::slice::from_ref(&(0..rows.len())));
+        assert_eq!(whole, (vec![false, false, false, true, false, false, true, false, false], 1_100), "the last is from the far future");
+        for cut in 1..rows.len() {
+            assert_eq!(marks(&[0..cut, cut..rows.len()]), whole, "cut at {cut}");
         }
     }
 

@@ -71,9 +71,7 @@ impl fmt::Display for JobPlan {
         }
         for (number, scan) in self.scans.iter().enumerate() {
             writeln!(f, "scan {number}: {}", Read(scan))?;
-            if let Some(watermark) = watermark(scan) {
-                writeln!(f, "  {watermark}")?;
-            }
+            times(scan).iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
         for (number, input) in self.inputs.iter().enumerate() {
             writeln!(f, "input {number}: from scan {}", input.scan)?;
@@ -122,9 +120,7 @@ impl JobPlan {
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "scan {}", Read(self.scan))?;
-        if let Some(watermark) = watermark(self.scan) {
-            writeln!(f, "{watermark}")?;
-        }
+        times(self.scan).iter().try_for_each(|line| writeln!(f, "{line}"))?;
         write_stages(f, "", self.input)?;
         self.after.iter().try_for_each(|stage| writeln!(f, "{stage}"))
     }
@@ -141,10 +137,16 @@ impl fmt::Display for Read<'_> {
     }
 }
 
-fn watermark(scan: &Scan) -> Option<String> {
-    let time = scan.row_time?;
-    let name = scan.columns[time.column].field.name();
-    Some(format!("watermark {name} - {} ms, one a partition", time.delay / MILLISECOND))
+/// What is computed of each record, and its event time.
+fn times(scan: &Scan) -> Vec<String> {
+    let name = |i: usize| scan.columns[i].field.name();
+    let computed = |&i: &usize| Some(format!("compute {} as {}", name(i), scan.columns[i].computed()?.text));
+    let mut lines: Vec<String> = scan.projection.iter().filter_map(computed).collect();
+    lines.extend(scan.row_time.map(|time| match &scan.watermark {
+        Some(watermark) => format!("watermark of {} as {}, one a partition", name(time.column), watermark.text),
+        None => format!("watermark {} - {} ms, one a partition", name(time.column), time.delay / MILLISECOND),
+    }));
+    lines
 }
 
 fn write_stages(f: &mut fmt::Formatter<'_>, indent: &str, input: &Input) -> fmt::Result {

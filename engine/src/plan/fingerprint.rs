@@ -2,12 +2,13 @@
 //! steps without state are not in it, and a plan of one scan and one input has the fingerprint that it always had.
 
 use super::job::{Input, JobPlan, OutputPlan, Step};
+use super::node::Scan;
 
 impl JobPlan {
     /// Text that changes when state of an older checkpoint no longer fits: streams and their row times, windows of inputs, steps with
     /// state and what they read, outputs.
     pub fn fingerprint(&self) -> String {
-        let scans = joined(self.scans.iter().map(|s| format!("{}|{:?}", s.stream, s.row_time)));
+        let scans = joined(self.scans.iter().map(scan));
         let inputs = joined(self.inputs.iter().map(input));
         let steps: String = self.steps.iter().filter(|s| s.kind.has_state()).map(|s| self.step(s)).collect();
         let outputs = joined(self.outputs.iter().map(output));
@@ -23,6 +24,12 @@ impl JobPlan {
 
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join("+")
+}
+
+fn scan(scan: &Scan) -> String {
+    let computed = [("", scan.computed_time()), ("watermark ", scan.watermark.as_ref())];
+    let computed = computed.into_iter().filter_map(|(what, computed)| Some(format!(" {what}as {}", computed?.text)));
+    format!("{}|{:?}{}", scan.stream, scan.row_time, computed.collect::<String>())
 }
 
 fn input(input: &Input) -> String {

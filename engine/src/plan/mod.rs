@@ -14,8 +14,8 @@ mod steps;
 
 pub use job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind, WindowSource};
 pub use node::{
-    AccumulatorFactory, Aggregate, Assign, Column, ColumnSource, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage, Unnest,
-    Window, WindowParameters,
+    AccumulatorFactory, Aggregate, Assign, Column, ColumnSource, Computed, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage,
+    Unnest, Window, WindowParameters,
 };
 pub use stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,

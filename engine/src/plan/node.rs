@@ -1,7 +1,7 @@
 //! The nodes of a plan. Invariant: a closed set; every consumer matches all of it, so that a new node is a compile error
 //! where it is not handled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,6 +48,25 @@ impl Metadata {
     }
 }
 
+/// A value that a row's own columns give.
+#[derive(Debug, Clone)]
+pub struct Computed {
+    /// Columns that it reads, indexes into `Scan::columns`; none of them is computed itself.
+    pub inputs: Vec<usize>,
+    /// Over a batch of exactly these columns; it depends on nothing else.
+    pub expression: Arc<dyn PhysicalExpr>,
+    /// As it was declared, for people.
+    pub text: String,
+}
+
+impl PartialEq for Computed {
+    fn eq(&self, other: &Self) -> bool {
+        self.inputs == other.inputs && self.expression.eq(&other.expression) && self.text == other.text
+    }
+}
+
+impl Eq for Computed {}
+
 /// Where a column's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnSource {
@@ -55,6 +74,8 @@ pub enum ColumnSource {
     Payload,
     /// What the log knows.
     Metadata(Metadata),
+    /// An expression over the others. It is computed only where it is read, and kept nowhere.
+    Computed(Computed),
 }
 
 /// A declared column of a stream's table.
@@ -67,6 +88,16 @@ pub struct Column {
     pub source: ColumnSource,
     /// For times, nested ones included: unit that values are cut down to, in microseconds (`TIMESTAMP(3)` is 1000).
     pub time_unit: Micros,
+}
+
+impl Column {
+    /// Its expression, if it is computed.
+    pub fn computed(&self) -> Option<&Computed> {
+        match &self.source {
+            ColumnSource::Computed(computed) => Some(computed),
+            ColumnSource::Payload | ColumnSource::Metadata(_) => None,
+        }
+    }
 }
 
 /// Event time and watermark of a table.
@@ -95,6 +126,8 @@ pub struct Scan {
     pub projection: Vec<usize>,
     /// `WATERMARK FOR`; without it, event time is the receive time.
     pub row_time: Option<RowTime>,
+    /// The watermark is the greatest value of this so far, instead of what the delay of `row_time` gives.
+    pub watermark: Option<Computed>,
     /// Rows ahead of their receive time by more than this are rejected, in microseconds.
     pub future_tolerance: Micros,
     /// A partition without records for this long no longer holds the watermark back, in microseconds.
@@ -105,6 +138,22 @@ impl Scan {
     /// Smallest step of its event time in microseconds.
     pub fn time_unit(&self) -> Micros {
         self.row_time.map_or(1, |t| self.columns[t.column].time_unit.max(1))
+    }
+
+    /// The expression of its event time, if that is computed.
+    pub fn computed_time(&self) -> Option<&Computed> {
+        self.row_time.and_then(|t| self.columns.get(t.column)?.computed())
+    }
+
+    /// Columns that have to be decoded for what is projected, for event time and for the watermark: indexes into `columns`, ascending.
+    pub fn decoded(&self) -> Vec<usize> {
+        let read = |&i: &usize| match self.columns[i].computed() {
+            Some(computed) => computed.inputs.clone(),
+            None => vec![i],
+        };
+        let time = self.row_time.map(|t| t.column);
+        let all = self.projection.iter().chain(&time).flat_map(read).chain(self.watermark.iter().flat_map(|w| w.inputs.clone()));
+        all.collect::<BTreeSet<usize>>().into_iter().collect()
     }
 
     /// Schema of what the next stage gets.

@@ -4,46 +4,38 @@
 use arrow::datatypes::SchemaRef;
 
 use super::chain::{Chain, Chunk, Target};
-use super::query::{decode_schema, watermarker};
+use super::read::Reader;
 use crate::batch::Records;
-use crate::contract::{Decoder, Output};
-use crate::decode;
+use crate::contract::Output;
 use crate::error::Result;
 use crate::lake;
 use crate::metrics::JobCounters;
-use crate::operators::watermark::Watermarker;
 use crate::plan::Scan;
 use crate::time::Micros;
 
 /// Copies records to the lake.
 pub struct ArchiveChain {
-    decoder: Box<dyn Decoder>,
-    /// Only to find rows whose event time is missing or too far ahead.
-    watermarker: Watermarker,
+    /// Event time is read only to find rows that have none, or one too far ahead.
+    reader: Reader,
     schema: SchemaRef,
     counters: JobCounters,
 }
 
 impl ArchiveChain {
-    /// For a scan of all declared columns.
+    /// For a scan of all declared columns that are not computed.
     pub fn new(scan: &Scan) -> Result<Self> {
-        Ok(Self {
-            decoder: decode::open(&scan.format, decode_schema(scan))?,
-            watermarker: watermarker(scan)?,
-            schema: lake::cold_schema(&scan.schema()),
-            counters: JobCounters::default(),
-        })
+        Ok(Self { reader: Reader::new(scan)?, schema: lake::cold_schema(&scan.schema()), counters: JobCounters::default() })
     }
 }
 
 impl Chain for ArchiveChain {
     fn push(&mut self, records: &Records, chunks: &mut Vec<Chunk>) -> Result<()> {
-        let mut decoded = self.decoder.decode(records)?;
+        let mut decoded = self.reader.decode(records)?;
         chunks.push(Chunk::Rows(Target::Main, lake::cold_rows(&self.schema, records, &decoded)?));
         let count = records.entries.len() as u64;
         let mut out = Output::default();
         out.rejects.append(&mut decoded.rejects);
-        self.watermarker.assign(decoded, &mut out)?;
+        self.reader.time(decoded, &mut out)?;
         if !out.rejects.is_empty() {
             out.rejects.sort_by_key(|r| r.offset);
             chunks.push(Chunk::Rows(Target::Rejects, lake::dlq_rows(records, None, &out.rejects)?));
@@ -59,12 +51,12 @@ impl Chain for ArchiveChain {
     }
 
     fn carry(&mut self, watermark: Micros, _chunks: &mut Vec<Chunk>) -> Result<()> {
-        self.watermarker.carry(watermark);
+        self.reader.carry(watermark);
         Ok(())
     }
 
     fn watermark(&self) -> Micros {
-        self.watermarker.current()
+        self.reader.watermark()
     }
 
     fn counters(&self) -> JobCounters {
@@ -76,7 +68,7 @@ impl Chain for ArchiveChain {
     }
 
     fn restore(&mut self, watermark: Micros, counters: JobCounters, _state: &[u8]) -> Result<()> {
-        self.watermarker.carry(watermark);
+        self.reader.carry(watermark);
         self.counters = counters;
         Ok(())
     }

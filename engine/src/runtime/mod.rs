@@ -14,6 +14,7 @@ mod graph;
 pub mod ingest;
 pub mod job;
 pub mod query;
+pub mod read;
 pub mod replay;
 mod spawn;
 pub mod supervisor;

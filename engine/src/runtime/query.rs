@@ -1,4 +1,4 @@
-//! The chain of a query: decode and event time once, then for each input of the plan its steps and its window. Invariant: each record
+//! The chain of a query: records are read once, then for each input of the plan its steps and its window. Invariant: each record
 //! is counted, once for each input, in one way out: rejected, filtered, late, aggregated or passed.
 
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::{concat, concat_batches};
 
 use super::chain::{Chain, Chunk, Target};
+use super::read::Reader;
 use crate::batch::{Batch, Records, Reject};
-use crate::contract::{Decoder, Emission, Operator, Output};
+use crate::contract::{Emission, Operator, Output};
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::lake;
@@ -25,8 +26,7 @@ use crate::time::Micros;
 /// The steps of one partition of a scan.
 pub struct QueryChain {
     job: String,
-    decoder: Box<dyn Decoder>,
-    watermarker: Watermarker,
+    reader: Reader,
     branches: Vec<Branch>,
     counters: JobCounters,
 }
@@ -48,8 +48,7 @@ impl QueryChain {
         if branches.is_empty() {
             return Err(Error::internal(format!("nothing reads the scan of {}", table.table)));
         }
-        let decoder = decode::open(&table.format, decode_schema(table))?;
-        Ok(Self { job: job.to_owned(), decoder, watermarker: watermarker(table)?, branches, counters: JobCounters::default() })
+        Ok(Self { job: job.to_owned(), reader: Reader::new(table)?, branches, counters: JobCounters::default() })
     }
 
     fn windows(&mut self) -> impl Iterator<Item = &mut WindowOperator> {
@@ -111,16 +110,20 @@ impl Branch {
 
 impl Chain for QueryChain {
     fn push(&mut self, records: &Records, chunks: &mut Vec<Chunk>) -> Result<()> {
-        let decoded = self.decoder.decode(records)?;
+        let decoded = self.reader.decode(records)?;
         self.counters.consumed += records.entries.len() as u64;
         self.counters.rejected += decoded.rejects.len() as u64;
         let mut out = Output::default();
-        let batch = self.watermarker.assign(decoded, &mut out)?;
+        let batch = self.reader.time(decoded, &mut out)?;
         // Decode and time rejects are written once, by the stream's archive; here they are only counted.
         out.rejects.clear();
+        let batch = match batch {
+            Some(batch) => self.reader.project(batch, &mut out)?,
+            None => None,
+        };
         let rows = batch.as_ref().map_or(0, |b| b.rows.num_rows()) as u64;
         out.counters.expanded += rows * (self.branches.len() as u64 - 1);
-        let watermark = self.watermarker.current();
+        let watermark = self.reader.watermark();
         if let Some((last, others)) = self.branches.split_last_mut() {
             for branch in others {
                 branch.push(batch.clone(), watermark, &mut out, chunks)?;
@@ -143,7 +146,7 @@ impl Chain for QueryChain {
     }
 
     fn carry(&mut self, watermark: Micros, chunks: &mut Vec<Chunk>) -> Result<()> {
-        self.watermarker.carry(watermark);
+        self.reader.carry(watermark);
         let mut out = Output::default();
         for branch in &mut self.branches {
             branch.advance(watermark, &mut out, chunks)?;
@@ -153,7 +156,7 @@ impl Chain for QueryChain {
     }
 
     fn watermark(&self) -> Micros {
-        self.watermarker.current()
+        self.reader.watermark()
     }
 
     fn counters(&self) -> JobCounters {
@@ -167,7 +170,7 @@ impl Chain for QueryChain {
     }
 
     fn restore(&mut self, watermark: Micros, counters: JobCounters, state: &[u8]) -> Result<()> {
-        self.watermarker.carry(watermark);
+        self.reader.carry(watermark);
         self.counters = JobCounters { open: 0, ..counters };
         let count = self.windows().count();
         let states = snapshot::split_states(state, count)?;
@@ -175,29 +178,39 @@ impl Chain for QueryChain {
     }
 }
 
-/// Event time of a scan.
+/// Event time of a scan, in rows of its decoded columns and, behind them, its event time and watermark if they are computed.
 pub fn watermarker(scan: &Scan) -> Result<Watermarker> {
     let Some(row_time) = scan.row_time else { return Ok(Watermarker::new(None, 0, scan.future_tolerance)) };
-    let position = scan.projection.iter().position(|&i| i == row_time.column);
-    let position = position.ok_or_else(|| Error::internal("the event time is not among the scanned columns"))?;
-    Ok(Watermarker::new(Some(position), row_time.delay, scan.future_tolerance))
+    let decoded = scan.decoded();
+    let (position, width) = match scan.computed_time() {
+        Some(_) => (Some(decoded.len()), decoded.len() + 1),
+        None => (decoded.iter().position(|&i| i == row_time.column), decoded.len()),
+    };
+    let position = position.ok_or_else(|| Error::internal("the event time is not among the decoded columns"))?;
+    let watermarker = Watermarker::new(Some(position), row_time.delay, scan.future_tolerance);
+    Ok(if scan.watermark.is_some() { watermarker.with_marks(width) } else { watermarker })
 }
 
 /// What the decoder of a scan has to do. A physical column `device_id` must name the device that sent the record.
 pub fn decode_schema(scan: &Scan) -> decode::DecodeSchema {
     let source = |c: &plan::Column| match c.source {
-        ColumnSource::Payload => decode::Source::Payload,
-        ColumnSource::Metadata(Metadata::DeviceId) => decode::Source::DeviceId,
-        ColumnSource::Metadata(Metadata::Topic) => decode::Source::Topic,
-        ColumnSource::Metadata(Metadata::ReceivedAt) => decode::Source::ReceivedAt,
-        ColumnSource::Metadata(Metadata::Partition) => decode::Source::Partition,
-        ColumnSource::Metadata(Metadata::Offset) => decode::Source::Offset,
+        ColumnSource::Payload => Some(decode::Source::Payload),
+        ColumnSource::Metadata(Metadata::DeviceId) => Some(decode::Source::DeviceId),
+        ColumnSource::Metadata(Metadata::Topic) => Some(decode::Source::Topic),
+        ColumnSource::Metadata(Metadata::ReceivedAt) => Some(decode::Source::ReceivedAt),
+        ColumnSource::Metadata(Metadata::Partition) => Some(decode::Source::Partition),
+        ColumnSource::Metadata(Metadata::Offset) => Some(decode::Source::Offset),
+        ColumnSource::Computed(_) => None,
     };
-    let column = |c: &plan::Column| decode::DecodeColumn { field: c.field.clone(), source: source(c), time_unit: c.time_unit };
+    let column = |c: &plan::Column| Some(decode::DecodeColumn { field: c.field.clone(), source: source(c)?, time_unit: c.time_unit });
+    let columns: Vec<decode::DecodeColumn> = scan.columns.iter().filter_map(column).collect();
+    // Indexes count only what can be decoded.
+    let place = |index: usize| scan.columns[..index].iter().filter(|c| c.computed().is_none()).count();
+    let is_identity = |c: &decode::DecodeColumn| c.source == decode::Source::Payload && c.field.name() == "device_id";
     decode::DecodeSchema {
-        columns: scan.columns.iter().map(column).collect(),
-        projection: scan.projection.clone(),
-        identity: scan.columns.iter().position(|c| c.source == ColumnSource::Payload && c.field.name() == "device_id"),
+        identity: columns.iter().position(is_identity),
+        projection: scan.decoded().into_iter().map(place).collect(),
+        columns,
         options: scan.format_options.clone(),
     }
 }

@@ -74,6 +74,7 @@ fn scan(stream: &str, idle_timeout: Micros) -> Scan {
         columns: vec![column("ts", time::timestamp_type()), column("v", DataType::Int64)],
         projection: vec![0, 1],
         row_time: Some(RowTime { column: 0, delay: 0 }),
+        watermark: None,
         format_options: std::collections::BTreeMap::new(),
         future_tolerance: SECOND,
         idle_timeout,

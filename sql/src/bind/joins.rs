@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor, VisitMut, VisitorMut};
 use sqlparser::tokenizer::Span;
 
+use super::proctime::is_newest;
 use super::relations::{Relation, RelationKind};
 use super::windows::{ASOF_MARKER, VERSION_MARKER, call};
 
@@ -15,11 +16,6 @@ use super::windows::{ASOF_MARKER, VERSION_MARKER, call};
 /// ```
 pub(super) fn rewrite(query: &mut Query, relations: &[Relation]) {
     let _: ControlFlow<()> = query.visit(&mut Joins(relations));
-}
-
-/// Whether a version is the newest one, whenever that is.
-pub(crate) fn is_newest(version: &Expr) -> bool {
-    matches!(version, Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("proctime"))
 }
 
 struct Joins<'a>(&'a [Relation]);

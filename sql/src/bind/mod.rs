@@ -2,7 +2,7 @@
 //! DataFusion drops some of them silently.
 //!
 //! ```text
-//! relations   each table factor -> what it means, and a plain name in its place
+//! relations   each table factor -> what it means, and a plain name in its place; views -> their queries
 //! size        nothing that doubles with each step
 //! clauses     each clause of each SELECT -> known, or refused
 //! expressions each function, type and literal -> known, or refused
@@ -10,12 +10,15 @@
 //! ```
 
 mod clauses;
+mod computed;
 mod expressions;
 mod joins;
 mod legacy;
 mod names;
+mod proctime;
 mod relations;
 mod size;
+mod views;
 mod windows;
 
 use sqlparser::ast::Query;
@@ -28,7 +31,8 @@ use crate::parser::{QueryText, Tokens};
 use crate::tables::Catalog;
 use relations::Claimed;
 
-pub(crate) use joins::is_newest;
+pub(crate) use computed::bind_expression;
+pub(crate) use proctime::is_newest;
 pub(crate) use relations::{Relation, RelationKind};
 pub(crate) use windows::{ASOF_MARKER, MARKERS, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
 
@@ -54,12 +58,13 @@ pub(crate) struct BoundQuery {
 /// Binds a query.
 pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) -> Result<Bound> {
     let QueryText { mut query, tokens } = text;
-    let Claimed { relations, windows } = relations::claim(&mut query, &tokens, catalog)?;
+    let Claimed { mut relations, windows } = relations::claim(&mut query, &tokens, catalog)?;
     let mode = relations::mode(&relations)?;
     if let (Mode::Batch, Some(window)) = (mode, windows.first()) {
         return Err(Unsupported::WINDOW_OVER_TABLE.at(window.at));
     }
     size::check(&query, &tokens)?;
+    proctime::resolve(&mut query, &mut relations)?;
     clauses::check(&query, &tokens)?;
     if mode == Mode::Stream {
         clauses::check_stream(&query, &tokens)?;

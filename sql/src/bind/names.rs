@@ -30,6 +30,13 @@ pub(super) fn resolve(query: &mut Query, relations: &[Relation], windows: bool) 
     let _: ControlFlow<()> = query.visit(&mut Resolve(&known));
 }
 
+/// Columns that a query itself names.
+pub(super) fn given_columns(query: &mut Query) -> BTreeSet<String> {
+    let mut known = Known::default();
+    let _: ControlFlow<()> = query.visit(&mut Collect(&mut known));
+    known.columns
+}
+
 #[derive(Default)]
 struct Known {
     tables: BTreeSet<String>,

@@ -9,7 +9,9 @@ use sqlparser::ast::{
     VisitorMut,
 };
 use sqlparser::tokenizer::{Location, Span};
+use thalweg_engine::limits::SQL_TABLES_MAX;
 
+use super::views::Views;
 use super::windows::{self, WindowSpec};
 use super::{Mode, legacy};
 use crate::diagnostics::{Problem, Result, start};
@@ -60,11 +62,11 @@ pub(super) struct Claimed {
 
 /// Claims every table factor of a query, subqueries included.
 pub(super) fn claim(query: &mut Query, tokens: &Tokens, catalog: &Catalog) -> Result<Claimed> {
-    let mut claim = Claim { catalog, tokens, relations: Vec::new(), windows: Vec::new(), common: Vec::new() };
+    let mut claim = Claim { catalog, tokens, relations: Vec::new(), windows: Vec::new(), views: Views::default() };
     if let ControlFlow::Break(problem) = query.visit(&mut claim) {
         return Err(*problem);
     }
-    let hidden = claim.common.iter().find(|cte| claim.relations.iter().any(|r| r.key == cte.value));
+    let hidden = claim.views.common().find(|cte| claim.relations.iter().any(|r| r.key == cte.value));
     match hidden {
         Some(cte) => Err(Problem::new(cte.span.start, format!("WITH name '{}' hides a table", cte.value)).hint("give it another name")),
         None => Ok(Claimed { relations: claim.relations, windows: claim.windows }),
@@ -93,21 +95,20 @@ struct Claim<'a> {
     tokens: &'a Tokens,
     relations: Vec<Relation>,
     windows: Vec<WindowSpec>,
-    /// Names of WITH.
-    common: Vec<Ident>,
+    views: Views,
 }
 
 impl VisitorMut for Claim<'_> {
     type Break = Box<Problem>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        let Some(with) = &query.with else { return ControlFlow::Continue(()) };
+        let Some(with) = &mut query.with else { return ControlFlow::Continue(()) };
         let refused = with.recursive.then(|| Unsupported::RECURSIVE_WITH.at(with.with_token.0.span.start));
         let from = with.cte_tables.iter().find_map(|c| c.from.as_ref()).map(|f| Unsupported::clause("FROM after WITH").at(f.span.start));
         if let Some(problem) = refused.or(from) {
             return ControlFlow::Break(Box::new(problem));
         }
-        self.common.extend(with.cte_tables.iter().map(|c| c.alias.name.clone()));
+        self.views.name_common(with);
         ControlFlow::Continue(())
     }
 
@@ -119,10 +120,16 @@ impl VisitorMut for Claim<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        self.views.enter_factor();
         match self.factor(factor) {
             Ok(()) => ControlFlow::Continue(()),
             Err(problem) => ControlFlow::Break(Box::new(problem.or_at(self.tokens.find("FROM")))),
         }
+    }
+
+    fn post_visit_table_factor(&mut self, _factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        self.views.leave_factor();
+        ControlFlow::Continue(())
     }
 }
 
@@ -246,12 +253,13 @@ impl Claim<'_> {
         let parts: Option<Vec<Ident>> = name.0.iter().map(|p| p.as_ident().cloned()).collect();
         let Some(parts) = parts else { return Err(Unsupported::TABLE_FUNCTION.at(at)) };
         if let ([name], None) = (parts.as_slice(), &version)
-            && self.common.iter().any(|cte| cte.value == name.value)
+            && self.views.is_common(factor, name, at)
         {
             return Ok(());
         }
         let visible = parts.last().map(|p| p.value.clone()).unwrap_or_default();
         let kind = match (self.catalog.find(&parts)?, version) {
+            (Found::View(view), None) => return self.views.expand(factor, &view, alias, at),
             (Found::Reference(definition), version) => RelationKind::Reference { definition, version: version.map(Box::new) },
             (_, Some(version)) => return Err(Unsupported::VERSION_OF_OTHER.at(start(&version))),
             (Found::Stream(definition), None) => RelationKind::Stream { definition },
@@ -270,25 +278,37 @@ impl Claim<'_> {
     /// Puts a plain name in the place of a factor and notes what it means.
     fn put(&mut self, factor: &mut TableFactor, key: String, alias: Option<TableAlias>, at: Location, kind: RelationKind) -> Result<()> {
         let alias = alias.unwrap_or_else(|| plain_alias(&key, at));
-        let quoted = Ident { value: key.clone(), quote_style: Some('"'), span: Span::new(at, at) };
-        self.relations.push(Relation { key, alias: alias.name.value.clone(), at, kind });
-        *factor = TableFactor::Table {
-            name: ObjectName(vec![ObjectNamePart::Identifier(quoted)]),
-            alias: Some(alias),
-            args: None,
-            with_hints: Vec::new(),
-            version: None,
-            with_ordinality: false,
-            partitions: Vec::new(),
-            json_path: None,
-            sample: None,
-            index_hints: Vec::new(),
-        };
+        *factor = named(&key, alias.clone(), at);
+        self.relations.push(Relation { key, alias: alias.name.value, at, kind });
+        if self.relations.len() > SQL_TABLES_MAX {
+            return Err(too_many(at));
+        }
         Ok(())
     }
 }
 
-fn plain_alias(name: &str, at: Location) -> TableAlias {
+pub(super) fn too_many(at: Location) -> Problem {
+    Problem::new(at, "the query reads too many tables").hint("split the query, or store a part of it as a table")
+}
+
+/// A table of the planner by its key.
+pub(super) fn named(key: &str, alias: TableAlias, at: Location) -> TableFactor {
+    let quoted = Ident { value: key.to_owned(), quote_style: Some('"'), span: Span::new(at, at) };
+    TableFactor::Table {
+        name: ObjectName(vec![ObjectNamePart::Identifier(quoted)]),
+        alias: Some(alias),
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    }
+}
+
+pub(super) fn plain_alias(name: &str, at: Location) -> TableAlias {
     TableAlias {
         explicit: false,
         name: Ident { value: name.to_owned(), quote_style: Some('"'), span: Span::new(at, at) },

@@ -1,6 +1,8 @@
 //! A whole job. Invariant: what goes to a sink fits it: columns by place and type, and changes only where a key tells rows apart.
 
+use arrow::datatypes::FieldRef;
 use datafusion::common::Column;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use thalweg_engine::error::Error;
 use thalweg_engine::plan::{JobPlan, OutputPlan, Stage};
@@ -14,7 +16,7 @@ use super::planner::Planner;
 use super::project::{attach_markers, materialize};
 use super::rel::{At, Late, Rel};
 use super::{rank, reject::Unsupported};
-use crate::bind::BoundQuery;
+use crate::bind::{Bound, BoundQuery};
 use crate::diagnostics::{Problem, Result};
 use crate::tables::TableDefinition;
 use crate::types;
@@ -123,9 +125,28 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// Columns of a query, as far as they are known before it is lowered: that is enough for a view, which is lowered with the query
+/// that names it.
+pub(crate) fn columns(state: &SessionState, bound: Bound) -> Result<Vec<FieldRef>> {
+    let (bound, on_stream) = match bound {
+        Bound::Stream(bound) => (bound, true),
+        Bound::Batch(bound) => (bound, false),
+    };
+    let planner = Planner::new(state, &bound.relations);
+    let plan = || {
+        let logical = planner.plan(bound.query)?;
+        if on_stream {
+            check(&logical)?;
+        }
+        planner.coerce(logical)
+    };
+    let logical = plan().map_err(|p: Problem| bound.tokens.place(p))?;
+    Ok(logical.schema().fields().iter().cloned().collect())
+}
+
 /// EXPLAIN: the plan, the columns of each output, and the fingerprint of its state.
 pub(crate) fn explain(plan: &JobPlan, targets: &[String]) -> String {
-    let column = |f: &arrow::datatypes::FieldRef| format!("{} {}", f.name(), types::name(f.data_type()));
+    let column = |f: &FieldRef| format!("{} {}", f.name(), types::name(f.data_type()));
     let mut text = plan.to_string();
     for (output, target) in plan.outputs.iter().zip(targets) {
         let columns: Vec<String> = output.schema.fields().iter().map(column).collect();

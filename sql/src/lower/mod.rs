@@ -8,6 +8,7 @@
 mod aggregate;
 mod bounds;
 mod check;
+mod computed;
 mod grouping;
 mod job;
 mod join;
@@ -27,5 +28,6 @@ mod scan;
 mod size;
 mod window;
 
-pub(crate) use job::{JobQuery, explain, job};
+pub(crate) use computed::computed;
+pub(crate) use job::{JobQuery, columns, explain, job};
 pub(crate) use planner::{Planner, TimestampTypes};

@@ -60,6 +60,10 @@ impl Unsupported {
         "this join of two streams would keep every row for ever",
         "bound the distance in time (b.ts BETWEEN a.ts AND a.ts + INTERVAL '5' MINUTE), join windows, or SET 'table.exec.state.ttl' = '1 h'",
     );
+    pub(crate) const COMPUTED: Self = Self::new(
+        "a computed column or a watermark is computed from the columns of one row",
+        "leave aggregates and OVER out; write them in the SELECT",
+    );
     pub(crate) const LAG_OFFSET: Self = Self::new("the second argument of LAG is a whole number", "write LAG(x, 1)");
     pub(crate) const LEAD: Self =
         Self::new("LEAD would wait for a row that may never come", "write LAG and look back: LAG(x) OVER (PARTITION BY key ORDER BY ts)");
@@ -106,6 +110,10 @@ impl Unsupported {
     pub(crate) const VOLATILE: Self = Self::new(
         "a job must give the same result when it is repeated, so this function is not supported on a stream",
         "use the event time or a METADATA column such as received_at",
+    );
+    pub(crate) const PROCESSING_TIME: Self = Self::new(
+        "a processing time has no value: it only says that FOR SYSTEM_TIME AS OF means the newest version",
+        "use the event time, or a METADATA column such as received_at",
     );
     pub(crate) const TABLE_ARGUMENT: Self = Self::new("TABLE is only allowed in TUMBLE", "leave it out");
     pub(crate) const PLACEHOLDER: Self = Self::new("parameters are not supported", "write the value itself");

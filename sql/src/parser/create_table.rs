@@ -1,11 +1,12 @@
-//! `CREATE TABLE [IF NOT EXISTS] name (columns, WATERMARK, PRIMARY KEY) WITH ('key' = 'value', …)`. Invariant: what is
+//! `CREATE TABLE [IF NOT EXISTS] name (columns, WATERMARK, PRIMARY KEY) WITH ('key' = 'value', …) LIKE other (…)`. Invariant: what is
 //! parsed here is only syntax; whether the table makes sense is decided where it is declared.
 
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::tokenizer::{Location, Token};
 
 use super::data_type::{self, TypeName};
-use super::{Cursor, Parsed};
+use super::like::{Like, like};
+use super::{Cursor, Parsed, Tokens};
 use crate::diagnostics::{Problem, Result};
 
 /// A table as written.
@@ -15,32 +16,55 @@ pub(crate) struct CreateTable {
     pub(crate) if_not_exists: bool,
     pub(crate) columns: Vec<ColumnDeclaration>,
     /// `WATERMARK FOR column AS expression`.
-    pub(crate) watermark: Option<(Ident, Expr, Location)>,
+    pub(crate) watermark: Option<WatermarkDeclaration>,
     pub(crate) primary_key: Option<Vec<Ident>>,
     /// Keys, values, and where each key stands.
     pub(crate) options: Vec<(String, String, Location)>,
     /// Where `WITH` stands, or the end.
     pub(crate) options_at: Location,
+    /// `LIKE other`.
+    pub(crate) like: Option<Like>,
+    /// Of the whole statement.
+    pub(crate) tokens: Tokens,
 }
 
 /// A column as written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ColumnDeclaration {
     pub(crate) name: Ident,
-    pub(crate) data_type: TypeName,
-    pub(crate) type_at: Location,
-    pub(crate) not_null: bool,
-    /// `METADATA [FROM 'key']`: the key, or none if it is the column's name; and where it stands.
-    pub(crate) metadata: Option<(Option<String>, Location)>,
+    /// Where its type stands, or the AS of its expression.
+    pub(crate) at: Location,
+    pub(crate) kind: ColumnKind,
 }
 
+/// What a column says of itself.
+#[derive(Debug, Clone)]
+pub(crate) enum ColumnKind {
+    /// It is sent, or known to the log.
+    Typed {
+        data_type: TypeName,
+        /// The type as written.
+        text: String,
+        not_null: bool,
+        /// `METADATA [FROM 'key']`: the key, or none if it is the column's name; and where it stands.
+        metadata: Option<(Option<String>, Location)>,
+    },
+    /// `AS expression`, and the expression as written.
+    Computed { expression: Box<Expr>, text: String },
+}
+
+/// A watermark as written.
+#[derive(Debug, Clone)]
+pub(crate) struct WatermarkDeclaration {
+    pub(crate) column: Ident,
+    pub(crate) expression: Box<Expr>,
+    /// The expression as written.
+    pub(crate) text: String,
+    pub(crate) at: Location,
+}
+
+/// After `CREATE TABLE`.
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
-    cursor.expect("CREATE")?;
-    let at = cursor.at();
-    if !cursor.takes("TABLE") {
-        let what: String = cursor.peek_text().chars().take(40).collect();
-        return Err(Problem::new(at, format!("CREATE {what} is not supported")).hint("write CREATE TABLE name (…) WITH (…)"));
-    }
     let if_not_exists = cursor.takes("IF NOT EXISTS");
     let name = cursor.name("a table name")?;
     let mut table = CreateTable {
@@ -51,23 +75,26 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
         primary_key: None,
         options: Vec::new(),
         options_at: Location { line: 0, column: 0 },
+        like: None,
+        tokens: cursor.tokens().clone(),
     };
-    if !cursor.at_open_parenthesis() {
-        return Err(cursor.unexpected("'(' and the columns"));
-    }
-    cursor.expect_symbol(&Token::LParen)?;
-    loop {
-        element(cursor, &mut table)?;
-        if !cursor.takes_symbol(&Token::Comma) {
-            break;
+    if cursor.takes_symbol(&Token::LParen) {
+        loop {
+            element(cursor, &mut table)?;
+            if !cursor.takes_symbol(&Token::Comma) {
+                break;
+            }
         }
+        cursor.expect_symbol(&Token::RParen)?;
+    } else if !["AS", "LIKE", "WITH"].iter().any(|word| cursor.sees(word)) {
+        return Err(cursor.unexpected("'(' and the columns, WITH or LIKE"));
     }
-    cursor.expect_symbol(&Token::RParen)?;
     refuse_clauses(cursor)?;
     table.options_at = cursor.at();
     if cursor.takes("WITH") {
         table.options = options(cursor)?;
     }
+    table.like = like(cursor)?;
     let at = cursor.at();
     if cursor.sees("AS") {
         return Err(Problem::new(at, "CREATE TABLE … AS SELECT is not supported").hint("declare the columns, then INSERT INTO … SELECT"));
@@ -80,8 +107,8 @@ fn element(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
     if cursor.takes("WATERMARK FOR") {
         let column = cursor.name("a column")?;
         cursor.expect("AS")?;
-        let expression = cursor.expression()?;
-        if table.watermark.replace((column, expression, at)).is_some() {
+        let (expression, text) = expression(cursor)?;
+        if table.watermark.replace(WatermarkDeclaration { column, expression, text, at }).is_some() {
             return Err(Problem::new(at, "a table has one WATERMARK").hint("leave one of them out"));
         }
         return Ok(());
@@ -100,31 +127,42 @@ fn element(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
     column(cursor, table)
 }
 
+/// An expression, and its text.
+fn expression(cursor: &mut Cursor) -> Result<(Box<Expr>, String)> {
+    let mark = cursor.mark();
+    let expression = cursor.expression()?;
+    Ok((Box::new(expression), cursor.text_since(mark).to_owned()))
+}
+
 fn column(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
     let name = cursor.name("a column, WATERMARK FOR or PRIMARY KEY")?;
-    let type_at = cursor.at();
-    if cursor.sees("AS") {
-        return Err(Problem::new(type_at, "computed columns are not supported yet").hint("compute it in the SELECT"));
+    let at = cursor.at();
+    if cursor.takes("AS") {
+        let (expression, text) = expression(cursor)?;
+        table.columns.push(ColumnDeclaration { name, at, kind: ColumnKind::Computed { expression, text } });
+        return Ok(());
     }
+    let mark = cursor.mark();
     let data_type = data_type::parse(cursor)?;
-    let mut column = ColumnDeclaration { name, data_type, type_at, not_null: false, metadata: None };
+    let text = cursor.text_since(mark).to_owned();
+    let (mut not_null, mut metadata) = (false, None);
     loop {
         let at = cursor.at();
         if cursor.takes("NOT NULL") {
-            column.not_null = true;
+            not_null = true;
         } else if cursor.takes("NULL") {
-            column.not_null = false;
+            not_null = false;
         } else if cursor.takes("METADATA") {
             let key = if cursor.takes("FROM") { Some(cursor.text("a metadata key")?) } else { None };
             cursor.takes("VIRTUAL");
-            column.metadata = Some((key, at));
+            metadata = Some((key, at));
         } else if cursor.takes("PRIMARY KEY") {
-            primary_key(cursor, table, vec![column.name.clone()], at)?;
+            primary_key(cursor, table, vec![name.clone()], at)?;
         } else {
             break;
         }
     }
-    table.columns.push(column);
+    table.columns.push(ColumnDeclaration { name, at, kind: ColumnKind::Typed { data_type, text, not_null, metadata } });
     Ok(())
 }
 
@@ -143,7 +181,6 @@ fn refuse_clauses(cursor: &mut Cursor) -> Result<()> {
     let refused: &[(&str, &str)] = &[
         ("PARTITIONED BY", "leave it out: tables of the lake are partitioned by date"),
         ("DISTRIBUTED", "leave it out: a stream is distributed by device"),
-        ("LIKE", "declare the columns"),
         ("COMMENT", "write it as 'description' in WITH (…), or as an SQL comment"),
     ];
     match refused.iter().find(|(words, _)| cursor.sees(words)) {

@@ -1,34 +1,72 @@
 //! Reading tokens one by one. Invariant: what is read is consumed, and every error carries the place of the token it is about.
 
+use std::rc::Rc;
+
 use sqlparser::ast::{DataType, Expr, Ident, Query};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
 
 use super::dialect::StreamDialect;
+use super::offsets::Offsets;
+use super::statement_set::set_head;
 use super::tokens::{Tokens, is_word};
 use crate::diagnostics::{Problem, Result};
 
 /// A place in a text, and sqlparser to read expressions, types and queries from there.
 pub(super) struct Cursor<'a> {
+    dialect: &'a StreamDialect,
     parser: Parser<'a>,
+    tokens: Tokens,
+    text: Rc<Text<'a>>,
+    /// Index among the tokens of the text of the first one here.
+    first: usize,
+}
+
+/// A text, and the tokens of it as they stand there.
+struct Text<'a> {
+    offsets: Offsets<'a>,
     tokens: Tokens,
 }
 
 impl<'a> Cursor<'a> {
-    /// At the first token. Errors: there is more than one statement.
-    pub(super) fn new(dialect: &'a StreamDialect, tokens: Tokens) -> Result<Self> {
-        let mut all = tokens.all();
-        while let [rest @ .., last] = all {
-            if last.token != Token::SemiColon {
-                break;
-            }
-            all = rest;
-        }
-        if let Some(semicolon) = all.iter().find(|t| t.token == Token::SemiColon) {
+    /// At the first token of `sql`; every place is `at`, if there is one. Errors: there is more than one statement.
+    pub(super) fn new(dialect: &'a StreamDialect, sql: &'a str, tokens: Tokens, at: Option<Location>) -> Result<Self> {
+        let whole = tokens.without_end();
+        let semicolon = whole.all().iter().find(|t| t.token == Token::SemiColon);
+        if let (Some(semicolon), None) = (semicolon, set_head(whole.all())) {
             return Err(Problem::new(semicolon.span.start, "there is more than one statement").hint("send one statement at a time"));
         }
-        let parser = Parser::new(dialect).with_tokens_with_locations(all.to_vec());
-        Ok(Self { parser, tokens })
+        let text = Rc::new(Text { offsets: Offsets::of(sql), tokens: whole.clone() });
+        Ok(Self::over(dialect, at.map_or(whole.clone(), |at| whole.moved(at)), text, 0))
+    }
+
+    fn over(dialect: &'a StreamDialect, tokens: Tokens, text: Rc<Text<'a>>, first: usize) -> Self {
+        let parser = Parser::new(dialect).with_tokens_with_locations(tokens.all().to_vec());
+        Self { dialect, parser, tokens, text, first }
+    }
+
+    /// A cursor over what stands before the next `;`, which is consumed with it; `None` if there is no `;`.
+    pub(super) fn piece(&mut self) -> Option<Cursor<'a>> {
+        let from = self.parser.index();
+        let rest = self.tokens.all().get(from..)?;
+        let length = rest.iter().position(|t| t.token == Token::SemiColon)?;
+        let tokens = Tokens::part(&rest[..length]);
+        (0..=length).for_each(|_| self.parser.advance_token());
+        Some(Self::over(self.dialect, tokens, self.text.clone(), self.first + from))
+    }
+
+    /// How many tokens are consumed: where `text_since` begins.
+    pub(super) fn mark(&self) -> usize {
+        self.parser.index()
+    }
+
+    /// What was consumed since a mark, as it is written.
+    pub(super) fn text_since(&self, mark: usize) -> &'a str {
+        let all = self.text.tokens.all();
+        match (all.get(self.first + mark), (self.first + self.parser.index()).checked_sub(1).and_then(|last| all.get(last))) {
+            (Some(from), Some(last)) => self.text.offsets.slice(from.span.start, last.span.end),
+            _ => "",
+        }
     }
 
     /// Every token of the statement.
@@ -48,6 +86,11 @@ impl<'a> Cursor<'a> {
             next if next.token == Token::EOF => String::new(),
             next => next.token.to_string(),
         }
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn at_end(&self) -> bool {
+        self.parser.peek_token_ref().token == Token::EOF
     }
 
     /// Whether the next token is `(`.

@@ -14,6 +14,11 @@ pub(crate) struct Insert {
 }
 
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
+    Ok(Parsed::Insert(insert(cursor)?))
+}
+
+/// Parses an INSERT that may be part of another statement.
+pub(super) fn insert(cursor: &mut Cursor) -> Result<Insert> {
     cursor.expect("INSERT")?;
     let at = cursor.at();
     if cursor.takes("OVERWRITE") {
@@ -26,5 +31,5 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
         return Err(Problem::new(at, "a column list after INSERT INTO is not supported")
             .hint("select the columns in the order in which the table declares them"));
     }
-    Ok(Parsed::Insert(Insert { sink, query: query(cursor)? }))
+    Ok(Insert { sink, query: query(cursor)? })
 }

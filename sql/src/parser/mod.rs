@@ -1,36 +1,44 @@
 //! Text to syntax tree, one statement a file. Invariant: every word of the text is understood or refused; nothing is skipped.
 
+mod create;
 mod create_table;
+mod create_view;
 mod cursor;
 mod data_type;
 mod describe;
 mod dialect;
-mod drop_table;
+mod drop;
 mod explain;
 mod insert;
 mod interval;
+mod like;
+mod offsets;
 mod query;
 mod set;
 mod show;
 mod split;
+mod statement_set;
 mod stop_job;
 mod tokens;
 
 use sqlparser::ast::Ident;
+use sqlparser::tokenizer::Location;
 use thalweg_engine::limits::{SQL_ATTEMPTS_MIN, SQL_ATTEMPTS_PER_TOKEN_MAX};
 
 use crate::diagnostics::{Problem, Result};
 use cursor::Cursor;
 use dialect::StreamDialect;
 
-pub(crate) use create_table::{ColumnDeclaration, CreateTable};
+pub(crate) use create_table::{ColumnDeclaration, ColumnKind, CreateTable, WatermarkDeclaration};
+pub(crate) use create_view::CreateView;
 pub(crate) use data_type::TypeName;
 pub(crate) use dialect::TABLE_ARGUMENT;
-pub(crate) use drop_table::DropTable;
+pub(crate) use drop::{DropStatement, Dropped};
 pub(crate) use insert::Insert;
 pub(crate) use interval::{micros, signed_micros};
+pub(crate) use like::{Feature, Like, Merge};
 pub(crate) use query::QueryText;
-pub(crate) use set::SetOption;
+pub(crate) use set::Setting;
 pub use split::ScriptStatement;
 pub(crate) use split::split;
 pub(crate) use tokens::Tokens;
@@ -39,27 +47,35 @@ pub(crate) use tokens::Tokens;
 #[derive(Debug)]
 pub(crate) enum Parsed {
     CreateTable(Box<CreateTable>),
-    DropTable(DropTable),
+    CreateView(Box<CreateView>),
+    Drop(DropStatement),
     Insert(Insert),
+    StatementSet(Vec<Insert>),
     Query(QueryText),
     Explain(Box<Parsed>),
     ShowJobs,
     ShowTables,
+    ShowViews,
+    ShowFunctions,
+    ShowCreate(Ident),
     Describe(Vec<Ident>),
     DescribeJob(Vec<Ident>),
     StopJob(Vec<Ident>),
-    Set(SetOption),
+    Setting(Setting),
 }
 
 /// Statements by their first word, for parsing and for help.
 type Parse = fn(&mut Cursor) -> Result<Parsed>;
 const STATEMENTS: &[(&str, Parse)] = &[
-    ("CREATE", create_table::parse),
+    ("BEGIN", statement_set::parse),
+    ("CREATE", create::parse),
     ("DESC", describe::parse),
     ("DESCRIBE", describe::parse),
-    ("DROP", drop_table::parse),
+    ("DROP", drop::parse),
+    ("EXECUTE", statement_set::parse),
     ("EXPLAIN", explain::parse),
     ("INSERT", insert::parse),
+    ("RESET", set::parse_reset),
     ("SELECT", query::parse),
     ("SET", set::parse),
     ("SHOW", show::parse),
@@ -69,9 +85,18 @@ const STATEMENTS: &[(&str, Parse)] = &[
 
 /// Parses exactly one statement; a `;` may end it.
 pub(crate) fn parse(sql: &str) -> Result<Parsed> {
+    whole(sql, None)
+}
+
+/// Parses a text that another statement names: every place in it is the place where it is named.
+pub(crate) fn parse_at(sql: &str, at: Location) -> Result<Parsed> {
+    whole(sql, Some(at)).map_err(|p| p.or_at(at))
+}
+
+fn whole(sql: &str, at: Option<Location>) -> Result<Parsed> {
     let tokens = Tokens::new(sql)?;
     let dialect = StreamDialect::new(SQL_ATTEMPTS_MIN + SQL_ATTEMPTS_PER_TOKEN_MAX * tokens.all().len());
-    let mut cursor = Cursor::new(&dialect, tokens)?;
+    let mut cursor = Cursor::new(&dialect, sql, tokens, at)?;
     let parsed = statement(&mut cursor)?;
     cursor.finish()?;
     Ok(parsed)

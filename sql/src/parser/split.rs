@@ -1,12 +1,14 @@
 //! Scripts: statements separated by `;`. Invariant: the statements are pieces of the original text, unchanged, and know where
-//! they stand in it; a `;` in quotes or comments separates nothing.
+//! they stand in it; a `;` in quotes, comments or a statement set separates nothing.
 
 use std::ops::Range;
 
-use sqlparser::tokenizer::{Location, Token};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use thalweg_engine::limits::SQL_SCRIPT_STATEMENTS_MAX;
 
-use super::tokens::Tokens;
+use super::offsets::Offsets;
+use super::statement_set::set_head;
+use super::tokens::{Tokens, is_word};
 use crate::diagnostics::{Problem, Result};
 
 /// A statement of a script, without the `;` and the comments around it.
@@ -15,12 +17,18 @@ pub struct ScriptStatement<'a> {
     script: &'a str,
     range: Range<usize>,
     start: Location,
+    ended: bool,
 }
 
 impl<'a> ScriptStatement<'a> {
     /// The statement as written.
     pub fn text(&self) -> &'a str {
         &self.script[self.range.clone()]
+    }
+
+    /// Whether more of it has to come before it can be run: it is a statement set without END.
+    pub fn is_open(&self) -> bool {
+        !self.ended
     }
 
     /// The statement behind as much white space as stands before it in the script, so that errors name its lines and columns there.
@@ -33,47 +41,36 @@ impl<'a> ScriptStatement<'a> {
 /// The statements of a script.
 pub(crate) fn split(script: &str) -> Result<Vec<ScriptStatement<'_>>> {
     let tokens = Tokens::new(script)?;
-    let lines = Lines::of(script);
-    let mut statements = Vec::new();
-    let mut span: Option<(Location, Location)> = None;
-    let mut close = |span: &mut Option<(Location, Location)>| {
-        if let Some((start, end)) = span.take() {
-            statements.push(ScriptStatement { script, range: lines.offset(start)..lines.offset(end), start });
+    let offsets = Offsets::of(script);
+    let mut statements: Vec<ScriptStatement<'_>> = Vec::new();
+    let mut rest = tokens.all();
+    while let [first, ..] = rest {
+        if first.token == Token::SemiColon {
+            rest = &rest[1..];
+            continue;
         }
+        let (length, ended) = extent(rest);
+        let (start, end) = (first.span.start, rest[length - 1].span.end);
+        if statements.len() == SQL_SCRIPT_STATEMENTS_MAX {
+            return Err(Problem::new(start, format!("a script has at most {SQL_SCRIPT_STATEMENTS_MAX} statements"))
+                .hint("send the rest as another script"));
+        }
+        statements.push(ScriptStatement { script, range: offsets.offset(start)..offsets.offset(end), start, ended });
+        rest = &rest[length..];
+    }
+    Ok(statements)
+}
+
+/// How many tokens the first statement has, of those that do not begin with `;`, and whether it is whole.
+fn extent(tokens: &[TokenWithSpan]) -> (usize, bool) {
+    let Some(head) = set_head(tokens) else {
+        return (tokens.iter().position(|t| t.token == Token::SemiColon).unwrap_or(tokens.len()), true);
     };
-    for token in tokens.all() {
-        match (&token.token, &mut span) {
-            (Token::SemiColon, _) => close(&mut span),
-            (_, Some((_, end))) => *end = token.span.end,
-            (_, None) => span = Some((token.span.start, token.span.end)),
-        }
-    }
-    close(&mut span);
-    match statements.get(SQL_SCRIPT_STATEMENTS_MAX) {
-        None => Ok(statements),
-        Some(extra) => Err(Problem::new(extra.start, format!("a script has at most {SQL_SCRIPT_STATEMENTS_MAX} statements"))
-            .hint("send the rest as another script")),
-    }
-}
-
-/// Byte offsets of the lines of a text.
-struct Lines<'a> {
-    text: &'a str,
-    starts: Vec<usize>,
-}
-
-impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self { text, starts }
-    }
-
-    /// Byte offset of a place; columns count characters from 1.
-    fn offset(&self, at: Location) -> usize {
-        let line = usize::try_from(at.line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(&start) = self.starts.get(line) else { return self.text.len() };
-        let column = usize::try_from(at.column.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.text[start..].char_indices().nth(column).map_or(self.text.len(), |(i, _)| start + i)
+    let ends = |i: &usize| is_word(&tokens[*i].token, "END") && (*i == head || tokens[*i - 1].token == Token::SemiColon);
+    match (head..tokens.len()).find(ends) {
+        // What follows END without a `;` is wrong, and is told so where the statement is parsed.
+        Some(end) => (tokens[end..].iter().position(|t| t.token == Token::SemiColon).map_or(tokens.len(), |more| end + more), true),
+        None => (tokens.len(), false),
     }
 }
 
@@ -97,6 +94,19 @@ mod tests {
         let script = "SELECT 'ä'; SELECT b\n FROM t;\n\n  SELECT c";
         let placed: Vec<String> = split(script).unwrap().iter().map(ScriptStatement::in_place).collect();
         assert_eq!(placed, ["SELECT 'ä'", "            SELECT b\n FROM t", "\n\n\n  SELECT c"]);
+    }
+
+    #[test]
+    fn a_statement_set_is_one_statement() {
+        let first = "EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT CASE WHEN x THEN 1 END FROM t; INSERT INTO b SELECT 1; END";
+        let second = "begin statement set;\nINSERT INTO a SELECT 1;\nend";
+        let third = "EXPLAIN PLAN FOR STATEMENT SET BEGIN END";
+        let script = format!("SET 'a' = 'b';\n{first};\n{second};{third};SELECT 1 AS begin; SELECT 2 AS set");
+        assert_eq!(texts(&script), ["SET 'a' = 'b'", first, second, third, "SELECT 1 AS begin", "SELECT 2 AS set"]);
+        let open = |script| split(script).unwrap().iter().map(ScriptStatement::is_open).collect::<Vec<_>>();
+        assert_eq!(open("SELECT 1; EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1 END;"), [false, true]);
+        assert_eq!(open("EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1; END"), [false]);
+        assert_eq!(texts("BEGIN STATEMENT SET; END oops; SELECT 1"), ["BEGIN STATEMENT SET; END oops", "SELECT 1"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tokens and their places. Invariant: text that is too long or nested too deeply is refused here, before anything recurses
 //! over it.
 
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 use thalweg_engine::limits::{SQL_BYTES_MAX, SQL_CHAIN_TOKENS_MAX, SQL_NESTING_MAX};
 
 use super::dialect::StreamDialect;
@@ -37,6 +37,25 @@ impl Tokens {
     /// The tokens themselves.
     pub(crate) fn all(&self) -> &[TokenWithSpan] {
         &self.0
+    }
+
+    /// Some of them, as a statement of their own.
+    pub(super) fn part(tokens: &[TokenWithSpan]) -> Self {
+        Self(tokens.to_vec())
+    }
+
+    /// Without every `;` at the end.
+    pub(super) fn without_end(mut self) -> Self {
+        while self.0.last().is_some_and(|t| t.token == Token::SemiColon) {
+            self.0.pop();
+        }
+        self
+    }
+
+    /// The same tokens, all at one place of another text.
+    pub(super) fn moved(mut self, at: Location) -> Self {
+        self.0.iter_mut().for_each(|t| t.span = Span::new(at, at));
+        self
     }
 
     /// Where the words of a clause such as `ORDER BY` stand: outside parentheses if possible; line 0 if nowhere.

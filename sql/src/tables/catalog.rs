@@ -37,6 +37,8 @@ pub(crate) enum Found {
     Reference(Arc<TableDefinition>),
     /// A table of the lake.
     Lake(Arc<LakeTable>),
+    /// A query with a name.
+    View(Arc<TableDefinition>),
 }
 
 impl Catalog {
@@ -94,6 +96,7 @@ impl Catalog {
         match &definition.kind {
             TableKind::Log { .. } | TableKind::Source { .. } => Ok(Found::Stream(definition)),
             TableKind::Reference { .. } => Ok(Found::Reference(definition)),
+            TableKind::View { .. } => Ok(Found::View(definition)),
             TableKind::Lake { tier, .. } => {
                 let files = self.lake.table(tier.as_str(), name).map_err(|e| Problem::from(e).or_at(at.span.start))?;
                 let empty = || LakeFiles { schema: definition.schema(), files: Vec::new(), version: 0 };
@@ -150,15 +153,22 @@ impl Catalog {
 
 /// The error for a name that is taken by `existing`.
 pub(crate) fn conflict(existing: &TableDefinition, sql: &str) -> Error {
+    let what = what(existing);
     let hint = if existing.sql == sql.trim() {
-        "it was declared with the same text; nothing is to be done"
+        "it was declared with the same text; nothing is to be done".to_owned()
     } else {
-        "DROP TABLE it first, choose another name, or write CREATE TABLE IF NOT EXISTS"
+        let word = what.to_uppercase();
+        format!("DROP {word} it first, choose another name, or write CREATE {word} IF NOT EXISTS")
     };
-    Error::conflict(format!("table '{}' exists already", existing.name)).hint(hint)
+    Error::conflict(format!("{what} '{}' exists already", existing.name)).hint(hint)
+}
+
+/// What a declared name is, in a word.
+pub(crate) fn what(definition: &TableDefinition) -> &'static str {
+    if definition.is_view() { "view" } else { "table" }
 }
 
 /// Unquoted names are lower-cased: names of tables are lower case.
-fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }

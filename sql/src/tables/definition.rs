@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use thalweg_engine::contract::ConnectorSpec;
 use thalweg_engine::ids::Name;
-use thalweg_engine::plan::{Column, ColumnSource, Metadata, RowTime, Scan};
+use thalweg_engine::plan::{Column, ColumnSource, Computed, Metadata, RowTime, Scan};
 use thalweg_engine::time::Micros;
 
 /// A declared table.
@@ -17,12 +17,16 @@ pub struct TableDefinition {
     pub name: Name,
     /// The statement that declared it, as written.
     pub sql: String,
-    /// Its columns in the order of declaration.
+    /// Its columns in the order of declaration; empty if it is a view.
     pub columns: Vec<Column>,
+    /// Names of the columns that are `PROCTIME()`: they are no values, and only tell `FOR SYSTEM_TIME AS OF` which version is meant.
+    pub processing_time: Vec<String>,
     /// Names of the key columns; empty if none was declared.
     pub primary_key: Vec<String>,
     /// `WATERMARK FOR`, if declared.
     pub watermark: Option<RowTime>,
+    /// The expression of the watermark, if it is not the event time minus a delay.
+    pub watermark_expression: Option<Computed>,
     /// What it reads or writes.
     pub kind: TableKind,
 }
@@ -69,6 +73,13 @@ pub enum TableKind {
         classification: Classification,
         /// How long rows are kept; for ever if none.
         retention: Option<Duration>,
+    },
+    /// A query with a name.
+    View {
+        /// The query as written.
+        query: String,
+        /// Names for its columns; empty if it names them itself.
+        columns: Vec<String>,
     },
 }
 
@@ -131,6 +142,13 @@ impl Classification {
 }
 
 impl TableDefinition {
+    /// Nothing but these columns: what expressions can be planned over.
+    pub(crate) fn of_columns(name: Name, columns: Vec<Column>) -> Self {
+        let kind = TableKind::View { query: String::new(), columns: Vec::new() };
+        let (processing_time, primary_key) = (Vec::new(), Vec::new());
+        Self { name, sql: String::new(), columns, processing_time, primary_key, watermark: None, watermark_expression: None, kind }
+    }
+
     /// Its columns as an Arrow schema.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(|c| c.field.clone()).collect::<Vec<FieldRef>>()))
@@ -140,11 +158,21 @@ impl TableDefinition {
     pub fn input(&self) -> Option<&StreamInput> {
         match &self.kind {
             TableKind::Log { input } | TableKind::Source { input, .. } => Some(input),
-            TableKind::Reference { .. } | TableKind::Lake { .. } => None,
+            TableKind::Reference { .. } | TableKind::Lake { .. } | TableKind::View { .. } => None,
         }
     }
 
-    /// A scan of all its columns; `None` if it is not a stream.
+    /// Whether it is a query with a name.
+    pub fn is_view(&self) -> bool {
+        matches!(self.kind, TableKind::View { .. })
+    }
+
+    /// Columns that are not computed, as an Arrow schema: those that the archive of a stream keeps.
+    pub fn stored_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().filter(|c| c.computed().is_none()).map(|c| c.field.clone()).collect::<Vec<FieldRef>>()))
+    }
+
+    /// A scan of all its columns that are not computed; `None` if it is not a stream.
     pub fn scan(&self) -> Option<Scan> {
         let input = self.input()?;
         Some(Scan {
@@ -153,8 +181,9 @@ impl TableDefinition {
             format: input.format.clone(),
             format_options: input.format_options.clone(),
             columns: self.columns.clone(),
-            projection: (0..self.columns.len()).collect(),
+            projection: (0..self.columns.len()).filter(|&i| self.columns[i].computed().is_none()).collect(),
             row_time: self.watermark,
+            watermark: self.watermark_expression.clone(),
             future_tolerance: input.future_tolerance,
             idle_timeout: input.idle_timeout,
         })

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{Field, FieldRef};
 use thalweg_engine::error::Result;
 use thalweg_engine::plan::{ColumnSource, Metadata};
 
 use super::definition::TableDefinition;
-use super::lake::LakeTable;
 use crate::types;
 
 /// Columns of a declared table: name, type, nullable, key, extras.
@@ -17,21 +16,37 @@ pub(crate) fn describe_declared(definition: &TableDefinition) -> Result<RecordBa
         let name = column.field.name();
         let key = if definition.primary_key.contains(name) { "PRIMARY KEY" } else { "" };
         let mut extras = Vec::new();
-        if let ColumnSource::Metadata(m) = column.source {
-            let from = Metadata::KEYS.iter().find(|(_, k)| *k == m).map_or("", |(k, _)| k);
-            extras.push(format!("METADATA FROM '{from}'"));
+        match &column.source {
+            ColumnSource::Payload => {}
+            ColumnSource::Metadata(m) => {
+                let from = Metadata::KEYS.iter().find(|(_, k)| k == m).map_or("", |(k, _)| k);
+                extras.push(format!("METADATA FROM '{from}'"));
+            }
+            ColumnSource::Computed(computed) => extras.push(format!("AS {}", computed.text)),
         }
         if let Some(w) = definition.watermark.filter(|w| w.column == i) {
-            extras.push(format!("WATERMARK {name} - {} ms", w.delay / thalweg_engine::time::MILLISECOND));
+            extras.push(match &definition.watermark_expression {
+                Some(expression) => format!("WATERMARK {}", expression.text),
+                None => format!("WATERMARK {name} - {} ms", w.delay / thalweg_engine::time::MILLISECOND),
+            });
         }
         (column.field.clone(), key.to_owned(), extras.join(", "))
     });
-    batch(rows.collect())
+    let now = |name: &String| {
+        (Arc::new(Field::new(name, thalweg_engine::time::timestamp_type(), false)), String::new(), "AS PROCTIME()".to_owned())
+    };
+    batch(rows.chain(definition.processing_time.iter().map(now)).collect())
 }
 
-/// Columns of a table that is only known to the lake.
-pub(crate) fn describe_lake(table: &LakeTable) -> Result<RecordBatch> {
-    batch(table.schema().fields().iter().map(|f| (f.clone(), String::new(), String::new())).collect())
+/// Columns of a table of which nothing else is known.
+pub(crate) fn describe_columns(fields: impl IntoIterator<Item = FieldRef>) -> Result<RecordBatch> {
+    batch(fields.into_iter().map(|f| (f, String::new(), String::new())).collect())
+}
+
+/// Rows of text under these names.
+pub(crate) fn list<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> Result<RecordBatch> {
+    let column = |i: usize| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row[i].as_str()))) };
+    Ok(RecordBatch::try_from_iter(names.into_iter().enumerate().map(|(i, name)| (name, column(i))))?)
 }
 
 fn batch(rows: Vec<(FieldRef, String, String)>) -> Result<RecordBatch> {

@@ -2,18 +2,27 @@
 //! found here.
 
 mod catalog;
+mod columns;
 mod declare;
 mod definition;
 mod describe;
+mod infer;
 mod lake;
+mod like;
 mod marker;
 mod options;
+mod uses;
 
-pub(crate) use catalog::{Catalog, Found, conflict};
-pub(crate) use declare::{declare, table_name};
+pub(crate) use catalog::{Catalog, Found, conflict, what};
+pub(crate) use columns::Compiled;
+pub(crate) use declare::{connector, declare, table_name};
 pub use definition::{Classification, StreamInput, TableDefinition, TableKind, Tier};
-pub(crate) use describe::{describe_declared, describe_lake};
+pub(crate) use describe::{describe_columns, describe_declared, list};
+pub use infer::StreamSampler;
+pub(crate) use infer::inferred;
 pub(crate) use lake::{LAKE_URL, LakeTable};
 pub use lake::{LakeCatalog, LakeFile, LakeFiles};
+pub(crate) use like::merged;
 pub(crate) use marker::Marker;
-pub(crate) use options::Defaults;
+pub(crate) use options::{Defaults, stream_of};
+pub(crate) use uses::named_tables;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sqlparser::tokenizer::Location;
 use thalweg_engine::contract::connector::parse_duration;
 use thalweg_engine::contract::{ConnectorSpec, OptionSpec, Options, Role};
 use thalweg_engine::decode;
@@ -55,6 +56,16 @@ pub(super) fn table_kind(
     };
     options.finish()?;
     Ok(kind)
+}
+
+/// The stream and the format that a table's options name; what else they say is not looked at.
+pub(crate) fn stream_of(name: &Name, options: &[(String, String, Location)]) -> Result<(Name, String)> {
+    let option = |key: &str| options.iter().find(|(k, ..)| k == key).map(|(_, value, _)| value.as_str());
+    let stream = match option("stream") {
+        Some(text) => Name::new(text).map_err(|e| e.context("option 'stream'"))?,
+        None => name.clone(),
+    };
+    Ok((stream, option("format").unwrap_or(FORMAT_DEFAULT).to_owned()))
 }
 
 fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], defaults: Defaults<'_>) -> Result<StreamInput> {

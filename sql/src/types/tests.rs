@@ -1,13 +1,14 @@
 //! Types there and back. Invariant: `name` gives SQL that declares the same type.
 
 use super::*;
-use crate::parser::{Parsed, parse};
+use crate::parser::{ColumnKind, Parsed, parse};
 
 /// The type of a column that is declared as `sql`.
 fn declared(sql: &str) -> Result<ColumnType, String> {
     let parsed = parse(&format!("CREATE TABLE t (c {sql}) WITH ('connector' = 'log')")).map_err(|p| p.message().to_owned())?;
     let Parsed::CreateTable(table) = parsed else { return Err("not a table".to_owned()) };
-    column_type(&table.columns[0].data_type).map_err(str::to_owned)
+    let ColumnKind::Typed { data_type, .. } = &table.columns[0].kind else { return Err("not typed".to_owned()) };
+    column_type(data_type).map_err(str::to_owned)
 }
 
 #[test]

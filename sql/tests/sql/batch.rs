@@ -8,7 +8,7 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
 use thalweg_engine::error::{Error, ErrorKind};
-use thalweg_sql::{LakeFile, LakeFiles, Session, Statement};
+use thalweg_sql::{LakeFile, LakeFiles, Session, Settings, Statement};
 
 use crate::support::{Lake, cold_schema, declare, empty_session, fixture, spilling_session};
 
@@ -50,7 +50,7 @@ fn two_days(root: &Path) -> Session {
 }
 
 async fn run(session: &Session, sql: &str) -> Result<String, Error> {
-    let Statement::Batch(query) = session.prepare(sql)? else { panic!("no batch query: {sql}") };
+    let Statement::Batch(query) = session.prepare(sql, &Settings::default())? else { panic!("no batch query: {sql}") };
     let (schema, stream) = query.execute().await?;
     let batches: Vec<RecordBatch> = stream.try_collect().await?;
     assert!(batches.iter().all(|b| b.schema() == schema));
@@ -140,7 +140,7 @@ async fn with_a_place_on_disk_a_sort_puts_aside_what_does_not_fit() {
     let session = spilling_session(root.path(), lake(vec![file]), spill.path());
     let sql = "SELECT concat(a.device_id, ' ', CAST(b.ts AS STRING), ' ', CAST(a.ts AS STRING), ' long enough') AS x
                FROM cold.telemetry AS a JOIN cold.telemetry AS b ON a.device_id = b.device_id ORDER BY x";
-    let Statement::Batch(query) = session.prepare(sql).unwrap() else { panic!() };
+    let Statement::Batch(query) = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
     let (_, rows) = query.execute().await.unwrap();
     let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
     assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_440_000);
@@ -170,6 +170,6 @@ fn files_outside_the_lake_are_not_planned() {
     let root = tempfile::tempdir().unwrap();
     let outside = LakeFile { path: PathBuf::from("/etc/passwd"), date: None, bytes: 1, rows: 1 };
     let session = empty_session(root.path(), lake(vec![outside]));
-    let error = session.prepare("SELECT * FROM cold.telemetry").unwrap_err();
+    let error = session.prepare("SELECT * FROM cold.telemetry", &Settings::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }

@@ -8,13 +8,13 @@ use arrow::util::pretty::pretty_format_batches;
 use thalweg_engine::error::ErrorKind;
 use thalweg_engine::plan::{ColumnSource, Metadata, RowTime};
 use thalweg_engine::time::timestamp_type;
-use thalweg_sql::{Classification, Session, Statement, TableDefinition, TableKind, Tier};
+use thalweg_sql::{Classification, Session, Settings, Statement, TableDefinition, TableKind, Tier};
 
 use crate::support::{Lake, empty_session, fixture, session};
 
 fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
-    match session.prepare(sql).unwrap_or_else(|e| panic!("{e}")) {
-        Statement::CreateTable { definition, notices } => (definition, notices),
+    match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
+        Statement::CreateTable { definition, notices } => (*definition, notices),
         other => panic!("{other:?}"),
     }
 }
@@ -98,15 +98,15 @@ fn texts_that_were_kept_declare_the_same_tables_again() {
 fn a_table_that_exists_is_left_alone() {
     let session = session();
     let script = fixture("tables.sql");
-    let again = session.prepare(Session::split(&script).unwrap()[0].text()).unwrap_err();
+    let again = session.prepare(Session::split(&script).unwrap()[0].text(), &Settings::default()).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
     assert!(again.hint_text().unwrap().contains("same text"), "{again}");
     let sql = "CREATE TABLE IF NOT EXISTS telemetry (a INT) WITH ('connector' = 'log')";
-    assert!(matches!(session.prepare(sql).unwrap(), Statement::Nothing { .. }));
+    assert!(matches!(session.prepare(sql, &Settings::default()).unwrap(), Statement::Nothing { .. }));
     let definition = create(&bare(), "CREATE TABLE telemetry (a INT) WITH ('connector' = 'log')").0;
     assert_eq!(session.declare(definition).unwrap_err().kind(), ErrorKind::Conflict);
-    assert!(matches!(session.prepare("DROP TABLE IF EXISTS nothing").unwrap(), Statement::Nothing { .. }));
-    let Statement::DropTable { name } = session.prepare("DROP TABLE Telemetry;").unwrap() else { panic!() };
+    assert!(matches!(session.prepare("DROP TABLE IF EXISTS nothing", &Settings::default()).unwrap(), Statement::Nothing { .. }));
+    let Statement::DropTable { name } = session.prepare("DROP TABLE Telemetry;", &Settings::default()).unwrap() else { panic!() };
     session.undeclare(name.as_str()).unwrap();
     assert!(session.table("telemetry").is_none());
     assert_eq!(session.undeclare(name.as_str()).unwrap_err().kind(), ErrorKind::NotFound);
@@ -115,16 +115,16 @@ fn a_table_that_exists_is_left_alone() {
 #[test]
 fn statements_that_only_name_things() {
     let session = session();
-    assert!(matches!(session.prepare("show jobs").unwrap(), Statement::ShowJobs));
-    assert!(matches!(session.prepare("SHOW TABLES ;").unwrap(), Statement::ShowTables));
-    for (sql, job) in [("STOP JOB Site_10s", "site_10s"), ("STOP JOB archive.telemetry", "archive.telemetry")] {
-        let Statement::StopJob { name } = session.prepare(sql).unwrap() else { panic!() };
+    assert!(matches!(session.prepare("show jobs", &Settings::default()).unwrap(), Statement::ShowJobs));
+    assert!(matches!(session.prepare("SHOW TABLES ;", &Settings::default()).unwrap(), Statement::ShowTables));
+    for (sql, job) in
+        [("STOP JOB Site_10s", "site_10s"), ("STOP JOB archive.telemetry", "archive.telemetry"), ("STOP JOB a WITH SAVEPOINT", "a")]
+    {
+        let Statement::StopJob { name } = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
         assert_eq!(name, job);
     }
-    let Statement::DescribeJob { name } = session.prepare("DESC JOB archive.telemetry").unwrap() else { panic!() };
+    let Statement::DescribeJob { name } = session.prepare("DESC JOB archive.telemetry", &Settings::default()).unwrap() else { panic!() };
     assert_eq!(name, "archive.telemetry");
-    let Statement::Set { key, value } = session.prepare("SET 'checkpoint.interval' = '10s'").unwrap() else { panic!() };
-    assert_eq!((key.as_str(), value.as_str()), ("checkpoint.interval", "10s"));
 }
 
 #[test]
@@ -132,9 +132,10 @@ fn an_error_names_its_place_in_the_script() {
     let session = session();
     let script = "SHOW TABLES;\nSHOW JOBS; SELECT tss\n  FROM telemetry";
     let statements = Session::split(script).unwrap();
-    let error = session.prepare(&statements[2].in_place()).unwrap_err();
+    let error = session.prepare(&statements[2].in_place(), &Settings::default()).unwrap_err();
     assert!(error.message().starts_with("2:19: column 'tss' does not exist"), "{error}");
-    let Statement::Tail { sql, .. } = session.prepare(&Session::split("\n\nSELECT ts FROM telemetry;").unwrap()[0].in_place()).unwrap()
+    let Statement::Tail { sql, .. } =
+        session.prepare(&Session::split("\n\nSELECT ts FROM telemetry;").unwrap()[0].in_place(), &Settings::default()).unwrap()
     else {
         panic!()
     };
@@ -144,7 +145,7 @@ fn an_error_names_its_place_in_the_script() {
 #[test]
 fn describe_shows_columns_keys_and_time() {
     let session = session();
-    let rows = |sql: &str| match session.prepare(sql).unwrap() {
+    let rows = |sql: &str| match session.prepare(sql, &Settings::default()).unwrap() {
         Statement::Describe { rows } => pretty_format_batches(&[rows]).unwrap().to_string(),
         other => panic!("{other:?}"),
     };

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::PhysicalExpr;
 use thalweg_engine::plan::{JobPlan, Lookup, LookupKind, Stage, StepKind, Window};
 use thalweg_engine::time::Micros;
-use thalweg_sql::Statement;
+use thalweg_sql::{Settings, Statement};
 
 use crate::support::session;
 
@@ -147,7 +147,7 @@ fn window(window: &Window, partitions: &[RecordBatch]) -> RecordBatch {
 
 /// Runs a query over two partitions; rows come back sorted as text.
 fn run(sql: &str, partitions: [&[Reading]; 2]) -> Vec<String> {
-    let plan = match session().prepare(sql).unwrap_or_else(|e| panic!("{e}")) {
+    let plan = match session().prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
         Statement::Tail { plan, .. } | Statement::InsertJob { plan, .. } => plan,
         other => panic!("{other:?}"),
     };

@@ -3,19 +3,19 @@
 use std::fmt::Write;
 
 use thalweg_engine::plan::{JobPlan, Stage};
-use thalweg_sql::{ScriptStatement, Session, Statement};
+use thalweg_sql::{ScriptStatement, Session, Settings, Statement};
 
 use crate::support::{Lake, check_fixture, crate_directory, declare, empty_session, fixture, sections, session};
 
 fn explain(session: &Session, sql: &str) -> String {
-    match session.prepare(&format!("EXPLAIN {sql}")).unwrap_or_else(|e| panic!("{e}\n{sql}")) {
+    match session.prepare(&format!("EXPLAIN {sql}"), &Settings::default()).unwrap_or_else(|e| panic!("{e}\n{sql}")) {
         Statement::Explain { text } => text,
         other => panic!("{other:?}"),
     }
 }
 
 fn tail(session: &Session, sql: &str) -> JobPlan {
-    match session.prepare(sql).unwrap_or_else(|e| panic!("{e}\n{sql}")) {
+    match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}\n{sql}")) {
         Statement::Tail { plan, .. } => *plan,
         other => panic!("{other:?}"),
     }
@@ -30,7 +30,7 @@ fn the_example_of_a_fleet_is_planned_as_reviewed() {
     let insert = insert.text();
     declare(&session, &tables.iter().map(ScriptStatement::text).collect::<Vec<_>>().join(";\n"));
     check_fixture("fleet.explain", &explain(&session, insert));
-    match session.prepare(insert).unwrap() {
+    match session.prepare(insert, &Settings::default()).unwrap() {
         Statement::InsertJob { name, sinks, plan, sql, fingerprint } => {
             assert_eq!((name.as_str(), &sinks, &sql), ("site_10s", &vec![name.clone()], &insert.to_owned()));
             assert_eq!(plan.fingerprint(), fingerprint);

@@ -7,21 +7,33 @@ use futures::StreamExt;
 use proptest::prelude::*;
 use thalweg_engine::limits;
 use thalweg_engine::plan::Stage;
-use thalweg_sql::{Session, Statement};
+use thalweg_sql::{Session, SettingChange, Settings, Statement, without_settings};
 
-use crate::support::session;
+use crate::support::{declare, fixture, session};
 
 fn shared() -> &'static Session {
     static SESSION: OnceLock<Session> = OnceLock::new();
-    SESSION.get_or_init(session)
+    SESSION.get_or_init(|| {
+        let session = session();
+        declare(&session, &fixture("views.sql"));
+        session
+    })
 }
 
 fn check(sql: &str) {
-    let _ = Session::split(sql);
-    if let Err(error) = shared().prepare(sql) {
-        let place = error.message().split(": ").next().unwrap_or_default();
-        let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-        assert!(place.split_once(':').is_some_and(|(l, c)| digits(l) && digits(c)), "no place in {error:?} for {sql:?}");
+    let _ = (Session::split(sql), shared().uses(sql), without_settings(sql), SettingChange::of(sql));
+    match shared().prepare(sql, &Settings::default()) {
+        Err(error) => {
+            let place = error.message().split(": ").next().unwrap_or_default();
+            let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+            assert!(place.split_once(':').is_some_and(|(l, c)| digits(l) && digits(c)), "no place in {error:?} for {sql:?}");
+        }
+        // What is kept of a table or a view makes the same one again.
+        Ok(Statement::CreateTable { definition, .. }) => match shared().prepare_stored(&definition.sql) {
+            Ok(Statement::CreateTable { definition: again, .. }) => assert_eq!(format!("{again:?}"), format!("{definition:?}"), "{sql:?}"),
+            other => panic!("{other:?} for {sql:?}"),
+        },
+        Ok(_) => {}
     }
 }
 
@@ -103,6 +115,21 @@ const PIECES: &[&str] = &[
     "WITH ('connector' = 'log')",
     "WATERMARK FOR",
     "PRIMARY KEY",
+    "NOT ENFORCED",
+    "CREATE VIEW x AS",
+    "CREATE TABLE x LIKE epoch",
+    "LIKE telemetry",
+    "(EXCLUDING ALL)",
+    "OVERWRITING OPTIONS",
+    "EXECUTE STATEMENT SET BEGIN",
+    "; END",
+    "SET 'table.exec.state.ttl' = '1 h'",
+    "RESET",
+    "hot",
+    "epoch",
+    "proc",
+    "PROCTIME()",
+    "TO_TIMESTAMP_LTZ(rpm, 3)",
     "STRING",
     "METADATA",
     "ORDER BY",
@@ -155,12 +182,23 @@ proptest! {
         check(&format!("SELECT {expression} FROM telemetry AS t"));
         check(&format!("SELECT ts FROM telemetry AS t WHERE {expression}"));
         check(&format!("SELECT {expression} FROM cold.telemetry AS t"));
+        check(&format!("SELECT h.ts FROM hot AS h JOIN epoch AS t ON {expression}"));
+    }
+
+    #[test]
+    fn declarations_never_panic(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..10)) {
+        let expression = pieces.join(" ");
+        check(&format!("CREATE TABLE x (rpm BIGINT, ts TIMESTAMP(3), a AS {expression}, WATERMARK FOR ts AS ts) WITH ('connector' = 'log')"));
+        check(&format!("CREATE TABLE x (rpm BIGINT, ts AS TO_TIMESTAMP_LTZ(rpm, 3), WATERMARK FOR ts AS {expression}) WITH ('connector' = 'log')"));
+        check(&format!("CREATE TABLE x (rpm BIGINT {expression}) LIKE epoch (EXCLUDING ALL {expression})"));
+        check(&format!("CREATE VIEW x AS SELECT {expression} FROM hot AS t"));
+        check(&format!("EXECUTE STATEMENT SET BEGIN INSERT INTO readings SELECT {expression} FROM hot; {expression}; END"));
     }
 }
 
 /// Prepares a statement, and executes it if it is a query.
 fn run(sql: &str) {
-    match shared().prepare(sql).unwrap_or_else(|e| panic!("{e}")) {
+    match shared().prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
         Statement::Batch(query) => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async { query.execute().await.unwrap().1.for_each(|batch| async move { drop(batch.unwrap()) }).await });
@@ -219,6 +257,19 @@ fn the_largest_queries_that_are_allowed_are_planned_and_run() {
 }
 
 #[test]
+fn the_deepest_views_that_are_allowed_are_planned_and_run() {
+    let session = shared();
+    let condition = |n: usize| format!("{}temperature > 1", "temperature > 1 AND ".repeat(n));
+    let mut from = "telemetry".to_owned();
+    for i in 0..limits::SQL_VIEW_DEPTH_MAX {
+        let name = format!("deep{i}");
+        declare(session, &format!("CREATE VIEW {name} AS SELECT ts, temperature FROM {from} WHERE {}", condition(240)));
+        from = name;
+    }
+    run_on_small_stack(format!("SELECT ts FROM {from}"));
+}
+
+#[test]
 fn what_would_take_for_ever_is_refused_at_once() {
     let doubled =
         chain("WITH a0 AS (SELECT 1 AS x)", 40, |i| format!(", a{i} AS (SELECT l.x FROM a{0} AS l JOIN a{0} AS r ON l.x = r.x)", i - 1));
@@ -242,7 +293,7 @@ fn what_would_take_for_ever_is_refused_at_once() {
         (format!("{scalars} SELECT * FROM a8"), "subqueries"),
         ("x".repeat(limits::SQL_BYTES_MAX + 1), "bytes"),
     ] {
-        let error = shared().prepare(&sql).expect_err(&sql[..sql.len().min(200)]);
+        let error = shared().prepare(&sql, &Settings::default()).expect_err(&sql[..sql.len().min(200)]);
         assert!(error.message().contains(expected), "{error}");
     }
 }
@@ -252,5 +303,5 @@ fn many_columns_and_long_lists_are_fine() {
     let columns: Vec<String> = (0..1000).map(|i| format!("temperature + {i} AS c{i}")).collect();
     let list: Vec<String> = (0..5000).map(|i| format!("'{i}'")).collect();
     let sql = format!("SELECT {} FROM telemetry WHERE device_id IN ({})", columns.join(", "), list.join(", "));
-    assert!(matches!(shared().prepare(&sql).unwrap(), Statement::Tail { .. }));
+    assert!(matches!(shared().prepare(&sql, &Settings::default()).unwrap(), Statement::Tail { .. }));
 }

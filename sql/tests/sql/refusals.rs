@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use thalweg_sql::Settings;
+
 use crate::support::{check_fixture, fixture, sections, session};
 
 #[test]
@@ -11,7 +13,7 @@ fn every_refusal_names_construct_place_and_way_out() {
     let mut count = 0;
     for (title, body) in sections(&fixture("refusals.txt")) {
         let sql = body.split("\n---\n").next().unwrap().trim_end();
-        let error = match session.prepare(sql) {
+        let error = match session.prepare(sql, &Settings::default()) {
             Err(error) => error,
             Ok(statement) => panic!("{title}: was not refused: {statement:?}"),
         };

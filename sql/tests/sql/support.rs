@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::contract::{ConnectorSpec, OptionSpec, Role};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::time::timestamp_type;
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Statement};
+use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement};
 
 const fn option(name: &'static str) -> OptionSpec {
     OptionSpec { name, required: false, default: None, about: "as its name says" }
@@ -111,8 +111,8 @@ pub fn session() -> Session {
 /// Declares every table of a script.
 pub fn declare(session: &Session, script: &str) {
     for sql in Session::split(script).unwrap() {
-        match session.prepare(sql.text()).unwrap_or_else(|e| panic!("{e}\n{}", sql.text())) {
-            Statement::CreateTable { definition, .. } => session.declare(definition).unwrap(),
+        match session.prepare(sql.text(), &Settings::default()).unwrap_or_else(|e| panic!("{e}\n{}", sql.text())) {
+            Statement::CreateTable { definition, .. } => session.declare(*definition).unwrap(),
             other => panic!("not a table: {other:?}"),
         }
     }

@@ -15,7 +15,7 @@ use thalweg_engine::plan::{JobPlan, Stage};
 use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
 use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::{DAY, Micros};
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Statement, TableKind};
+use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
 use crate::rows::{folded, shown};
 use crate::run::{WAYS, Way, run};
@@ -39,6 +39,7 @@ pub struct Fed {
 /// Tables and what was fed to them.
 pub struct Database {
     session: Session,
+    settings: Settings,
     directory: tempfile::TempDir,
     references: Vec<Arc<ReferenceTable>>,
     fed: Vec<Fed>,
@@ -73,7 +74,15 @@ impl Database {
             spill: None,
         };
         let session = Session::new(config, Arc::new(NoLake))?;
-        Ok(Self { session, directory, references: Vec::new(), fed: Vec::new(), ways: WAYS.to_vec(), queries: 0 })
+        Ok(Self {
+            session,
+            settings: Settings::default(),
+            directory,
+            references: Vec::new(),
+            fed: Vec::new(),
+            ways: WAYS.to_vec(),
+            queries: 0,
+        })
     }
 
     /// Adds a record.
@@ -84,7 +93,7 @@ impl Database {
 
     /// Carries out a statement that is no query over streams; gives the plan of one that is.
     pub fn prepare(&mut self, sql: &str) -> Result<Prepared> {
-        match self.session.prepare(sql)? {
+        match self.session.prepare(sql, &self.settings)? {
             Statement::CreateTable { definition, .. } => {
                 if let TableKind::Reference { path, format, .. } = &definition.kind {
                     let source = ReferenceDefinition {
@@ -97,7 +106,7 @@ impl Database {
                     let store = ReferenceStore::open(&self.directory.path().join("kept"), Arc::new(RealDisk), source, RECEIVED)?;
                     self.references.push(store.table());
                 }
-                self.session.declare(definition)?;
+                self.session.declare(*definition)?;
                 Ok(Prepared::Done)
             }
             Statement::DropTable { name } => {
@@ -111,6 +120,8 @@ impl Database {
             })?)),
             Statement::Explain { text } => Ok(Prepared::Text(text)),
             Statement::Nothing { .. } => Ok(Prepared::Done),
+            Statement::Setting(change) => self.settings.apply(&change).map(|_| Prepared::Done),
+            Statement::List { rows } | Statement::Describe { rows } => Ok(Prepared::Batch(vec![rows])),
             other => Err(Error::invalid(format!("a test cannot say {other:?}"))),
         }
     }

@@ -128,6 +128,7 @@ fn scan(stream: &str) -> Scan {
         columns: schema().fields().iter().map(column).collect(),
         projection: vec![0, 1, 2],
         row_time: Some(RowTime { column: 1, delay: 2 * SECOND }),
+        watermark: None,
         format_options: std::collections::BTreeMap::new(),
         future_tolerance: SECOND,
         idle_timeout: SECOND,

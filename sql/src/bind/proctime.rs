@@ -1,0 +1,94 @@
+//! Columns `AS PROCTIME()`. Invariant: such a column is nowhere a value: it says that a reference table is meant in its newest version,
+//! or the query is refused.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Ident, Query, Visit, Visitor};
+
+use super::names::given_columns;
+use super::relations::{Relation, RelationKind};
+use crate::diagnostics::{Problem, Result, start};
+use crate::lower::reject::Unsupported;
+
+/// Stands in FOR SYSTEM_TIME AS OF for the newest version.
+const NEWEST: &str = "$newest";
+
+/// Whether a version is the newest one, whenever that is.
+pub(crate) fn is_newest(version: &Expr) -> bool {
+    match version {
+        Expr::Function(f) => f.name.to_string().eq_ignore_ascii_case("proctime"),
+        Expr::Identifier(i) => i.value == NEWEST,
+        _ => false,
+    }
+}
+
+/// Gives versions at a processing time their meaning. Errors: a processing time stands elsewhere.
+pub(super) fn resolve(query: &mut Query, relations: &mut [Relation]) -> Result<()> {
+    let Some(times) = Times::of(relations) else { return Ok(()) };
+    for relation in relations {
+        if let RelationKind::Reference { version: Some(version), .. } = &mut relation.kind
+            && let Some(ident) = times.in_expression(version)
+        {
+            **version = Expr::Identifier(Ident { value: NEWEST.to_owned(), quote_style: Some('"'), span: ident.span });
+        }
+    }
+    let given = given_columns(query);
+    match query.visit(&mut Elsewhere { times, given }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(problem) => Err(*problem),
+    }
+}
+
+/// Names of processing times, and of all real columns.
+struct Times {
+    names: BTreeSet<String>,
+    columns: BTreeSet<String>,
+}
+
+impl Times {
+    /// Those of the streams of a query; `None` if no stream has one.
+    fn of(relations: &[Relation]) -> Option<Self> {
+        let names: BTreeSet<String> = relations.iter().filter_map(Relation::stream).flat_map(|d| d.processing_time.clone()).collect();
+        let declared = relations.iter().filter_map(|r| match &r.kind {
+            RelationKind::Stream { definition } | RelationKind::Reference { definition, .. } => Some(definition),
+            RelationKind::Lake(_) => None,
+        });
+        let columns = declared.flat_map(|d| d.columns.iter().map(|c| c.field.name().clone())).collect();
+        (!names.is_empty()).then_some(Self { names, columns })
+    }
+
+    /// The processing time that an expression is, and nothing else.
+    fn in_expression<'e>(&self, expression: &'e Expr) -> Option<&'e Ident> {
+        let ident = match expression {
+            Expr::Identifier(ident) => ident,
+            Expr::CompoundIdentifier(parts) => parts.last()?,
+            _ => return None,
+        };
+        let is = |name: &String| match ident.quote_style {
+            Some(_) => *name == ident.value,
+            None => name.eq_ignore_ascii_case(&ident.value),
+        };
+        (self.names.iter().any(is) && !self.columns.iter().any(is)).then_some(ident)
+    }
+}
+
+/// Finds processing times that are taken for values.
+struct Elsewhere {
+    times: Times,
+    /// Columns that the query itself names.
+    given: BTreeSet<String>,
+}
+
+impl Visitor for Elsewhere {
+    type Break = Box<Problem>;
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        match self.times.in_expression(expression) {
+            Some(ident) if !self.given.contains(&ident.value) => {
+                ControlFlow::Break(Box::new(Unsupported::PROCESSING_TIME.named(&ident.value, start(expression))))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}

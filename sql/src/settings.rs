@@ -1,0 +1,267 @@
+//! Settings: `SET 'key' = 'value'`. Invariant: every setting is in `SETTINGS`, with a default that its parser takes; what a job is
+//! planned with is part of its text, so that a restart plans the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use thalweg_engine::contract::connector::parse_duration;
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::Name;
+use thalweg_engine::time::Micros;
+
+use crate::diagnostics::suggestion;
+use crate::parser::{self, Parsed, ScriptStatement};
+
+/// One setting.
+pub struct Setting {
+    /// Its key.
+    pub name: &'static str,
+    /// Its value if nobody says another.
+    pub default: &'static str,
+    /// What it does, units included.
+    pub about: &'static str,
+    /// Reads a value.
+    parse: fn(&mut Values, &str) -> Result<()>,
+}
+
+/// Every setting, sorted by name.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "pipeline.name",
+        default: "",
+        about: "name of the job that the next INSERT or statement set starts; empty: that of the first table it writes",
+        parse: |values, text| {
+            values.pipeline_name = if text.is_empty() { None } else { Some(Name::new(text)?) };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "table.exec.state.ttl",
+        default: "0",
+        about: "how long joins and groups without a window keep rows at least, in event time, such as 1 h, 30 min, 10s or 1 d; 0: for ever",
+        parse: |values, text| {
+            values.state_ttl = state_ttl(text)?;
+            Ok(())
+        },
+    },
+];
+
+/// Values in the types in which they are used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Values {
+    pipeline_name: Option<Name>,
+    state_ttl: Option<Micros>,
+}
+
+/// The settings that hold for the next statement.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Those that were set to something else than their default.
+    given: BTreeMap<&'static str, String>,
+    values: Values,
+}
+
+/// What a statement asks of the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingChange {
+    /// `SET`: list them.
+    List,
+    /// `SET 'key' = 'value'`.
+    Set {
+        /// Its key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// `RESET 'key'`.
+    Reset {
+        /// Its key.
+        key: String,
+    },
+    /// `RESET`.
+    ResetAll,
+}
+
+impl SettingChange {
+    /// What a statement asks of the settings; `None` if it is another statement, or wrong.
+    pub fn of(sql: &str) -> Option<Self> {
+        match parser::parse(sql) {
+            Ok(Parsed::Setting(setting)) => Some(setting.into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<parser::Setting> for SettingChange {
+    fn from(parsed: parser::Setting) -> Self {
+        match parsed {
+            parser::Setting::List => Self::List,
+            parser::Setting::Set { key, value } => Self::Set { key: key.0, value: value.0 },
+            parser::Setting::Reset { key } => Self::Reset { key: key.0 },
+            parser::Setting::ResetAll => Self::ResetAll,
+        }
+    }
+}
+
+impl Settings {
+    /// From keys and values. Errors: `Invalid` if one is not known or cannot have its value.
+    pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let mut settings = Self::default();
+        pairs.into_iter().try_for_each(|(key, value)| settings.set(key, value))?;
+        Ok(settings)
+    }
+
+    /// Sets one. Errors: `Invalid` if it is not known or cannot have this value; then nothing has changed.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let setting = find(key)?;
+        let value = value.trim();
+        (setting.parse)(&mut self.values, value).map_err(|e| e.context(format!("setting '{key}'")))?;
+        if value == setting.default {
+            self.given.remove(setting.name)
+        } else {
+            self.given.insert(setting.name, value.to_owned())
+        };
+        Ok(())
+    }
+
+    /// Gives one its default again. Errors: `Invalid` if it is not known.
+    pub fn reset(&mut self, key: &str) -> Result<()> {
+        let default = find(key)?.default;
+        self.set(key, default)
+    }
+
+    /// Does what a statement asks, and says so; `None` if it asks to list them. Errors: as `set`.
+    pub fn apply(&mut self, change: &SettingChange) -> Result<Option<String>> {
+        match change {
+            SettingChange::List => return Ok(None),
+            SettingChange::Set { key, value } => self.set(key, value)?,
+            SettingChange::Reset { key } => self.reset(key)?,
+            SettingChange::ResetAll => {
+                *self = Self::default();
+                return Ok(Some("every setting has its default again".to_owned()));
+            }
+        }
+        let (SettingChange::Set { key, .. } | SettingChange::Reset { key }) = change else { return Ok(None) };
+        Ok(Some(format!("'{key}' is '{}'", self.value(find(key)?))))
+    }
+
+    /// Keys and values of those that differ from their default.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.given.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// All of them: key, value, default, about.
+    pub fn rows(&self) -> Result<RecordBatch> {
+        let column = |text: &dyn Fn(&Setting) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(SETTINGS.iter().map(text))) };
+        Ok(RecordBatch::try_from_iter([
+            ("key", column(&|s| s.name.to_owned())),
+            ("value", column(&|s| self.value(s).to_owned())),
+            ("default", column(&|s| s.default.to_owned())),
+            ("about", column(&|s| s.about.to_owned())),
+        ])?)
+    }
+
+    /// A statement behind the settings that it is planned with.
+    pub(crate) fn before(&self, statement: &str) -> String {
+        let set: String = self.given.iter().map(|(key, value)| format!("SET '{key}' = '{}';\n", value.replace('\'', "''"))).collect();
+        set + statement
+    }
+
+    /// Name of the next job, if one is given.
+    pub(crate) fn pipeline_name(&self) -> Option<&Name> {
+        self.values.pipeline_name.as_ref()
+    }
+
+    /// How long joins and groups keep rows, in microseconds of event time; `None` is for ever.
+    pub(crate) fn state_ttl(&self) -> Option<Micros> {
+        self.values.state_ttl
+    }
+
+    fn value(&self, setting: &Setting) -> &str {
+        self.given.get(setting.name).map_or(setting.default, String::as_str)
+    }
+}
+
+/// A job's text in two: the settings that it was planned with, which may be empty, and its statement as it was given.
+pub fn without_settings(text: &str) -> (&str, &str) {
+    let statement = parser::split(text).ok().and_then(|all| all.last().map(ScriptStatement::text));
+    match statement.and_then(|statement| text.trim_end().strip_suffix(statement).map(|settings| (settings.trim(), statement))) {
+        Some(parts) => parts,
+        None => ("", text),
+    }
+}
+
+fn find(key: &str) -> Result<&'static Setting> {
+    SETTINGS.iter().find(|s| s.name == key).ok_or_else(|| {
+        let names = || SETTINGS.iter().map(|s| s.name);
+        let hint = suggestion(key, names()).unwrap_or_else(|| format!("settings are {}", names().collect::<Vec<_>>().join(", ")));
+        Error::invalid(format!("setting '{key}' is not known")).hint(hint)
+    })
+}
+
+fn state_ttl(text: &str) -> Result<Option<Micros>> {
+    let hint = "write a number and a unit, such as 1 h, 30 min, 10s or 1 d; 0 keeps rows for ever";
+    let length = match text {
+        "0" => return Ok(None),
+        text => parse_duration(text).map_err(|e| e.hint(hint))?,
+    };
+    let micros = i64::try_from(length.as_micros()).map_err(|_| Error::invalid(format!("'{text}' is too long")).hint(hint))?;
+    Ok(Some(micros).filter(|m| *m > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_sorted_and_their_defaults_are_the_default() {
+        assert!(SETTINGS.is_sorted_by_key(|s| s.name));
+        let mut values = Values { pipeline_name: Some(Name::new("x").unwrap()), state_ttl: Some(1) };
+        for setting in SETTINGS {
+            (setting.parse)(&mut values, setting.default).unwrap();
+        }
+        assert_eq!(values, Values::default());
+    }
+
+    #[test]
+    fn durations_are_read_as_flink_writes_them() {
+        let micros = |text| state_ttl(text).unwrap();
+        let second = 1_000_000;
+        assert_eq!([micros("1 h"), micros("30 min"), micros("10s")], [Some(3600 * second), Some(1800 * second), Some(10 * second)]);
+        assert_eq!([micros("1 d"), micros("0"), micros("0 ms")], [Some(86_400 * second), None, None]);
+        for wrong in ["", "1", "-1 h", "h", "1 month", "9999999999999 d", "1.5 h"] {
+            assert!(state_ttl(wrong).unwrap_err().hint_text().is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_text_has_its_settings_before_it_and_comes_apart_again() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.before("INSERT …"), "INSERT …");
+        settings.set("table.exec.state.ttl", " 1 h ").unwrap();
+        settings.set("pipeline.name", "a_job").unwrap();
+        let text = settings.before("INSERT INTO t SELECT 1");
+        assert_eq!(text, "SET 'pipeline.name' = 'a_job';\nSET 'table.exec.state.ttl' = '1 h';\nINSERT INTO t SELECT 1");
+        let (before, statement) = without_settings(&text);
+        assert_eq!((before.lines().count(), statement), (2, "INSERT INTO t SELECT 1"));
+        let set = "EXECUTE STATEMENT SET BEGIN INSERT INTO t SELECT 1; END";
+        assert_eq!(without_settings(set), ("", set));
+        assert_eq!(without_settings("an 'open quote"), ("", "an 'open quote"));
+        settings.reset("pipeline.name").unwrap();
+        assert_eq!(settings.given().collect::<Vec<_>>(), [("table.exec.state.ttl", "1 h")]);
+        settings.apply(&SettingChange::ResetAll).unwrap();
+        assert_eq!((settings.state_ttl(), settings.given().count()), (None, 0));
+    }
+
+    #[test]
+    fn a_wrong_change_changes_nothing() {
+        let mut settings = Settings::new([("pipeline.name", "good")]).unwrap();
+        let wrong = settings.set("pipeline.name", "Not Good").unwrap_err();
+        assert!(wrong.message().starts_with("setting 'pipeline.name': "), "{wrong}");
+        assert_eq!(settings.pipeline_name().map(Name::as_str), Some("good"));
+        let unknown = settings.set("table.exec.state.tll", "1 h").unwrap_err();
+        assert_eq!(unknown.hint_text(), Some("did you mean 'table.exec.state.ttl'?"));
+        assert!(settings.reset("parallelism.default").unwrap_err().hint_text().unwrap().contains("pipeline.name"));
+    }
+}

@@ -1,0 +1,63 @@
+//! `CREATE TABLE` without columns: they are taken from records of the stream. Invariant: what was chosen is written into the table's
+//! text, and does not change with later records.
+
+use sqlparser::ast::Ident;
+use sqlparser::tokenizer::Span;
+use thalweg_engine::contract::Role;
+use thalweg_engine::error::Result as EngineResult;
+use thalweg_engine::ids::Name;
+
+use super::columns::check_name;
+use crate::diagnostics::{Problem, Result};
+use crate::parser::{ColumnDeclaration, ColumnKind, CreateTable, Parsed, parse_at};
+
+/// Looks at the newest records of a stream; implemented where the log and the formats are known.
+pub trait StreamSampler: Send + Sync {
+    /// Names and SQL types (`DOUBLE`) of what the newest records of a stream hold, in the order in which they are to be declared; none
+    /// if it has no records. Errors: `Invalid` if nothing can be told of this format, `NotFound` if there is no such stream.
+    fn columns(&self, stream: &Name, format: &str) -> EngineResult<Vec<(String, String)>>;
+}
+
+/// A table with columns that records of `stream` have; `notices` gets what was chosen and what was left out.
+pub(crate) fn inferred(table: CreateTable, stream: &Name, found: Vec<(String, String)>, notices: &mut Vec<String>) -> Result<CreateTable> {
+    let at = table.name.span.start;
+    let mut columns: Vec<ColumnDeclaration> = Vec::new();
+    for (name, sql_type) in found {
+        let same = |c: &ColumnDeclaration| c.name.value.to_lowercase() == name.to_lowercase();
+        let why = match check_name(&name, Role::Log) {
+            Err((why, _)) => Some(why),
+            Ok(()) if columns.iter().any(same) => Some("another one differs only in upper and lower case".to_owned()),
+            Ok(()) => None,
+        };
+        match why {
+            Some(why) => notices.push(format!("attribute '{}' is left out: {why}", name.chars().take(60).collect::<String>())),
+            None => columns.push(column(name, sql_type, &table)?),
+        }
+    }
+    if columns.is_empty() {
+        return Err(Problem::new(at, format!("stream {stream} has no records that columns could be taken from"))
+            .hint("declare the columns, or send records first"));
+    }
+    let chosen: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    notices.insert(0, format!("columns taken from the newest records: {}", chosen.join(", ")));
+    Ok(CreateTable { columns, ..table })
+}
+
+/// A column as if it had been written.
+fn column(name: String, sql_type: String, table: &CreateTable) -> Result<ColumnDeclaration> {
+    let at = table.name.span.start;
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    // Keywords could be taken for something else; quoted, a name is a name.
+    let is_word = plain && sqlparser::keywords::ALL_KEYWORDS.binary_search(&name.to_uppercase().as_str()).is_err();
+    let quote_style = if is_word { None } else { Some('"') };
+    let ident = Ident { value: name, quote_style, span: Span::new(at, at) };
+    let text = format!("CREATE TABLE x ({ident} {sql_type}) WITH ('connector' = 'log')");
+    match parse_at(&text, at)? {
+        Parsed::CreateTable(mut parsed) if parsed.columns.len() == 1 => match parsed.columns.remove(0) {
+            column @ ColumnDeclaration { kind: ColumnKind::Typed { .. }, .. } => Ok(column),
+            _ => Err(Problem::new(at, format!("'{sql_type}' is no type"))),
+        },
+        _ => Err(Problem::new(at, format!("'{sql_type}' is no type"))),
+    }
+}

@@ -1,0 +1,110 @@
+//! Tables that are like others, and tables whose columns are taken from records. Invariant: their text is whole: it makes the same table
+//! when what it was made from is gone.
+
+use std::sync::Arc;
+
+use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::Name;
+use thalweg_engine::plan::RowTime;
+use thalweg_sql::{Session, Settings, Statement, StreamSampler, TableDefinition};
+
+use crate::support::{Lake, declare, empty_session, session};
+
+fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
+    match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
+        Statement::CreateTable { definition, notices } => (*definition, notices),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn bare() -> Session {
+    empty_session(std::path::Path::new("/nowhere"), Lake::default())
+}
+
+const BASE: &str = "CREATE TABLE base (
+  id STRING NOT NULL, \"Odd name's\" INT, ms BIGINT, -- a comment
+  ts AS TO_TIMESTAMP_LTZ(ms, 3), at TIMESTAMP(3) METADATA FROM 'received_at',
+  PRIMARY KEY (id) NOT ENFORCED,
+  WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
+) WITH ('connector' = 'log', 'stream' = 'base', 'scan.watermark.idle-timeout' = '7s')";
+
+fn with_base() -> Session {
+    let session = session();
+    declare(&session, &BASE.replace("\"Odd name's\"", "\"Odd\""));
+    session
+}
+
+#[test]
+fn a_table_like_another_has_what_that_has_and_what_is_said_instead() {
+    let session = with_base();
+    let (all, _) = create(&session, "CREATE TABLE copy LIKE Base");
+    assert_eq!(
+        all.sql,
+        "CREATE TABLE copy (\n  id STRING NOT NULL,\n  \"Odd\" INT,\n  ms BIGINT,\n  ts AS TO_TIMESTAMP_LTZ(ms, 3),\n  \
+         at TIMESTAMP(3) METADATA FROM 'received_at' VIRTUAL,\n  WATERMARK FOR ts AS ts - INTERVAL '1' SECOND,\n  \
+         PRIMARY KEY (id) NOT ENFORCED\n) WITH (\n  'connector' = 'log',\n  'stream' = 'base',\n  'scan.watermark.idle-timeout' = '7s'\n)"
+    );
+    assert_eq!((all.watermark, all.primary_key.as_slice()), (Some(RowTime { column: 3, delay: 1_000_000 }), ["id".to_owned()].as_slice()));
+    let (more, _) = create(
+        &session,
+        "CREATE TABLE more (v DOUBLE, ts AS TO_TIMESTAMP_LTZ(ms, 0), WATERMARK FOR at AS at)
+         WITH ('stream' = 'other''s', 'format' = 'json') LIKE base (EXCLUDING CONSTRAINTS, OVERWRITING GENERATED OVERWRITING WATERMARKS)"
+            .replace("other''s", "other")
+            .as_str(),
+    );
+    let names: Vec<&str> = more.columns.iter().map(|c| c.field.name().as_str()).collect();
+    assert_eq!(names, ["id", "Odd", "ms", "at", "v", "ts"]);
+    let input = more.input().unwrap();
+    assert_eq!((input.stream.as_str(), input.idle_timeout), ("other", 7_000_000));
+    assert_eq!((more.watermark, more.primary_key.len()), (Some(RowTime { column: 3, delay: 0 }), 0));
+    let (bones, _) = create(&session, "CREATE TABLE bones WITH ('connector' = 'lake') LIKE base (EXCLUDING ALL)");
+    assert_eq!(bones.columns.iter().map(|c| c.field.name().as_str()).collect::<Vec<_>>(), ["id", "Odd", "ms"]);
+    // All of them stand on their own.
+    let alone = bare();
+    for definition in [all, more, bones] {
+        let (again, _) = create(&alone, &definition.sql);
+        assert_eq!(format!("{again:?}"), format!("{definition:?}"));
+    }
+}
+
+struct Sampler(Vec<(&'static str, &'static str)>);
+
+impl StreamSampler for Sampler {
+    fn columns(&self, stream: &Name, format: &str) -> Result<Vec<(String, String)>> {
+        match (stream.as_str(), format) {
+            ("pumps", "json") => Ok(self.0.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect()),
+            other => Err(Error::not_found(format!("no samples of {other:?}")).hint("look elsewhere")),
+        }
+    }
+}
+
+#[test]
+fn a_table_without_columns_takes_those_of_its_records() {
+    let found = vec![
+        ("device_id", "STRING"),
+        ("ts", "TIMESTAMP(3)"),
+        ("value", "DOUBLE"),
+        ("Flow", "BIGINT"),
+        ("date", "STRING"),
+        ("a b", "INT"),
+        ("FLOW", "INT"),
+    ];
+    let session = bare().with_sampler(Arc::new(Sampler(found)));
+    let (table, notices) = create(&session, "CREATE TABLE Pumps WITH ('connector' = 'log', 'format' = 'json')");
+    assert_eq!(
+        table.sql,
+        "CREATE TABLE Pumps (\n  device_id STRING,\n  ts TIMESTAMP(3),\n  \"value\" DOUBLE,\n  \"Flow\" BIGINT\n) WITH (\n  'connector' = 'log',\n  'format' = 'json'\n)"
+    );
+    assert_eq!(notices[0], "columns taken from the newest records: device_id STRING, ts TIMESTAMP(3), \"value\" DOUBLE, \"Flow\" BIGINT");
+    assert_eq!(notices.len(), 4, "{notices:?}");
+    assert!(notices[1].contains("'date' is left out") && notices[2].contains("'a b'") && notices[3].contains("'FLOW'"), "{notices:?}");
+    assert_eq!(format!("{:?}", create(&bare(), &table.sql).0), format!("{table:?}"));
+    let timed = "CREATE TABLE p (WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector' = 'log', 'stream' = 'pumps')";
+    assert_eq!(create(&session, timed).0.watermark, Some(RowTime { column: 1, delay: 2_000_000 }));
+    let error = |sql: &str| session.prepare(sql, &Settings::default()).unwrap_err().to_string();
+    assert!(error("CREATE TABLE x WITH ('connector' = 'log', 'format' = 'json')").starts_with("1:14: no samples of (\"x\", \"json\")"));
+    assert!(error("CREATE TABLE x WITH ('connector' = 'lake')").starts_with("1:14: the table has no columns"));
+    let empty = bare().with_sampler(Arc::new(Sampler(vec![("_x", "INT")])));
+    let error = empty.prepare("CREATE TABLE pumps WITH ('connector' = 'log')", &Settings::default()).unwrap_err();
+    assert!(error.message().contains("has no records that columns could be taken from"), "{error}");
+}
