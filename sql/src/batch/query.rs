@@ -62,7 +62,7 @@ impl BatchQuery {
 /// Plans a bound query, up to the operators that run.
 pub(crate) fn batch(sandbox: &Sandbox, bound: BoundQuery) -> diagnostics::Result<BatchQuery> {
     let state = sandbox.query_state();
-    let planner = Planner::new(sandbox.state(), &bound.relations);
+    let planner = Planner::new(sandbox.state(), &bound.relations)?;
     let plan = || {
         let plan = planner.coerce(planner.plan(bound.query)?)?;
         verify(&plan)?;

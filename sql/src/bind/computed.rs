@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Query, SelectItem, Visit, Visitor};
+use sqlparser::ast::{Expr, Query, SelectItem, TableWithJoins, Visit, Visitor};
 
 use super::relations::{Relation, RelationKind, named, plain_alias};
 use super::windows::plain_query;
@@ -28,7 +28,7 @@ pub(crate) fn bind_expression(
     let name = definition.name.as_str().to_owned();
     let relation = Relation { key: format!("{name}#0"), alias: name.clone(), at, kind: RelationKind::Stream { definition } };
     let factor = named(&relation.key, plain_alias(&name, at), at);
-    let mut query = plain_query(vec![SelectItem::UnnamedExpr(expression.clone())], factor);
+    let mut query = plain_query(vec![SelectItem::UnnamedExpr(expression.clone())], TableWithJoins { relation: factor, joins: Vec::new() });
     let relations = vec![relation];
     size::check(&query, tokens)?;
     expressions::check(&mut query, tokens, functions, Mode::Stream)?;

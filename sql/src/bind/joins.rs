@@ -63,6 +63,7 @@ impl Joins<'_> {
     }
 }
 
-fn and(left: Expr, right: Expr) -> Expr {
+/// Both conditions.
+pub(super) fn and(left: Expr, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(Expr::Nested(Box::new(left))), op: BinaryOperator::And, right: Box::new(right) }
 }

@@ -7,6 +7,7 @@
 //! clauses     each clause of each SELECT -> known, or refused
 //! expressions each function, type and literal -> known, or refused
 //! names       each column -> as declared, if it was written in another case
+//! unnest      each UNNEST -> a table whose condition has the list
 //! ```
 
 mod clauses;
@@ -18,6 +19,7 @@ mod names;
 mod proctime;
 mod relations;
 mod size;
+mod unnest;
 mod views;
 mod windows;
 
@@ -34,7 +36,8 @@ use relations::Claimed;
 pub(crate) use computed::bind_expression;
 pub(crate) use proctime::is_newest;
 pub(crate) use relations::{Relation, RelationKind};
-pub(crate) use windows::{ASOF_MARKER, MARKERS, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
+pub(crate) use unnest::Elements;
+pub(crate) use windows::{ASOF_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
 
 /// A query whose tables are known.
 pub(crate) enum Bound {
@@ -72,6 +75,9 @@ pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) ->
     }
     expressions::check(&mut query, &tokens, functions, mode)?;
     names::resolve(&mut query, &relations, !windows.is_empty());
+    if mode == Mode::Stream {
+        unnest::rewrite(&mut query, &mut relations, &tokens)?;
+    }
     let items = clauses::items(&query);
     let bound = BoundQuery { query, relations, windows, tokens, items };
     Ok(match mode {

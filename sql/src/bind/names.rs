@@ -23,6 +23,7 @@ pub(super) fn resolve(query: &mut Query, relations: &[Relation], windows: bool) 
             RelationKind::Stream { definition } | RelationKind::Reference { definition, .. } => {
                 known.columns.extend(definition.columns.iter().map(|c| c.field.name().clone()))
             }
+            RelationKind::Elements(_) => {}
             RelationKind::Lake(table) => known.columns.extend(table.schema().fields().iter().map(|f| f.name().clone())),
         }
     }

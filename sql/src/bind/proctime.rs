@@ -52,7 +52,7 @@ impl Times {
         let names: BTreeSet<String> = relations.iter().filter_map(Relation::stream).flat_map(|d| d.processing_time.clone()).collect();
         let declared = relations.iter().filter_map(|r| match &r.kind {
             RelationKind::Stream { definition } | RelationKind::Reference { definition, .. } => Some(definition),
-            RelationKind::Lake(_) => None,
+            RelationKind::Lake(_) | RelationKind::Elements(_) => None,
         });
         let columns = declared.flat_map(|d| d.columns.iter().map(|c| c.field.name().clone())).collect();
         (!names.is_empty()).then_some(Self { names, columns })

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::{Location, Span};
 use thalweg_engine::limits::SQL_TABLES_MAX;
 
+use super::unnest::Elements;
 use super::views::Views;
 use super::windows::{self, WindowSpec};
 use super::{Mode, legacy};
@@ -51,6 +52,8 @@ pub(crate) enum RelationKind {
     Reference { definition: Arc<TableDefinition>, version: Option<Box<Expr>> },
     /// A table of the lake.
     Lake(Arc<LakeTable>),
+    /// What UNNEST makes of a list.
+    Elements(Elements),
 }
 
 /// The tables and windows of a query.
@@ -172,7 +175,7 @@ impl Claim<'_> {
             }
             TableFactor::Derived { sample: Some(_), .. } => Err(Unsupported::clause("TABLESAMPLE").at(self.tokens.find("TABLESAMPLE"))),
             TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => Ok(()),
-            TableFactor::UNNEST { with_offset: false, with_ordinality: false, .. } => Ok(()),
+            TableFactor::UNNEST { with_offset: false, .. } => Ok(()),
             TableFactor::UNNEST { .. } => Err(Unsupported::clause("UNNEST WITH OFFSET").at(self.tokens.find("UNNEST"))),
             TableFactor::MatchRecognize { .. } => Err(Unsupported::MATCH_RECOGNIZE.at(self.tokens.find("MATCH_RECOGNIZE"))),
             TableFactor::Pivot { .. } => Err(Unsupported::clause("PIVOT").at(self.tokens.find("PIVOT"))),

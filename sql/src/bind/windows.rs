@@ -35,6 +35,9 @@ pub(crate) const VERSION_MARKER: &str = "$version";
 /// Function that stands for the condition of an ASOF join.
 pub(crate) const ASOF_MARKER: &str = "$asof";
 
+/// Function that stands for UNNEST in ON: (list, a column of its elements, which keeps it in its place).
+pub(crate) const UNNEST_MARKER: &str = "$unnest";
+
 /// Windows as a query asks for them.
 #[derive(Debug, Clone)]
 pub(crate) struct WindowSpec {
@@ -104,12 +107,12 @@ impl Call {
             sample: None,
             index_hints: Vec::new(),
         };
-        plain_query(projection, relation)
+        plain_query(projection, TableWithJoins { relation, joins: Vec::new() })
     }
 }
 
-/// `SELECT … FROM relation`.
-pub(super) fn plain_query(projection: Vec<SelectItem>, relation: TableFactor) -> Query {
+/// `SELECT … FROM …`.
+pub(super) fn plain_query(projection: Vec<SelectItem>, from: TableWithJoins) -> Query {
     let select = Select {
         select_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
         optimizer_hints: Vec::new(),
@@ -120,7 +123,7 @@ pub(super) fn plain_query(projection: Vec<SelectItem>, relation: TableFactor) ->
         projection,
         exclude: None,
         into: None,
-        from: vec![TableWithJoins { relation, joins: Vec::new() }],
+        from: vec![from],
         lateral_views: Vec::new(),
         prewhere: None,
         selection: None,

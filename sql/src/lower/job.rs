@@ -132,7 +132,7 @@ pub(crate) fn columns(state: &SessionState, bound: Bound) -> Result<Vec<FieldRef
         Bound::Stream(bound) => (bound, true),
         Bound::Batch(bound) => (bound, false),
     };
-    let planner = Planner::new(state, &bound.relations);
+    let planner = Planner::new(state, &bound.relations).map_err(|p| bound.tokens.place(p))?;
     let plan = || {
         let logical = planner.plan(bound.query)?;
         if on_stream {

@@ -25,6 +25,7 @@ use super::lookup;
 use super::lowering::Lowering;
 use super::markers;
 use super::project::materialize;
+use super::unnest;
 use super::reject::Unsupported;
 use super::rel::{At, Attached, Late, Physical, Rel, Slot, Visible};
 use crate::diagnostics::{Problem, Result};
@@ -36,6 +37,9 @@ pub(super) fn join<'a>(lowering: &mut Lowering<'a>, node: &Join) -> Result<Rel<'
     }
     if let Some(reference) = lookup::reference(lowering, &node.right)? {
         return lookup::lookup(lowering, node, &reference);
+    }
+    if let Some(relation) = unnest::elements(lowering, &node.right)? {
+        return unnest::unnest(lowering, node, relation);
     }
     let kind = match node.join_type {
         JoinType::Inner => JoinKind::Inner,

@@ -1,7 +1,7 @@
 //! From DataFusion's plan to steps. Invariant: every node is matched with all that it says; another one is refused with a way out.
 //!
 //! ```text
-//! TableScan            scan.rs        Filter, Projection   project.rs, rank.rs     Join    join.rs, lookup.rs
+//! TableScan            scan.rs        Filter, Projection   project.rs, rank.rs     Join    join.rs, lookup.rs, unnest.rs
 //! Aggregate            aggregate.rs, window.rs, group.rs   Window  over.rs         Union   here
 //! ```
 

@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use thalweg_engine::time::timestamp_type;
 
-use crate::bind::{ASOF_MARKER, MARKERS, VERSION_MARKER};
+use crate::bind::{ASOF_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER};
 
 /// The marker of this name.
 pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
@@ -17,6 +17,7 @@ pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
         Some(name) => (*name, timestamp_type()),
         None if name == ASOF_MARKER => (ASOF_MARKER, DataType::Boolean),
         None if name == VERSION_MARKER => (VERSION_MARKER, DataType::Boolean),
+        None if name == UNNEST_MARKER => (UNNEST_MARKER, DataType::Boolean),
         None => return None,
     };
     let arguments = if name == ASOF_MARKER { 1 } else { 2 };
@@ -34,16 +35,22 @@ pub(super) fn window(expression: &Expr) -> Option<(&Expr, usize, usize)> {
 
 /// The condition of an ASOF join.
 pub(super) fn asof(expression: &Expr) -> Option<&Expr> {
-    match expression {
-        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == ASOF_MARKER => args.first(),
-        _ => None,
-    }
+    first_argument(expression, ASOF_MARKER)
 }
 
 /// The time of a version.
 pub(super) fn version(expression: &Expr) -> Option<&Expr> {
+    first_argument(expression, VERSION_MARKER)
+}
+
+/// The list that is unnested.
+pub(super) fn list(expression: &Expr) -> Option<&Expr> {
+    first_argument(expression, UNNEST_MARKER)
+}
+
+fn first_argument<'e>(expression: &'e Expr, marker: &str) -> Option<&'e Expr> {
     match expression {
-        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == VERSION_MARKER => args.first(),
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == marker => args.first(),
         _ => None,
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod reject;
 mod rel;
 mod scan;
 mod size;
+mod unnest;
 mod window;
 
 pub(crate) use computed::computed;

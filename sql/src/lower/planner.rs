@@ -15,7 +15,7 @@ use datafusion::sql::planner::{ContextProvider, SqlToRel};
 use sqlparser::ast::{DataType as SqlType, Query, Statement};
 
 use super::markers;
-use super::size;
+use super::{size, unnest};
 use crate::bind::{Relation, RelationKind};
 use crate::diagnostics::Result;
 use crate::tables::Marker;
@@ -29,16 +29,25 @@ pub(crate) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Over the tables of a query.
-    pub(crate) fn new(state: &'a SessionState, relations: &[Relation]) -> Self {
-        let source = |kind: &RelationKind| -> Arc<dyn TableSource> {
-            match kind {
+    ///
+    /// Errors: `Invalid` if UNNEST takes what is no list, or has too few names or too many.
+    pub(crate) fn new(state: &'a SessionState, relations: &[Relation]) -> Result<Self> {
+        let mut planner = Self { state, sources: HashMap::new() };
+        for relation in relations {
+            let source: Arc<dyn TableSource> = match &relation.kind {
                 RelationKind::Stream { definition } | RelationKind::Reference { definition, .. } => {
                     Arc::new(Marker::new(definition.schema()))
                 }
                 RelationKind::Lake(table) => provider_as_source(table.clone()),
-            }
-        };
-        Self { state, sources: relations.iter().map(|r| (r.key.clone(), source(&r.kind))).collect() }
+                // The tables that its list is made of stand before it.
+                RelationKind::Elements(elements) => {
+                    let list = planner.plan(elements.list.clone())?;
+                    Arc::new(Marker::new(unnest::schema(list.schema().field(0).data_type(), elements, relation.at)?))
+                }
+            };
+            planner.sources.insert(relation.key.clone(), source);
+        }
+        Ok(planner)
     }
 
     /// The logical plan of a query, before types are coerced. Its size is checked.

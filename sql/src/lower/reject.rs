@@ -48,6 +48,17 @@ impl Unsupported {
         Self::new("OVER needs rows that do not change", "use OVER before grouping, or number rows: ROW_NUMBER() OVER (…) <= n");
     pub(crate) const LOOKUP_UPDATING: Self =
         Self::new("a join with a reference table needs rows that do not change", "join before grouping");
+    pub(crate) const UNNEST_FIRST: Self =
+        Self::new("UNNEST needs a table whose lists it takes", "write FROM stream AS t CROSS JOIN UNNEST(t.list) AS u (element)");
+    pub(crate) const UNNEST_ONE: Self =
+        Self::new("UNNEST takes one list", "write CROSS JOIN UNNEST(t.a) AS u (x) CROSS JOIN UNNEST(t.b) AS v (y)");
+    pub(crate) const UNNEST_NAMES: Self = Self::new(
+        "UNNEST needs names for its columns",
+        "write UNNEST(t.list) AS u (element): one name, two for a MAP, one for each field of a ROW, one more WITH ORDINALITY",
+    );
+    pub(crate) const UNNEST_KIND: Self =
+        Self::new("this join with UNNEST is not supported", "write CROSS JOIN UNNEST(…), or LEFT JOIN UNNEST(…) AS u (element) ON TRUE");
+    pub(crate) const UNNEST_UPDATING: Self = Self::new("UNNEST needs rows that do not change", "unnest before grouping");
     pub(crate) const LOOKUP_KIND: Self =
         Self::new("a join with a reference table is inner or left", "write JOIN or LEFT JOIN reference FOR SYSTEM_TIME AS OF t.ts");
     pub(crate) const NULL_AWARE: Self =

@@ -18,6 +18,7 @@ pub(super) fn scan<'a>(lowering: &mut Lowering<'a>, node: &TableScan) -> Result<
         RelationKind::Stream { definition } => definition,
         RelationKind::Reference { .. } => return Err(Unsupported::REFERENCE_FIRST.at(relation.at)),
         RelationKind::Lake(_) => return Err(Unsupported::STREAM_WITH_LAKE.at(relation.at)),
+        RelationKind::Elements(_) => return Err(Unsupported::UNNEST_FIRST.at(relation.at)),
     };
     let time = definition.event_time();
     let index = match lowering.scans.iter().position(|s| s.table == definition.name) {

@@ -67,7 +67,7 @@ impl Session {
         let definition = TableDefinition::of_columns(tables::table_name(&table.name)?, columns.to_vec());
         let bound = bind_expression(expression, Arc::new(definition), &table.tokens, &self.functions)?;
         let relations = bound.relations.clone();
-        lower::computed(&Planner::new(self.sandbox.state(), &relations), bound, columns)
+        lower::computed(&Planner::new(self.sandbox.state(), &relations)?, bound, columns)
     }
 
     /// What to say if a name has a meaning already. Errors: `Conflict`, unless that does not matter.

@@ -32,11 +32,11 @@ impl Session {
         let relations: Vec<_> = bound.iter().map(|(_, b)| b.relations.clone()).collect();
         let (sinks, queries): (Vec<Arc<TableDefinition>>, Vec<BoundQuery>) = bound.into_iter().unzip();
         let query = |((bound, sink), relations)| {
-            let planner = Planner::new(self.sandbox.state(), relations);
-            JobQuery { planner, bound, sink: Some(sink) }
+            let planner = Planner::new(self.sandbox.state(), relations)?;
+            Ok(JobQuery { planner, bound, sink: Some(sink) })
         };
         let queries = queries.into_iter().zip(sinks.iter().map(Arc::as_ref)).zip(relations.iter().map(Vec::as_slice)).map(query);
-        let plan = lower::job(queries.collect(), settings.state_ttl())?;
+        let plan = lower::job(queries.collect::<Result<_>>()?, settings.state_ttl())?;
         Ok((sinks, plan))
     }
 
@@ -63,7 +63,7 @@ impl Session {
         match bind(query, &self.catalog, &self.functions)? {
             Bound::Stream(bound) => {
                 let relations = bound.relations.clone();
-                let planner = Planner::new(self.sandbox.state(), &relations);
+                let planner = Planner::new(self.sandbox.state(), &relations)?;
                 let plan = lower::job(vec![JobQuery { planner, bound, sink: None }], settings.state_ttl())?;
                 Ok(Statement::Tail { plan: Box::new(plan), sql: sql.trim().to_owned() })
             }

@@ -1,0 +1,115 @@
+//! `CROSS JOIN UNNEST(list) AS t (element)`. Invariant: it becomes a table of its own whose condition is a marker with the list, so
+//! that the list is planned over the tables to its left; what types its columns have is known from a query over those.
+//!
+//! ```text
+//! a CROSS JOIN UNNEST(a.l) WITH ORDINALITY AS t (e, n)   ->   a JOIN "unnest#1" AS t ON "$unnest"(a.l, t.e)
+//! ```
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableAlias, TableFactor, TableWithJoins, Value, VisitMut,
+    VisitorMut,
+};
+use sqlparser::tokenizer::Location;
+
+use super::joins::and;
+use super::relations::{Relation, RelationKind, named};
+use super::windows::{UNNEST_MARKER, call, plain_query};
+use crate::diagnostics::{Problem, Result, start_or};
+use crate::lower::reject::Unsupported;
+use crate::parser::Tokens;
+
+/// The elements of a list as a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Elements {
+    /// A query over what stands to the left, whose only column is the list.
+    pub(crate) list: Box<Query>,
+    /// Names of the columns.
+    pub(crate) names: Vec<Ident>,
+    /// Whether the place of the element is the last column.
+    pub(crate) ordinality: bool,
+}
+
+/// Makes tables of all that a query unnests. Errors: `Invalid` if one has no names, or stands where no list can be.
+pub(super) fn rewrite(query: &mut Query, relations: &mut Vec<Relation>, tokens: &Tokens) -> Result<()> {
+    match query.visit(&mut Unnests { relations, at: tokens.find("UNNEST") }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(problem) => Err(*problem),
+    }
+}
+
+struct Unnests<'a> {
+    relations: &'a mut Vec<Relation>,
+    at: Location,
+}
+
+impl VisitorMut for Unnests<'_> {
+    type Break = Box<Problem>;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        comma_is_cross_join(&mut select.from);
+        for from in &mut select.from {
+            if matches!(from.relation, TableFactor::UNNEST { .. }) {
+                return ControlFlow::Break(Box::new(Unsupported::UNNEST_FIRST.at(self.at)));
+            }
+            for i in 0..from.joins.len() {
+                let left = TableWithJoins { relation: from.relation.clone(), joins: from.joins[..i].to_vec() };
+                if let Err(problem) = self.join(&mut from.joins[i], left) {
+                    return ControlFlow::Break(Box::new(problem));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Unnests<'_> {
+    fn join(&mut self, join: &mut Join, left: TableWithJoins) -> Result<()> {
+        let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = &join.relation else { return Ok(()) };
+        let [list] = array_exprs.as_slice() else { return Err(Unsupported::UNNEST_ONE.at(self.at)) };
+        let at = start_or(list, self.at);
+        let Some(alias) = alias.clone().filter(|a| !a.columns.is_empty()) else { return Err(Unsupported::UNNEST_NAMES.at(at)) };
+        let names: Vec<Ident> = alias.columns.iter().map(|c| c.name.clone()).collect();
+        let element = Expr::CompoundIdentifier(vec![alias.name.clone(), names[0].clone()]);
+        let marked = call(UNNEST_MARKER, vec![list.clone(), element]);
+        let (outer, on) = match &join.join_operator {
+            JoinOperator::CrossJoin(_) => (false, None),
+            JoinOperator::Join(JoinConstraint::On(on)) | JoinOperator::Inner(JoinConstraint::On(on)) => (false, Some(on.clone())),
+            JoinOperator::Left(JoinConstraint::On(on)) | JoinOperator::LeftOuter(JoinConstraint::On(on)) => (true, Some(on.clone())),
+            _ => return Err(Unsupported::UNNEST_KIND.at(at)),
+        };
+        let on = match on {
+            Some(on) if !is_true(&on) => and(on, marked),
+            _ => marked,
+        };
+        let constraint = JoinConstraint::On(on);
+        let elements = Elements { list: Box::new(plain_query(vec![SelectItem::UnnamedExpr(list.clone())], left)), names, ordinality: *with_ordinality };
+        let key = format!("unnest#{}", self.relations.len());
+        let visible = alias.name.value.clone();
+        join.relation = named(&key, TableAlias { columns: Vec::new(), ..alias }, at);
+        join.join_operator = if outer { JoinOperator::LeftOuter(constraint) } else { JoinOperator::Inner(constraint) };
+        self.relations.push(Relation { key, alias: visible, at, kind: RelationKind::Elements(elements) });
+        Ok(())
+    }
+}
+
+/// `FROM a, UNNEST(a.l) AS t (e)` is `FROM a CROSS JOIN UNNEST(a.l) AS t (e)`.
+fn comma_is_cross_join(from: &mut Vec<TableWithJoins>) {
+    let mut merged: Vec<TableWithJoins> = Vec::new();
+    for table in std::mem::take(from) {
+        match (merged.last_mut(), &table.relation) {
+            (Some(before), TableFactor::UNNEST { .. }) => {
+                let join_operator = JoinOperator::CrossJoin(JoinConstraint::None);
+                before.joins.push(Join { relation: table.relation, global: false, join_operator });
+                before.joins.extend(table.joins);
+            }
+            _ => merged.push(table),
+        }
+    }
+    *from = merged;
+}
+
+fn is_true(on: &Expr) -> bool {
+    matches!(on, Expr::Value(v) if v.value == Value::Boolean(true))
+}
