@@ -3,6 +3,7 @@
 //! Left out on purpose: what makes rows or text of any size out of nothing (`repeat`, `lpad`, `generate_series`, …), what tells
 //! about files and versions (`input_file_name`, `version`), and what names Arrow types (`arrow_cast`, …).
 
+pub(crate) mod json;
 mod to_timestamp_ltz;
 
 use std::collections::HashMap;
@@ -92,6 +93,11 @@ pub(crate) const SCALARS: &[&str] = &[
     "initcap",
     "isnan",
     "iszero",
+    "json_exists",
+    "json_get",
+    "json_get_text",
+    "json_query",
+    "json_value",
     "lcm",
     "least",
     "left",
@@ -234,6 +240,7 @@ impl Functions {
     pub(crate) fn new() -> Self {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
         scalars.push(to_timestamp_ltz::to_timestamp_ltz());
+        scalars.extend(json::functions());
         scalars.retain(|f| SCALARS.binary_search(&f.name()).is_ok());
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
         aggregates.retain(|f| AGGREGATES.binary_search(&f.name()).is_ok());

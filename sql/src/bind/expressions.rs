@@ -4,13 +4,13 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, Query, Spanned, TypedString, Value, VisitMut, VisitorMut,
+    CastKind, DataType, Expr, Function, FunctionArgumentList, FunctionArguments, Interval, Query, Spanned, TypedString, Value, VisitMut,
+    VisitorMut,
 };
-use sqlparser::tokenizer::{Location, Span};
+use sqlparser::tokenizer::Location;
 
-use super::Mode;
-use crate::diagnostics::{Problem, Result, start, start_or};
+use super::{Mode, spelling};
+use crate::diagnostics::{Problem, Result, start_or};
 use crate::functions::{Functions, Kind};
 use crate::lower::reject::Unsupported;
 use crate::parser::Tokens;
@@ -50,7 +50,7 @@ impl VisitorMut for Expressions<'_> {
     type Break = Box<Problem>;
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        by_another_name(expression);
+        spelling::respell(expression);
         match self.expression(expression) {
             Ok(()) => ControlFlow::Continue(()),
             Err(problem) => ControlFlow::Break(Box::new(problem)),
@@ -59,7 +59,8 @@ impl VisitorMut for Expressions<'_> {
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         if let Some(unit) = cut_to(expression) {
-            *expression = date_trunc(unit, std::mem::replace(expression, Expr::Value(Value::Null.into())));
+            let time = std::mem::replace(expression, Expr::Value(Value::Null.into()));
+            *expression = spelling::date_trunc(unit, time);
         }
         ControlFlow::Continue(())
     }
@@ -184,40 +185,4 @@ fn cut_to(expression: &Expr) -> Option<&'static str> {
         Ok(3) => Some("millisecond"),
         _ => None,
     }
-}
-
-/// Functions that Flink has under another name or form: `SIGN(x)` is `SIGNUM(x)`, `MOD(a, b)` is `a % b`.
-fn by_another_name(expression: &mut Expr) {
-    let Expr::Function(Function { name, args: FunctionArguments::List(list), over: None, .. }) = expression else { return };
-    let plain = |a: &FunctionArg| match a {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(Box::new(Expr::Nested(Box::new(e.clone())))),
-        _ => None,
-    };
-    let arguments: Option<Vec<_>> = list.args.iter().map(plain).collect();
-    match (name.to_string().to_lowercase().as_str(), arguments.as_deref()) {
-        ("sign", _) => {
-            let span = name.span();
-            *name = ObjectName::from(vec![Ident { value: "signum".to_owned(), quote_style: None, span }]);
-        }
-        ("mod", Some([a, b])) => {
-            *expression = Expr::Nested(Box::new(Expr::BinaryOp { left: a.clone(), op: BinaryOperator::Modulo, right: b.clone() }));
-        }
-        _ => {}
-    }
-}
-
-fn date_trunc(unit: &str, time: Expr) -> Expr {
-    let span = Span::new(start(&time), start(&time));
-    let argument = |e: Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(e));
-    let args = vec![argument(Expr::Value(Value::SingleQuotedString(unit.to_owned()).into())), argument(time)];
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident { value: "date_trunc".to_owned(), quote_style: None, span }]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

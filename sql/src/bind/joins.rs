@@ -8,7 +8,8 @@ use sqlparser::tokenizer::Span;
 
 use super::proctime::is_newest;
 use super::relations::{Relation, RelationKind};
-use super::windows::{ASOF_MARKER, VERSION_MARKER, call};
+use super::spelling::call;
+use super::windows::{ASOF_MARKER, VERSION_MARKER};
 
 /// ```text
 /// ASOF JOIN r MATCH_CONDITION (a >= b) ON c           ->  LEFT JOIN r ON c AND "$asof"(a >= b)

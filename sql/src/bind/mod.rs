@@ -19,6 +19,7 @@ mod names;
 mod proctime;
 mod relations;
 mod size;
+mod spelling;
 mod unnest;
 mod views;
 mod windows;

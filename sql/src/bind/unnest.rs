@@ -15,7 +15,8 @@ use sqlparser::tokenizer::Location;
 
 use super::joins::and;
 use super::relations::{Relation, RelationKind, named};
-use super::windows::{UNNEST_MARKER, call, plain_query};
+use super::spelling::call;
+use super::windows::{UNNEST_MARKER, plain_query};
 use crate::diagnostics::{Problem, Result, start_or};
 use crate::lower::reject::Unsupported;
 use crate::parser::Tokens;
@@ -84,7 +85,11 @@ impl Unnests<'_> {
             _ => marked,
         };
         let constraint = JoinConstraint::On(on);
-        let elements = Elements { list: Box::new(plain_query(vec![SelectItem::UnnamedExpr(list.clone())], left)), names, ordinality: *with_ordinality };
+        let elements = Elements {
+            list: Box::new(plain_query(vec![SelectItem::UnnamedExpr(list.clone())], left)),
+            names,
+            ordinality: *with_ordinality,
+        };
         let key = format!("unnest#{}", self.relations.len());
         let visible = alias.name.value.clone();
         join.relation = named(&key, TableAlias { columns: Vec::new(), ..alias }, at);

@@ -7,8 +7,7 @@
 //! ```
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Value,
-    WildcardAdditionalOptions,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Value, WildcardAdditionalOptions,
 };
 use sqlparser::ast::{Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, TableWithJoins};
 use sqlparser::tokenizer::{Location, Span};
@@ -16,6 +15,7 @@ use thalweg_engine::operators::window::{WINDOWS, WindowKind, kind};
 use thalweg_engine::plan::WindowParameters;
 use thalweg_engine::time::{MILLISECOND, Micros};
 
+use super::spelling::call;
 use crate::diagnostics::{Problem, Result, start, start_or};
 use crate::lower::reject::Unsupported;
 use crate::parser::{TABLE_ARGUMENT, micros, signed_micros};
@@ -156,23 +156,6 @@ pub(super) fn plain_query(projection: Vec<SelectItem>, from: TableWithJoins) -> 
 /// A call of the marker of `MARKERS[part]`.
 pub(super) fn marker(part: usize, time: Expr, number: usize) -> Expr {
     call(MARKERS[part], vec![time, Expr::Value(Value::Number(number.to_string(), false).into())])
-}
-
-/// A call of a function whose name nobody can write without quotes.
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let at = args.first().map_or(Location { line: 0, column: 0 }, start);
-    let name = Ident { value: name.to_owned(), quote_style: Some('"'), span: Span::new(at, at) };
-    let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![name]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// Sizes and offset, checked.

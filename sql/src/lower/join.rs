@@ -25,9 +25,9 @@ use super::lookup;
 use super::lowering::Lowering;
 use super::markers;
 use super::project::materialize;
-use super::unnest;
 use super::reject::Unsupported;
 use super::rel::{At, Attached, Late, Physical, Rel, Slot, Visible};
+use super::unnest;
 use crate::diagnostics::{Problem, Result};
 
 /// Lowers a join.

@@ -150,7 +150,8 @@ fn right<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, plan: &LogicalPlan, 
         LogicalPlan::TableScan(node) => {
             let all: Vec<usize> = (0..node.source.schema().fields().len()).collect();
             let read = node.projection.as_ref().unwrap_or(&all);
-            rel.columns = read.iter().zip(node.projected_schema.iter()).map(|(i, (table, field))| visible(table, field, first + i)).collect();
+            rel.columns =
+                read.iter().zip(node.projected_schema.iter()).map(|(i, (table, field))| visible(table, field, first + i)).collect();
             Ok(rel)
         }
         LogicalPlan::SubqueryAlias(SubqueryAlias { input, schema, .. }) => right(lowering, rel, input, first)?.renamed(schema),

@@ -13,6 +13,9 @@ use sqlparser::tokenizer::Token;
 /// Prefix under which `TABLE name` travels through the syntax tree.
 pub(crate) const TABLE_ARGUMENT: &str = "TABLE";
 
+/// How tight `->` binds: comparisons have 20, `+` has 30.
+const ARROW: u8 = 25;
+
 /// SQL for streams: a subset of Flink's, and what the generic dialect knows beyond it.
 /// The parser tries both meanings of words that may be keywords or names, which takes twice as long for each of them that is
 /// nested in another: so it may begin only so many expressions.
@@ -31,6 +34,11 @@ impl StreamDialect {
 impl Dialect for StreamDialect {
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
+    }
+
+    /// `->` and `->>` bind as in PostgreSQL: less than `+`, more than `=`; by default `a ->> 'b' = 'c'` would be `a ->> ('b' = 'c')`.
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        matches!(parser.peek_token_ref().token, Token::Arrow | Token::LongArrow).then_some(Ok(ARROW))
     }
 
     fn is_delimited_identifier_start(&self, c: char) -> bool {

@@ -15,7 +15,7 @@ use thalweg_engine::plan::{JobPlan, Stage};
 use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
 use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::{DAY, Micros};
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
+use thalweg_sql::{BatchQuery, LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
 use crate::rows::{folded, shown};
 use crate::run::{WAYS, Way, run};
@@ -114,14 +114,11 @@ impl Database {
                 Ok(Prepared::Done)
             }
             Statement::Tail { plan, .. } | Statement::InsertJob { plan, .. } => Ok(Prepared::Stream(plan)),
-            Statement::Batch(query) => Ok(Prepared::Batch(futures::executor::block_on(async move {
-                let (_, stream) = query.execute().await?;
-                stream.try_collect().await
-            })?)),
+            Statement::Batch(query) => Ok(Prepared::Batch(query)),
             Statement::Explain { text } => Ok(Prepared::Text(text)),
             Statement::Nothing { .. } => Ok(Prepared::Done),
             Statement::Setting(change) => self.settings.apply(&change).map(|_| Prepared::Done),
-            Statement::List { rows } | Statement::Describe { rows } => Ok(Prepared::Batch(vec![rows])),
+            Statement::List { rows } | Statement::Describe { rows } => Ok(Prepared::Rows(rows)),
             other => Err(Error::invalid(format!("a test cannot say {other:?}"))),
         }
     }
@@ -170,8 +167,10 @@ pub enum Prepared {
     Done,
     /// A query over streams.
     Stream(Box<JobPlan>),
-    /// Rows of a query without streams.
-    Batch(Vec<RecordBatch>),
+    /// A query without streams.
+    Batch(Box<BatchQuery>),
+    /// What the session knows.
+    Rows(RecordBatch),
     /// A text.
     Text(String),
 }
@@ -205,8 +204,10 @@ impl AsyncDB for Database {
                 let columns = plan.outputs.first().map_or(0, |o| o.schema.fields().len());
                 Ok(output(self.rows(&plan)?.0, columns))
             }
-            Prepared::Batch(batches) => {
+            Prepared::Rows(rows) => Ok(output(shown(&rows)?, rows.num_columns())),
+            Prepared::Batch(query) => {
                 self.queries += 1;
+                let batches: Vec<RecordBatch> = query.execute().await?.1.try_collect().await?;
                 let columns = batches.first().map_or(0, RecordBatch::num_columns);
                 Ok(output(batches.iter().map(shown).collect::<Result<Vec<_>>>()?.concat(), columns))
             }
