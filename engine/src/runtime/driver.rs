@@ -225,8 +225,9 @@ impl<'a> Driver<'a> {
         if !self.graph.follows_time() {
             return Ok(());
         }
+        // If all are idle, the one that is behind need not be waited for either.
         let active = self.feeds.iter().filter(|f| f.idle == Idle::No).map(|f| f.watermark).min();
-        if let Some(target) = active {
+        if let Some(target) = active.or_else(|| self.feeds.iter().map(|f| f.watermark).max()) {
             self.shared.input_watermark.fetch_max(target, Ordering::AcqRel);
         }
         let mut reached = vec![Micros::MAX; self.spec.scans().len()];

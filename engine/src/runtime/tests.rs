@@ -225,6 +225,16 @@ fn an_idle_stream_is_carried_along_by_the_other() {
 }
 
 #[test]
+fn when_all_are_idle_event_time_is_that_of_the_foremost() {
+    let bench = Bench::new([1, 1]);
+    bench.start(plan([20 * MILLISECOND; 2]), &[0, 1]);
+    bench.feed(1, "y", &[(1, 1)]);
+    bench.feed(0, "x", &[(50, 2)]);
+    let last = bench.until("both are at the end", |s| s.counters.consumed == 2 && s.watermark == Some(50 * SECOND));
+    assert_eq!(last.counters.late, 0);
+}
+
+#[test]
 fn a_stream_that_is_scanned_twice_is_kept_for_the_scan_that_is_behind() {
     let bench = Bench::new([2, 1]);
     bench.feed(1, "y", &[(1, 1), (2, 2)]);
