@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(super) struct Partition {
     pub(super) clock: Arc<dyn Clock>,
     /// Monotonic time at which it was opened.
     pub(super) opened: Duration,
+    /// Records that were there when it was opened.
+    pub(super) found: Range<Offset>,
     /// Its segments, oldest first.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
@@ -99,6 +102,7 @@ impl Partition {
             number,
             disk,
             opened: clock.monotonic(),
+            found: segments.front().map_or(next, |s| s.header.base)..next,
             clock,
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),

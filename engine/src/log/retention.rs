@@ -1,11 +1,17 @@
 //! Which segments may go. Invariant: whole sealed segments only, oldest first, none that a reader still needs, and none that is
 //! young, whatever the wall clock says.
 //!
-//! How old a segment is that took records since the start is told by monotonic time alone. Of older ones only the wall clock
-//! tells, and it may have jumped: one pass believes it for no more than that pass is worth. Receive times never go back, so
-//! after a clock that was ahead they stand still; what was there at the start is old when that is long enough ago.
+//! How old a segment is that took records since the start is told by monotonic time alone. Of what was there at the start only
+//! the wall clock tells, and it may have jumped. Receive times cannot bound what to believe of it: they never go back, so after a
+//! clock that was ahead they stand still while hours pass. Offsets and monotonic time can:
+//!
+//! ```text
+//! found at the start   |▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░░░░░░░░░░░░░░|   the wall clock may call ▓ old: the share of it that the time since
+//!                                  └─► retention / 2          the start has of half the retention; by then, all of it
+//! ```
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -38,10 +44,10 @@ impl Retained {
 }
 
 /// What is known of one segment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct SegmentFacts {
-    /// Offset after its last record.
-    pub(super) end: Offset,
+    /// Its records.
+    pub(super) offsets: Range<Offset>,
     /// Bytes on disk.
     pub(super) bytes: u64,
     /// Receive time of its last record.
@@ -64,27 +70,22 @@ pub(super) enum Age {
 pub(super) struct Policy {
     /// Records older than this may go; the time that was so long ago by the wall clock, in microseconds.
     pub(super) age: Option<(Duration, Micros)>,
-    /// Receive time that one pass may delete by age, in microseconds. One segment may always go, so that nothing stalls.
-    pub(super) span_max: Micros,
     /// Bytes to keep at most.
     pub(super) bytes_max: Option<u64>,
     /// Offset from which on readers need records.
     pub(super) pinned_from: Offset,
 }
 
-/// How many of the oldest segments go. `segments` are all of a partition, oldest first; the newest always stays.
-pub(super) fn decide(segments: &[SegmentFacts], policy: &Policy) -> usize {
+/// How many of the oldest segments go. `segments` are all of a partition, oldest first; the newest always stays. `found` was
+/// there at the start.
+pub(super) fn decide(segments: &[SegmentFacts], found: &Range<Offset>, policy: &Policy) -> usize {
     let Some((_, candidates)) = segments.split_last() else { return 0 };
     let mut bytes: u64 = segments.iter().map(|s| s.bytes).sum();
-    let Some(oldest) = candidates.first() else { return 0 };
     for (at, segment) in candidates.iter().enumerate() {
-        let unneeded = segment.end <= policy.pinned_from;
-        // Times that stand still tell nothing: one segment a pass.
-        let span = segment.received_last.saturating_sub(oldest.received_last);
-        let in_span = at == 0 || (span > 0 && span <= policy.span_max);
+        let unneeded = segment.offsets.end <= policy.pinned_from;
         let expired = policy.age.is_some_and(|(age, keep_from)| match segment.age {
             Age::Known(own) => own >= age,
-            Age::AtLeast(own) => own >= age || (segment.received_last < keep_from && in_span),
+            Age::AtLeast(own) => own >= age || (segment.received_last < keep_from && is_due(segment, found, own, age)),
         });
         let too_much = policy.bytes_max.is_some_and(|max| bytes > max);
         if !(unneeded && (too_much || expired)) {
@@ -93,6 +94,14 @@ pub(super) fn decide(segments: &[SegmentFacts], policy: &Policy) -> usize {
         bytes -= segment.bytes;
     }
     candidates.len()
+}
+
+/// Whether the wall clock may be believed of a segment that was found at a start `since` ago. The oldest may go at once, so that
+/// starts in a row do not stall retention.
+fn is_due(segment: &SegmentFacts, found: &Range<Offset>, since: Duration, age: Duration) -> bool {
+    let before = u128::from(segment.offsets.start.saturating_sub(found.start));
+    let all = u128::from(found.end.saturating_sub(found.start));
+    before * age.as_millis() <= all * since.as_millis() * 2
 }
 
 impl Partition {
@@ -134,7 +143,7 @@ impl Partition {
         let facts: Vec<_> = segments
             .iter()
             .map(|s| SegmentFacts {
-                end: s.end(),
+                offsets: s.header.base..s.end(),
                 bytes: s.bytes(),
                 received_last: s.received_last().unwrap_or(Micros::MAX),
                 age: s.touched().map_or(Age::AtLeast(now.saturating_sub(self.opened)), |t| Age::Known(now.saturating_sub(t))),
@@ -149,7 +158,7 @@ impl Partition {
                 self.request_roll();
             }
         }
-        segments.drain(..decide(&facts, policy)).collect()
+        segments.drain(..decide(&facts, &self.found, policy)).collect()
     }
 }
 
@@ -157,63 +166,78 @@ impl Partition {
 mod tests {
     use super::*;
 
-    const FREE: Policy = Policy { age: None, span_max: Micros::MAX, bytes_max: None, pinned_from: Offset::MAX };
+    const FREE: Policy = Policy { age: None, bytes_max: None, pinned_from: Offset::MAX };
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    /// From before the start, which was just now.
-    fn five() -> Vec<SegmentFacts> {
-        (1..=5)
-            .map(|i| SegmentFacts { end: i * 10, bytes: 100, received_last: i.cast_signed() * 1_000, age: Age::AtLeast(Duration::ZERO) })
-            .collect()
+    const ALL: Range<Offset> = 0..50;
+
+    /// Five segments of ten records, by their age.
+    fn aged(age: impl Fn(u32) -> Age) -> Vec<SegmentFacts> {
+        let facts = |i: u32| {
+            let start = u64::from(i) * 10;
+            SegmentFacts { offsets: start..start + 10, bytes: 100, received_last: i64::from(i + 1) * 1_000, age: age(i) }
+        };
+        (0..5).map(facts).collect()
     }
 
-    fn aged(age: impl Fn(u32) -> Age) -> Vec<SegmentFacts> {
-        (0..).zip(five()).map(|(i, facts)| SegmentFacts { age: age(i), ..facts }).collect()
+    /// From before the start, so long ago.
+    fn found(since: Duration) -> Vec<SegmentFacts> {
+        aged(|_| Age::AtLeast(since))
     }
 
     fn by_age(keep_from: Micros) -> Policy {
         Policy { age: Some((HOUR, keep_from)), ..FREE }
     }
 
+    fn check(segments: &[SegmentFacts], policy: &Policy, gone: usize) {
+        assert_eq!(decide(segments, &ALL, policy), gone, "{policy:?}");
+    }
+
     #[test]
     fn nothing_goes_without_a_policy() {
-        assert_eq!(decide(&five(), &FREE), 0);
-        assert_eq!(decide(&[], &FREE), 0);
+        check(&found(HOUR), &FREE, 0);
+        check(&[], &FREE, 0);
     }
 
     #[test]
     fn age_and_bytes_take_the_oldest_but_never_the_newest() {
-        assert_eq!(decide(&five(), &by_age(3_000)), 2);
-        assert_eq!(decide(&five(), &by_age(99_000)), 4);
-        assert_eq!(decide(&five(), &Policy { bytes_max: Some(250), ..FREE }), 3);
-        assert_eq!(decide(&five(), &Policy { bytes_max: Some(0), ..FREE }), 4);
+        check(&found(HOUR / 2), &by_age(3_000), 2);
+        check(&found(HOUR / 2), &by_age(99_000), 4);
+        check(&found(HOUR), &Policy { bytes_max: Some(250), ..FREE }, 3);
+        check(&found(HOUR), &Policy { bytes_max: Some(0), ..FREE }, 4);
     }
 
     #[test]
     fn a_pin_holds_its_segment_and_all_after_it() {
-        assert_eq!(decide(&five(), &Policy { bytes_max: Some(0), pinned_from: 20, ..FREE }), 2);
-        assert_eq!(decide(&five(), &Policy { bytes_max: Some(0), pinned_from: 19, ..FREE }), 1);
-        assert_eq!(decide(&five(), &Policy { bytes_max: Some(0), pinned_from: 0, ..FREE }), 0);
+        let all = Policy { bytes_max: Some(0), ..FREE };
+        check(&found(HOUR), &Policy { pinned_from: 20, ..all }, 2);
+        check(&found(HOUR), &Policy { pinned_from: 19, ..all }, 1);
+        check(&found(HOUR), &Policy { pinned_from: 0, ..all }, 0);
     }
 
     #[test]
-    fn a_jump_of_the_clock_does_not_empty_what_was_there_at_the_start() {
-        let jumped = Policy { span_max: 1_500, ..by_age(Micros::MAX) };
-        assert_eq!(decide(&five(), &jumped), 2);
-        assert_eq!(decide(&five(), &Policy { span_max: 0, ..jumped }), 1);
-        assert_eq!(decide(&five(), &by_age(Micros::MIN)), 0);
-        let still: Vec<_> = five().into_iter().map(|facts| SegmentFacts { received_last: 7, ..facts }).collect();
-        assert_eq!(decide(&still, &by_age(Micros::MAX)), 1);
+    fn a_jump_of_the_clock_takes_no_more_of_what_was_found_than_its_share() {
+        let jumped = by_age(Micros::MAX);
+        for (minutes, gone) in [(0, 1), (5, 1), (6, 2), (11, 2), (12, 3), (18, 4), (60, 4)] {
+            check(&found(Duration::from_secs(minutes * 60)), &jumped, gone);
+        }
+        check(&found(HOUR / 2), &by_age(Micros::MIN), 0);
+    }
+
+    #[test]
+    fn times_that_stood_still_tell_nothing() {
+        let still = |since| found(since).into_iter().map(|facts| SegmentFacts { received_last: 7, ..facts }).collect::<Vec<_>>();
+        check(&still(Duration::ZERO), &by_age(Micros::MAX), 1);
+        check(&still(HOUR / 8), &by_age(Micros::MAX), 2);
+        check(&still(HOUR), &by_age(Micros::MIN), 4);
     }
 
     #[test]
     fn what_came_since_the_start_is_as_old_as_monotonic_time_says() {
         let young = aged(|i| Age::Known(HOUR.saturating_sub(Duration::from_secs(1 + u64::from(i)))));
-        assert_eq!(decide(&young, &by_age(Micros::MAX)), 0, "the wall clock jumped ahead");
+        check(&young, &by_age(Micros::MAX), 0);
         let old = aged(|i| Age::Known(HOUR * (5 - i) / 3));
-        assert_eq!(decide(&old, &by_age(Micros::MIN)), 3, "the wall clock is far behind, or receive times are far ahead");
-        let left = aged(|_| Age::AtLeast(HOUR));
-        assert_eq!(decide(&left, &by_age(Micros::MIN)), 4, "older than the process itself");
+        check(&old, &by_age(Micros::MIN), 3);
     }
 }

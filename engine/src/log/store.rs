@@ -157,12 +157,12 @@ impl Log {
     }
 
     /// Deletes old segments of all partitions; `bytes_max` is for the whole stream.
-    pub(super) fn retain(&self, age: Option<(Duration, Micros)>, span_max: Micros, bytes_max: Option<u64>) -> Result<Retained> {
+    pub(super) fn retain(&self, age: Option<(Duration, Micros)>, bytes_max: Option<u64>) -> Result<Retained> {
         let mut retained = Retained::default();
         for partition in &self.partitions {
             let pinned_from = lock(&self.pins).values().filter_map(|pins| pins.get(&partition.number)).min().copied();
             let bytes_max = bytes_max.map(|bytes| bytes / u64::from(self.partitions()));
-            let policy = Policy { age, span_max, bytes_max, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
+            let policy = Policy { age, bytes_max, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
             retained.add(&partition.retain(&policy)?);
         }
         Ok(retained)

@@ -137,21 +137,19 @@ impl Logs {
         if let Err(e) = self.ballast.balance() {
             tracing::warn!("no space could be held back beside the log: {e}");
         }
-        let retained = self.retain(elapsed)?;
+        let retained = self.retain()?;
         let bytes = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_mul(SCRUB_BYTES_PER_SECOND) / 1_000;
         lock(&self.scrubber).go_on(&self.open_logs(), bytes)?;
         Ok(retained)
     }
 
-    /// Deletes what is older or more than the configuration keeps and no reader has pinned. Of what was there
-    /// at the start one pass deletes by age no more than twice the time since the last pass is worth, and at least one segment.
-    fn retain(&self, elapsed: Duration) -> Result<Retained> {
-        let span_max = micros(elapsed).saturating_mul(2);
+    /// Deletes what is older or more than the configuration keeps and no reader has pinned.
+    fn retain(&self) -> Result<Retained> {
         let age = self.config.retention.map(|age| (age, self.clock.now().saturating_sub(micros(age))));
         let logs: Vec<_> = self.open_logs();
         let mut retained = Retained::default();
         for log in logs {
-            retained.add(&log.retain(age, span_max, self.config.retention_bytes)?);
+            retained.add(&log.retain(age, self.config.retention_bytes)?);
         }
         Ok(retained)
     }

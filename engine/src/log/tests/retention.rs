@@ -72,14 +72,20 @@ fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
 }
 
 #[test]
-fn after_a_start_a_jump_of_the_clock_takes_one_segment_a_pass() {
+fn after_a_start_a_jump_of_the_clock_takes_half_the_retention_to_delete_all() {
     let disk = SimDisk::default();
     append_frames(&stream(&open(&disk, 400)), 0..30);
     let clock = Arc::new(SimClock::default());
     let settings = LogConfig { retention: Some(Duration::from_secs(10)), ..config(400) };
     let logs = Logs::open(Path::new("log"), Arc::new(disk.kill()), clock.clone(), settings).unwrap();
-    stream(&logs);
+    let log = stream(&logs);
     clock.set(4_000_000_000 * crate::time::SECOND);
     assert_eq!(logs.upkeep().unwrap().segments, 1);
-    assert_eq!(logs.upkeep().unwrap().segments, 1);
+    assert_eq!(logs.upkeep().unwrap().segments, 0, "time has to pass");
+    for second in 1..=5 {
+        clock.pass(Duration::from_secs(1));
+        logs.upkeep().unwrap();
+        let start = log.bounds(0).start;
+        assert!(start.abs_diff(second * 6) <= 4, "{start} of 30 after {second} s of 5");
+    }
 }
