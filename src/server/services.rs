@@ -31,8 +31,8 @@ pub struct ServerState {
     pub jobs: Arc<dyn JobService>,
     /// Tells about the system as a whole.
     pub system: Arc<dyn SystemView>,
-    /// Counts logins and records. The server counts refused logins and records that it refuses itself as too large; `Ingest`
-    /// counts every record that it is given.
+    /// Counts logins and records. The server counts refused logins and requests that it refuses itself, as one record each;
+    /// `Ingest` counts every record that it is given.
     pub gateway: Arc<GatewayCounters>,
     /// Ends live results when the server stops.
     pub shutdown: CancellationToken,

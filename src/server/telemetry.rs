@@ -28,9 +28,13 @@ pub(crate) async fn publish(
     request: Request,
 ) -> ApiResult<Json<Accepted>> {
     state.devices.seen(&device, None);
-    let producer = producer(request.headers())?;
+    let refused = || {
+        state.gateway.received.add(1);
+        state.gateway.rejected.add(1);
+    };
+    let producer = producer(request.headers()).inspect_err(|_| refused())?;
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let body = body::read(request, HTTP_TELEMETRY_BYTES_MAX).await?;
+    let body = body::read(request, HTTP_TELEMETRY_BYTES_MAX).await.inspect_err(|_| refused())?;
     // The body may have taken its time.
     if !state.devices.is_active(&device) {
         return Err(ApiError::unauthorized("device id or key is not valid", "the device was revoked meanwhile"));

@@ -141,11 +141,22 @@ async fn telemetry_arrives_as_it_was_sent() {
         assert_eq!(taken[0].body, &br#"[{"a":1}, {"a":2}]"#[..]);
         assert_eq!((taken[1].stream.as_str(), taken[1].media_type.as_deref()), ("telemetry", Some("text/csv")));
     }
-    for (stream, headers, body) in
-        [("/Not-A-Stream", &[][..], "{}"), ("", &[("thalweg-epoch", "1")], "{}"), ("", &[("thalweg-sequence", "x")], "{}")]
-    {
-        assert_eq!(send(stream, headers, body).await.error_kind(), "invalid", "{stream} {headers:?} {body}");
+    assert_eq!(send("/Not-A-Stream", &[], "{}").await.error_kind(), "invalid");
+    let (epoch, sequence) = ("thalweg-epoch", "thalweg-sequence");
+    for headers in [
+        &[(epoch, "1")][..],
+        &[(sequence, "1")],
+        &[(epoch, "1"), (sequence, "x")],
+        &[(epoch, "one"), (sequence, "1")],
+        &[(epoch, "4294967296"), (sequence, "1")],
+        &[(epoch, "1"), (sequence, "18446744073709551616")],
+        &[(epoch, "-1"), (sequence, "1")],
+        &[(epoch, ""), (sequence, "1")],
+    ] {
+        let answer = send("", headers, "{}").await;
+        assert_eq!((answer.status.as_u16(), answer.error_kind().as_str()), (400, "invalid"), "{headers:?}");
     }
+    assert_eq!((server.gateway.received.get(), server.gateway.rejected.get()), (8, 8));
     let busy = || Error::unavailable("the log has too much waiting");
     for (refusal, status, kind, retry_after) in [
         (busy(), 503, "unavailable", Some(HTTP_RETRY_AFTER_S.to_string())),

@@ -39,7 +39,7 @@ enum End {
     /// The device broke the protocol; the library has queued its answer.
     Broken(MqttError),
     /// The device did what it may not.
-    Violation(DisconnectReasonCode),
+    Violation(DisconnectReasonCode, &'static str),
     /// Nothing more can be acknowledged.
     LogFailed,
     /// Ended from outside.
@@ -52,7 +52,7 @@ impl std::fmt::Display for End {
             Self::Goodbye(_) => f.write_str("the device said goodbye"),
             Self::Lost => f.write_str("the connection was lost"),
             Self::Broken(e) => write!(f, "the device broke the protocol ({e:?})"),
-            Self::Violation(code) => write!(f, "the device did what it may not ({code:?})"),
+            Self::Violation(_, reason) => write!(f, "the device did what it may not: {reason}"),
             Self::LogFailed => f.write_str("nothing more can be acknowledged: the log takes no records"),
             Self::Cut(Cut::TakenOver) => f.write_str("the same client id connected again"),
             Self::Cut(Cut::Revoked) => f.write_str("the device was revoked"),
@@ -115,18 +115,16 @@ impl Connection {
         }
         let code = match &end {
             End::Goodbye(_) | End::Lost | End::Broken(_) => None,
-            End::Violation(code) => Some(*code),
-            End::LogFailed => Some(DisconnectReasonCode::ImplementationSpecificError),
-            End::Cut(Cut::TakenOver) => Some(DisconnectReasonCode::SessionTakenOver),
-            End::Cut(Cut::Revoked) => Some(DisconnectReasonCode::NotAuthorized),
-            End::Cut(Cut::Stopping) => Some(DisconnectReasonCode::ServerShuttingDown),
+            End::Violation(code, reason) => Some((*code, Some(*reason))),
+            End::LogFailed => Some((DisconnectReasonCode::ImplementationSpecificError, None)),
+            End::Cut(Cut::TakenOver) => Some((DisconnectReasonCode::SessionTakenOver, None)),
+            End::Cut(Cut::Revoked) => Some((DisconnectReasonCode::NotAuthorized, None)),
+            End::Cut(Cut::Stopping) => Some((DisconnectReasonCode::ServerShuttingDown, None)),
         };
         let forget_will = matches!(end, End::Goodbye(GoodbyeWill::Forget) | End::Cut(Cut::Revoked | Cut::Stopping));
         let will = if forget_will { None } else { self.will };
-        if let (Some(code), Version::V5_0) = (code, self.wire.version())
-            && let Ok(packet) = packets::disconnect(code)
-        {
-            let _ = self.wire.send(packet);
+        if let (Some((code, reason)), Version::V5_0) = (code, self.wire.version()) {
+            let _ = self.wire.say_why(reason, |reason| packets::disconnect(code, reason));
         }
         if end != End::Lost {
             self.wire.close().await;
@@ -271,16 +269,16 @@ impl Connection {
             Incoming::Ping => self.reply(Ok(packets::pingresp(version))),
             Incoming::Goodbye { will } => Err(End::Goodbye(will)),
             Incoming::Acknowledged => Ok(()),
-            Incoming::Unexpected => Err(End::Violation(DisconnectReasonCode::ProtocolError)),
+            Incoming::Unexpected => Err(End::Violation(DisconnectReasonCode::ProtocolError, "a device does not send such a packet")),
         }
     }
 
     fn publish(&mut self, publish: Publish) -> Result<(), End> {
         if publish.qos() == Qos::ExactlyOnce {
-            return Err(End::Violation(DisconnectReasonCode::QosNotSupported));
+            return Err(End::Violation(DisconnectReasonCode::QosNotSupported, "QoS 2 is not supported"));
         }
         if publish.asks_for_retention() {
-            return Err(End::Violation(DisconnectReasonCode::RetainNotSupported));
+            return Err(End::Violation(DisconnectReasonCode::RetainNotSupported, "retained messages are not supported"));
         }
         let echo = self.echo();
         verdict(self.intake.offer(publish, echo))
@@ -288,7 +286,8 @@ impl Connection {
 
     fn subscribe(&mut self, request: &Subscribe) -> Result<(), End> {
         if request.has_identifier {
-            return Err(End::Violation(DisconnectReasonCode::SubscriptionIdentifiersNotSupported));
+            let code = DisconnectReasonCode::SubscriptionIdentifiersNotSupported;
+            return Err(End::Violation(code, "subscription identifiers are not supported"));
         }
         let codes = subscribe::subscribe(&self.session, &request.entries);
         self.reply(packets::suback(self.wire.version(), request.packet_id, codes))
@@ -308,11 +307,15 @@ impl Connection {
         let version = wire.version();
         let mut broken = None;
         let settled = self.intake.settle(|Settled { packet_id, refused, echo }| {
-            if let Some(id) = packet_id
-                && let Err(e) = packets::puback(version, id, refused).and_then(|p| wire.send(p))
-            {
-                broken = Some(e);
-            }
+            let sent = match (packet_id, refused) {
+                (None, _) => Ok(()),
+                (Some(id), None) => packets::puback(version, id).and_then(|p| wire.send(p)),
+                (Some(id), Some((code, reason))) => {
+                    let reason = wire.wants_reasons.then_some(reason);
+                    wire.say_why(reason, |reason| packets::puback_refused(id, code, reason))
+                }
+            };
+            broken = broken.take().or(sent.err());
             if let Some(message) = echo {
                 let reached = shared.registry.deliver(&session.device, &message, Some(session));
                 shared.context.counters.undelivered.add(reached.dropped as u64);
@@ -351,7 +354,7 @@ impl Ended {
 fn verdict(step: Step) -> Result<(), End> {
     match step {
         Step::Taken => Ok(()),
-        Step::Violation(code) => Err(End::Violation(code)),
+        Step::Violation(code, reason) => Err(End::Violation(code, reason)),
         Step::Revoked => Err(End::Cut(Cut::Revoked)),
         Step::LogFailed => Err(End::LogFailed),
     }

@@ -141,7 +141,10 @@ pub(super) async fn receive(wire: &mut Wire) -> Result<(Hello, Vec<u8>), NoHello
     let rest = bytes.split_off(length);
     match parse(wire, &bytes) {
         Ok(Some(Packet::V3_1_1Connect(p))) => Ok((p.into(), rest)),
-        Ok(Some(Packet::V5_0Connect(p))) => Ok((p.into(), rest)),
+        Ok(Some(Packet::V5_0Connect(p))) => {
+            wire.wants_reasons = !p.props().iter().any(|p| matches!(p, Property::RequestProblemInformation(i) if i.val() == 0));
+            Ok((p.into(), rest))
+        }
         Err(MqttError::UnsupportedProtocolVersion) => {
             wire.send_raw(&[0x20, 2, 0, 1]);
             Err(NoHello::Broken(MqttError::UnsupportedProtocolVersion))

@@ -34,7 +34,7 @@ pub(super) enum Step {
     /// Goes on.
     Taken,
     /// Ends: the device did what it may not, and there is no PUBACK to say so.
-    Violation(DisconnectReasonCode),
+    Violation(DisconnectReasonCode, &'static str),
     /// Ends: the device lost its rights while its record waited.
     Revoked,
     /// Ends without acknowledgement: the log failed or stayed full.
@@ -48,6 +48,22 @@ enum Refusal {
     NoSuchStream,
     TooLarge,
     TooManyStreams,
+    Numbering(&'static str),
+}
+
+impl Refusal {
+    /// The code for PUBACK, that for DISCONNECT where there is no PUBACK, and the reason in words.
+    fn answer(self) -> (PubackReasonCode, DisconnectReasonCode, &'static str) {
+        use DisconnectReasonCode as Disconnect;
+        use PubackReasonCode as Puback;
+        match self {
+            Self::NotAuthorized => (Puback::NotAuthorized, Disconnect::NotAuthorized, "the topic is not one of the device's own"),
+            Self::NoSuchStream => (Puback::TopicNameInvalid, Disconnect::TopicNameInvalid, "there is no such stream"),
+            Self::TooLarge => (Puback::QuotaExceeded, Disconnect::PacketTooLarge, "the record is too large"),
+            Self::TooManyStreams => (Puback::QuotaExceeded, Disconnect::QuotaExceeded, "too many streams on one connection"),
+            Self::Numbering(what) => (Puback::ImplementationSpecificError, Disconnect::ImplementationSpecificError, what),
+        }
+    }
 }
 
 /// A publish that is answered now.
@@ -55,7 +71,7 @@ pub(super) struct Settled {
     /// None for QoS 0: there is nothing to answer.
     pub(super) packet_id: Option<u16>,
     /// Why it was not stored.
-    pub(super) refused: Option<PubackReasonCode>,
+    pub(super) refused: Option<(PubackReasonCode, &'static str)>,
     /// What the device's own subscribers get to see.
     pub(super) echo: Option<Delivery>,
 }
@@ -78,7 +94,7 @@ struct Pending {
 
 enum Outcome {
     Stored { tap: usize, offset: Offset, arrival: Arrival },
-    Refused(PubackReasonCode),
+    Refused(PubackReasonCode, &'static str),
 }
 
 /// A record the log had no room for.
@@ -151,11 +167,15 @@ impl Intake {
     }
 
     fn append(&mut self, publish: Publish, tap: usize, since: Instant, echo: Echo) -> Step {
+        let producer = match publish.producer() {
+            Ok(producer) => producer,
+            Err(what) => return self.refuse(&publish, Refusal::Numbering(what)),
+        };
         let record = Record {
             device: self.device.as_str(),
             topic: publish.topic(),
             content_type: publish.content_type(),
-            producer: publish.producer(),
+            producer,
             payload: publish.payload().as_slice(),
         };
         if publish.qos() == Qos::AtMostOnce && self.taps[tap].log.is_scarce(self.taps[tap].partition) {
@@ -207,7 +227,7 @@ impl Intake {
         let waited = since.elapsed();
         if self.version == Version::V5_0 && waited >= Duration::from_millis(limits::APPEND_RETRY_MS_MAX) {
             self.context.counters.failed.add(1);
-            let outcome = Outcome::Refused(PubackReasonCode::QuotaExceeded);
+            let outcome = Outcome::Refused(PubackReasonCode::QuotaExceeded, "the log takes no records now");
             self.pending.push_back(Pending { packet_id: publish.packet_id(), outcome, echo: None });
             return Step::Taken;
         }
@@ -220,19 +240,14 @@ impl Intake {
 
     fn refuse(&mut self, publish: &Publish, refusal: Refusal) -> Step {
         self.context.counters.rejected.add(1);
-        let (puback, disconnect) = match refusal {
-            Refusal::NotAuthorized => (PubackReasonCode::NotAuthorized, DisconnectReasonCode::NotAuthorized),
-            Refusal::NoSuchStream => (PubackReasonCode::TopicNameInvalid, DisconnectReasonCode::TopicNameInvalid),
-            Refusal::TooLarge => (PubackReasonCode::QuotaExceeded, DisconnectReasonCode::PacketTooLarge),
-            Refusal::TooManyStreams => (PubackReasonCode::QuotaExceeded, DisconnectReasonCode::QuotaExceeded),
-        };
+        let (puback, disconnect, reason) = refusal.answer();
         match publish.packet_id() {
             Some(id) if self.version == Version::V5_0 => {
-                let outcome = Outcome::Refused(puback);
+                let outcome = Outcome::Refused(puback, reason);
                 self.pending.push_back(Pending { packet_id: Some(id), outcome, echo: None });
                 Step::Taken
             }
-            _ => Step::Violation(disconnect),
+            _ => Step::Violation(disconnect, reason),
         }
     }
 
@@ -245,7 +260,7 @@ impl Intake {
         }
         while let Some(first) = self.pending.front() {
             let refused = match first.outcome {
-                Outcome::Refused(code) => Some(code),
+                Outcome::Refused(code, reason) => Some((code, reason)),
                 Outcome::Stored { tap, offset, .. } if offset < self.taps[tap].durable => None,
                 Outcome::Stored { tap, .. } if self.taps[tap].failed => return Err(LogFailed),
                 Outcome::Stored { .. } => break,

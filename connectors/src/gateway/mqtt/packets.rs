@@ -3,7 +3,7 @@
 
 use mqtt_protocol_core::mqtt::common::ArcPayload;
 use mqtt_protocol_core::mqtt::connection::Version;
-use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, SubEntry, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, ReasonString, SubEntry, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{
     DisconnectReasonCode, MqttError, PubackReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
 };
@@ -90,16 +90,30 @@ impl Publish {
         }
     }
 
-    /// The user properties `epoch` and `seq`, if both are there and are numbers.
-    pub(super) fn producer(&self) -> Option<ProducerSequence> {
-        let Self::V5(publish) = self else { return None };
-        let value = |key: &str| {
-            publish.props().iter().find_map(|p| match p {
-                Property::UserProperty(u) if u.key() == key => Some(u.val()),
-                _ => None,
-            })
+    /// The user properties `epoch` and `seq`. Errors: what is wrong with them; a device that believes that it numbers its
+    /// records must not find out later that it did not.
+    pub(super) fn producer(&self) -> Result<Option<ProducerSequence>, &'static str> {
+        let Self::V5(publish) = self else { return Ok(None) };
+        let (mut epoch, mut sequence) = (None, None);
+        for property in publish.props() {
+            let Property::UserProperty(property) = property else { continue };
+            let place = match property.key() {
+                "epoch" => &mut epoch,
+                "seq" => &mut sequence,
+                _ => continue,
+            };
+            if place.replace(property.val()).is_some() {
+                return Err("a user property epoch or seq is there twice");
+            }
+        }
+        let (epoch, sequence) = match (epoch, sequence) {
+            (None, None) => return Ok(None),
+            (Some(epoch), Some(sequence)) => (epoch, sequence),
+            _ => return Err("user properties epoch and seq come together"),
         };
-        Some(ProducerSequence { epoch: value("epoch")?.parse().ok()?, sequence: value("seq")?.parse().ok()? })
+        let epoch = epoch.parse().map_err(|_| "user property epoch is not a whole number of 32 bits")?;
+        let sequence = sequence.parse().map_err(|_| "user property seq is not a whole number of 64 bits")?;
+        Ok(Some(ProducerSequence { epoch, sequence }))
     }
 }
 
@@ -144,13 +158,20 @@ impl From<Packet> for Incoming {
     }
 }
 
-/// PUBACK. MQTT 3.1.1 cannot refuse, so `refused` must be none there.
-pub(super) fn puback(version: Version, id: u16, refused: Option<PubackReasonCode>) -> Result<Packet, MqttError> {
-    match (version, refused) {
-        (Version::V5_0, None) => Ok(v5_0::Puback::builder().packet_id(id).build()?.into()),
-        (Version::V5_0, Some(code)) => Ok(v5_0::Puback::builder().packet_id(id).reason_code(code).build()?.into()),
-        (_, None) => Ok(v3_1_1::Puback::builder().packet_id(id).build()?.into()),
-        (_, Some(_)) => Err(MqttError::NotAuthorized),
+/// PUBACK.
+pub(super) fn puback(version: Version, id: u16) -> Result<Packet, MqttError> {
+    match version {
+        Version::V5_0 => Ok(v5_0::Puback::builder().packet_id(id).build()?.into()),
+        _ => Ok(v3_1_1::Puback::builder().packet_id(id).build()?.into()),
+    }
+}
+
+/// PUBACK that says no, which only MQTT 5 can.
+pub(super) fn puback_refused(id: u16, code: PubackReasonCode, reason: Option<&str>) -> Result<Packet, MqttError> {
+    let builder = v5_0::Puback::builder().packet_id(id).reason_code(code);
+    match reason {
+        Some(reason) => Ok(builder.props(vec![ReasonString::new(reason)?.into()]).build()?.into()),
+        None => Ok(builder.build()?.into()),
     }
 }
 
@@ -184,8 +205,12 @@ pub(super) fn pingresp(version: Version) -> Packet {
 }
 
 /// DISCONNECT, which only MQTT 5 servers may send.
-pub(super) fn disconnect(code: DisconnectReasonCode) -> Result<Packet, MqttError> {
-    Ok(v5_0::Disconnect::builder().reason_code(code).build()?.into())
+pub(super) fn disconnect(code: DisconnectReasonCode, reason: Option<&str>) -> Result<Packet, MqttError> {
+    let builder = v5_0::Disconnect::builder().reason_code(code);
+    match reason {
+        Some(reason) => Ok(builder.props(vec![ReasonString::new(reason)?.into()]).build()?.into()),
+        None => Ok(builder.build()?.into()),
+    }
 }
 
 /// PUBLISH to a device: QoS 1 with a packet id, else QoS 0.

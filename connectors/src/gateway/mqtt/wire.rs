@@ -26,6 +26,8 @@ const LINGER: Duration = Duration::from_millis(300);
 /// One socket and the protocol state on it.
 pub(super) struct Wire {
     pub(super) socket: TcpStream,
+    /// Whether the device wants to be told in words why something is refused.
+    pub(super) wants_reasons: bool,
     mqtt: Connection<role::Server>,
     out: Vec<u8>,
     keep_alive: Option<Duration>,
@@ -39,6 +41,7 @@ impl Wire {
         let options = ConnectionOptions::new().maximum_packet_size_recv(limits::MQTT_PACKET_BYTES_MAX as u32);
         Self {
             socket,
+            wants_reasons: true,
             mqtt: Connection::with_options(Version::Undetermined, options),
             out: Vec::new(),
             keep_alive: None,
@@ -72,6 +75,18 @@ impl Wire {
     pub(super) fn send(&mut self, packet: Packet) -> Result<(), MqttError> {
         let events = self.mqtt.send(packet);
         self.absorb(events).1.map_or(Ok(()), Err)
+    }
+
+    /// Queues a packet that has room for a reason in words, which is left out if the device takes no packet of that length.
+    pub(super) fn say_why(
+        &mut self,
+        reason: Option<&str>,
+        build: impl Fn(Option<&str>) -> Result<Packet, MqttError>,
+    ) -> Result<(), MqttError> {
+        match build(reason).and_then(|packet| self.send(packet)) {
+            Err(MqttError::PacketTooLarge) => build(None).and_then(|packet| self.send(packet)),
+            sent => sent,
+        }
     }
 
     /// Queues bytes that are no packet of a known version.

@@ -118,6 +118,14 @@ pub(super) fn connect_with(version: Version, client_id: &str, user: &str, key: &
     packet(0x10, &body)
 }
 
+/// CONNECT of version 5 with properties.
+pub(super) fn connect_v5(device: &str, properties: &[u8]) -> Vec<u8> {
+    let plain = connect(Version::V5, device, device, &format!("key-{device}"), None);
+    // After the fixed header: name, version, flags, keep-alive, length of the properties.
+    let (before, after) = plain[2..].split_at(10);
+    packet(0x10, &[before, &[properties.len() as u8], properties, &after[1..]].concat())
+}
+
 /// PUBLISH; `id` is none for QoS 0.
 pub(super) fn publish(version: Version, topic: &str, payload: &[u8], id: Option<u16>) -> Vec<u8> {
     publish_with(version, topic, payload, id, if id.is_some() { 0x32 } else { 0x30 }, &[])

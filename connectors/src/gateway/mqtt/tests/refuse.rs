@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{BOTH, Version, connect, connect_with, packet, publish, publish_with, subscribe};
+use super::raw::{BOTH, Version, connect, connect_v5, connect_with, packet, publish, publish_with, subscribe, user_property};
 use super::*;
 
 const TOPIC: &str = "devices/pump-1/telemetry";
@@ -115,6 +115,49 @@ async fn quality_2_and_retained_messages_are_refused() {
     peer.send(&publish_with(Version::V3, TOPIC, b"{}", Some(1), 0x34, &[])).await;
     assert_eq!(peer.until_closed().await, []);
     assert!(bench.log.records().is_empty());
+}
+
+#[tokio::test]
+async fn a_number_that_is_none_is_refused_in_words() {
+    let bench = Bench::start(Durability::AtOnce).await;
+    let mut peer = bench.device(Version::V5, "pump-1").await;
+    let (epoch, seq) = (|value| user_property("epoch", value), |value| user_property("seq", value));
+    let cases = [
+        (epoch("1"), "come together"),
+        (seq("1"), "come together"),
+        ([epoch("1"), seq("x")].concat(), "seq is not"),
+        ([epoch("1"), seq("")].concat(), "seq is not"),
+        ([epoch("1"), seq("-1")].concat(), "seq is not"),
+        ([epoch("1"), seq("18446744073709551616")].concat(), "seq is not"),
+        ([epoch("4294967296"), seq("1")].concat(), "epoch is not"),
+        ([epoch("1"), seq("1"), seq("2")].concat(), "twice"),
+    ];
+    for (properties, said) in &cases {
+        peer.send(&publish_with(Version::V5, TOPIC, b"{}", Some(7), 0x32, properties)).await;
+        let (first, body) = peer.packet().await.unwrap();
+        assert_eq!((first, &body[..3], body[4]), (0x40, &[0, 7, 0x83][..], 0x1f));
+        assert!(String::from_utf8_lossy(&body[7..]).contains(said), "{body:?}");
+    }
+    peer.send(&publish_with(Version::V5, TOPIC, b"{}", None, 0x30, &epoch("1"))).await;
+    let (first, body) = peer.until_closed().await.remove(0);
+    assert_eq!((first, body[0], body[2]), (0xe0, 0x83, 0x1f));
+    assert!(String::from_utf8_lossy(&body[5..]).contains("come together"), "{body:?}");
+    assert_eq!(bench.context.counters.rejected.get(), cases.len() as u64 + 1);
+    assert!(bench.log.records().is_empty());
+    bench.assert_balance();
+}
+
+#[tokio::test]
+async fn reasons_are_left_out_for_a_device_that_does_not_take_them() {
+    let bench = Bench::start(Durability::AtOnce).await;
+    let (no_problems, short_packets) = ([0x17, 0], [0x27, 0, 0, 0, 40]);
+    for properties in [&no_problems[..], &short_packets] {
+        let mut peer = bench.peer().await;
+        peer.send(&connect_v5("pump-1", properties)).await;
+        peer.packet().await.unwrap();
+        peer.send(&publish_with(Version::V5, TOPIC, b"{}", Some(7), 0x32, &user_property("epoch", "1"))).await;
+        assert_eq!(peer.packet().await, Some((0x40, vec![0, 7, 0x83])));
+    }
 }
 
 #[tokio::test]
