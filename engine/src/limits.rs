@@ -174,6 +174,12 @@ pub const SEAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const SEAL_ROWS_MAX: u64 = 2 * 1024 * 1024;
 /// Days that one sink writes to at once; beyond, the open files are closed and others begun.
 pub const LAKE_PARTITIONS_OPEN_MAX: usize = 32;
+/// Files that the rows of a new table with a primary key are spread over; a table keeps the number that it was made with.
+pub const LAKE_BUCKETS: u32 = 16;
+/// Memory for the rows of one table with a primary key while a job writes it, in bytes.
+pub const LAKE_KEYED_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Time for which the log of a table with a primary key remembers commits and the files that they replaced, in hours.
+pub const LAKE_KEYED_LOG_HOURS: u32 = 6;
 /// Commits between two checkpoints of a Delta log.
 pub const LAKE_CHECKPOINT_COMMITS: u32 = 16;
 /// Commits after which the state of a table is read from its log again.

@@ -36,10 +36,21 @@ pub struct PreCommit {
     pub epoch: Epoch,
     /// Newest earlier epoch in which this sink had something to commit; 0 if none.
     pub previous: Epoch,
-    /// Files to add; empty if nothing was written, and then there is nothing to commit.
+    /// Files to add.
     pub files: Vec<StagedFile>,
+    /// Paths of the table's files, relative to its directory, that go in the same commit: those that `files` replace, and those
+    /// whose rows are all gone. Checkpoints from before there were any do not say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<String>,
     /// Newest event time written so far, in microseconds, for the catalog's freshness.
     pub event_time_max: Option<i64>,
+}
+
+impl PreCommit {
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.removes.is_empty()
+    }
 }
 
 /// Where results go for good. Called from one thread.
@@ -47,7 +58,8 @@ pub trait Sink: Send {
     /// Takes new rows. They stay invisible.
     fn write(&mut self, rows: &RecordBatch) -> Result<()>;
 
-    /// Takes changes of a result. They stay invisible. Errors: `Internal` if the sink takes new rows only and gets others.
+    /// Takes changes of a result. They stay invisible. A sink with a key keeps, of each key, the newest row. Errors: `Internal`
+    /// if the sink takes new rows only and gets others.
     fn change(&mut self, changes: &Changes) -> Result<()> {
         match changes.kinds {
             None => self.write(&changes.rows),

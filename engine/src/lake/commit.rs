@@ -7,11 +7,10 @@ use std::sync::MutexGuard;
 use deltalake_core::kernel::Action;
 use deltalake_core::kernel::Transaction;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::protocol::DeltaOperation;
 use tracing::warn;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::schema::DATE;
 use crate::lake::table::{LakeTable, TableState, load, metadata_with};
 use crate::limits::LAKE_RELOAD_COMMITS;
 use crate::time::MILLISECOND;
@@ -30,11 +29,6 @@ pub(super) struct Progress {
 pub(super) struct CommitGuard<'a> {
     table: &'a LakeTable,
     progress: MutexGuard<'a, Progress>,
-}
-
-/// Rows added by a job.
-pub(super) fn append() -> DeltaOperation {
-    DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec![DATE.to_owned()]), predicate: None }
 }
 
 impl LakeTable {

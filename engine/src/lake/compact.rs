@@ -20,8 +20,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
+use crate::lake::actions::{add, remove};
 use crate::lake::layout::{Layout, Level};
-use crate::lake::snapshot::{TableFile, partition_values};
+use crate::lake::snapshot::TableFile;
 use crate::lake::table::LakeTable;
 use crate::lake::writer::{Day, TableWriter};
 use crate::limits::{RECENT_FILES_MAX, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
@@ -58,18 +59,20 @@ pub struct SealedDay {
     pub rows: u64,
 }
 
-/// Days to seal with their small files, each day's cut into groups that fit into memory; one group becomes one file.
+/// Days to seal with their small files, each day's cut into groups that fit into memory; one group becomes one file. Buckets of
+/// a table with a primary key have no day: they stay as they are.
 fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> BTreeMap<&'a str, Vec<Vec<&'a TableFile>>> {
     let mut days: BTreeMap<&str, Vec<&TableFile>> = BTreeMap::new();
-    for file in files.iter().filter(|f| !f.is_sealed()) {
-        days.entry(&file.date).or_default().push(file);
+    let recent = files.iter().filter(|f| !f.is_sealed());
+    for (date, file) in recent.filter_map(|f| Some((f.date.as_deref()?, f))) {
+        days.entry(date).or_default().push(file);
     }
     let is_due = |date: &str, recent: &[&TableFile]| {
         if recent.len() > RECENT_FILES_MAX {
             return true;
         }
         let is_over = day_of(date).is_some_and(|day| (day + 1) * DAY + LATENESS <= now);
-        let sealed_before = files.iter().any(|f| f.is_sealed() && f.date == date);
+        let sealed_before = files.iter().any(|f| f.is_sealed() && f.date.as_deref() == Some(date));
         let waited = recent.iter().any(|f| f.written_at + LATENESS <= now);
         is_over && (!sealed_before || waited)
     };
@@ -154,8 +157,8 @@ impl LakeTable {
 
     fn commit_seal(&self, replaced: &[&TableFile], staged: &[StagedFile], app: &str, number: i64) -> Result<()> {
         let now = self.environment.now() / MILLISECOND;
-        let removes = replaced.iter().map(|f| Action::Remove(remove(f, now)));
-        let adds = staged.iter().map(|f| Action::Add(add(f, now)));
+        let removes = replaced.iter().map(|f| Action::Remove(Remove { data_change: false, ..remove(f, now) }));
+        let adds = staged.iter().map(|f| Action::Add(Add { data_change: false, ..add(f, now) }));
         let actions: Vec<Action> = removes.chain(adds).collect();
         let operation = DeltaOperation::Optimize { predicate: None, target_size: SEAL_BYTES_MAX as i64 };
         let mut guard = self.begin();
@@ -184,39 +187,9 @@ fn sorted(layout: &Layout, files: &[&TableFile]) -> Result<RecordBatch> {
     Ok(take_record_batch(&all, &lexsort_to_indices(&keys, None)?)?)
 }
 
-fn read(layout: &Layout, file: &TableFile) -> Result<Vec<RecordBatch>> {
+/// The rows of a file in the table's types.
+pub(super) fn read(layout: &Layout, file: &TableFile) -> Result<Vec<RecordBatch>> {
     let options = ArrowReaderOptions::new().with_schema(layout.columns.clone());
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(&file.path)?, options)?.build()?;
     Ok(reader.collect::<Result<_, _>>()?)
-}
-
-fn add(file: &StagedFile, now_ms: i64) -> Add {
-    Add {
-        path: file.path.clone(),
-        partition_values: partition_values(file.date.as_deref().unwrap_or_default()),
-        size: file.bytes as i64,
-        modification_time: now_ms,
-        data_change: false,
-        stats: Some(file.stats.clone()),
-        tags: None,
-        deletion_vector: None,
-        base_row_id: None,
-        default_row_commit_version: None,
-        clustering_provider: None,
-    }
-}
-
-fn remove(file: &TableFile, now_ms: i64) -> Remove {
-    Remove {
-        path: file.relative.clone(),
-        data_change: false,
-        deletion_timestamp: Some(now_ms),
-        extended_file_metadata: Some(true),
-        partition_values: Some(partition_values(&file.date)),
-        size: Some(file.bytes as i64),
-        tags: None,
-        deletion_vector: None,
-        base_row_id: None,
-        default_row_commit_version: None,
-    }
 }

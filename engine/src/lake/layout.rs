@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{RowGroupMetaData, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -13,7 +14,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::ROW_GROUP_ROWS;
 use crate::time::{self, DAY, Micros};
 
@@ -31,6 +32,8 @@ pub(super) enum Level {
     Recent,
     /// Sorted, never rewritten.
     Sealed,
+    /// One bucket of a table with a primary key: sorted by the key, replaced whole when one of its rows changes.
+    Bucket,
 }
 
 impl Level {
@@ -39,8 +42,18 @@ impl Level {
         match self {
             Self::Recent => "recent",
             Self::Sealed => "data",
+            Self::Bucket => "keyed",
         }
     }
+}
+
+/// The primary key of a table: of each key it holds one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Its columns, in the order of the declaration.
+    pub(super) columns: Vec<usize>,
+    /// Files that the rows are spread over, by a hash of the key.
+    pub(super) buckets: u32,
 }
 
 /// Columns of a table and what they are used for.
@@ -48,11 +61,13 @@ impl Level {
 pub(super) struct Layout {
     /// Stored columns, without the partition.
     pub(super) columns: SchemaRef,
-    /// Column whose UTC day is the partition.
+    /// Its primary key; a table that has one is not partitioned.
+    pub(super) key: Option<Key>,
+    /// Column with the time of the row; its UTC day is the partition.
     pub(super) time: Option<usize>,
     /// Column that stands in where the time is NULL.
     pub(super) received: Option<usize>,
-    /// Columns that sealed files are sorted by.
+    /// Columns that sealed files are sorted by; of a table with a primary key, those of the key.
     pub(super) sort: Vec<usize>,
     /// Columns with statistics in the Delta log.
     pub(super) statistics: Vec<usize>,
@@ -70,7 +85,43 @@ impl Layout {
             sort.extend(time);
         }
         let statistics = (0..columns.fields().len()).filter(|&i| has_statistics(&columns, i, &sort)).collect();
-        Self { columns, time, received, sort, statistics }
+        Self { columns, key: None, time, received, sort, statistics }
+    }
+
+    /// The layout of a table with a primary key. Errors: `Invalid` if the key is empty, or a column of it does not exist, comes
+    /// twice, is nested or may be NULL.
+    pub(super) fn keyed(columns: SchemaRef, time_column: Option<&str>, key: &[String], buckets: u32) -> Result<Self> {
+        let mut indices = Vec::with_capacity(key.len());
+        for name in key {
+            let wrong = |what: &str| Error::invalid(format!("column '{name}' of the primary key {what}"));
+            let i = columns.index_of(name).map_err(|_| wrong("does not exist"))?;
+            if columns.field(i).data_type().is_nested() {
+                return Err(wrong("has values inside").hint("make a key of columns with one value each"));
+            }
+            if columns.field(i).is_nullable() {
+                return Err(wrong("may be NULL").hint("declare it NOT NULL"));
+            }
+            if indices.contains(&i) {
+                return Err(wrong("comes twice"));
+            }
+            indices.push(i);
+        }
+        if indices.is_empty() || buckets == 0 {
+            return Err(Error::invalid("a primary key needs a column and a bucket"));
+        }
+        Ok(Self { key: Some(Key { columns: indices, buckets }), ..Self::new(columns, time_column, key) })
+    }
+
+    /// Columns of the primary key; none if there is none.
+    pub(super) fn key_names(&self) -> Vec<String> {
+        let columns = self.key.iter().flat_map(|k| &k.columns);
+        columns.map(|&i| self.columns.field(i).name().clone()).collect()
+    }
+
+    /// Newest time of some rows; `None` if none has any, or the newest is none that a date can name.
+    pub(super) fn event_time_max(&self, rows: &RecordBatch) -> Option<Micros> {
+        let times = rows.column(self.time?).as_primitive::<TimestampMicrosecondType>();
+        arrow::compute::max(times).filter(|&t| is_plain_time(t))
     }
 
     /// Names of the columns with statistics, as the Delta property wants them.
@@ -81,7 +132,7 @@ impl Layout {
 
     /// How a file of this level is written.
     pub(super) fn properties(&self, level: Level) -> Result<WriterProperties> {
-        let zstd = ZstdLevel::try_new(if level == Level::Recent { 1 } else { 3 })?;
+        let zstd = ZstdLevel::try_new(if level == Level::Sealed { 3 } else { 1 })?;
         let mut builder = WriterProperties::builder()
             .set_compression(Compression::ZSTD(zstd))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -97,7 +148,7 @@ impl Layout {
                     builder.set_column_dictionary_enabled(path(), false).set_column_statistics_enabled(path(), EnabledStatistics::None);
             }
         }
-        if level == Level::Sealed && !self.sort.is_empty() {
+        if level != Level::Recent && !self.sort.is_empty() {
             let column = |&i: &usize| SortingColumn { column_idx: leaf(&self.columns, i) as i32, descending: false, nulls_first: true };
             builder = builder.set_sorting_columns(Some(self.sort.iter().map(column).collect()));
         }

@@ -6,6 +6,7 @@
 //!    _delta_log/                                 the truth: which files are rows
 //!    recent/date=2026-01-02/e00000012-…-s0.parquet   small, minutes old; read through the log only
 //!    data/date=2026-01-01/e00000003-s0.parquet       sealed: sorted, never rewritten; a plain glob reads it right
+//!    keyed/e00000012-…-b03.parquet                   instead of both, with a primary key: a bucket of its rows, see `keyed`
 //!    _meta/table.json                            what the table is
 //! <lake>/<namespace>/datapackage.json
 //! <lake>/_catalog/catalog.json  references.json
@@ -18,7 +19,7 @@
 //!   (the job's checkpoint K is stored, with the names, sizes and checksums of these files)
 //!   commit(K)     ─► _delta_log/<n>.json = Add(files) + txn(job, K): fsync, link if absent, fsync the directory
 //!
-//! After a crash the version v that the log holds for the job decides (`sink::decide`):
+//! After a crash the version v that the log holds for the job decides (`settle::decide`):
 //!   v = K         done
 //!   v = previous  files verified, committed again
 //!   else          stop: the lake is ahead of the checkpoint, or has lost commits
@@ -41,8 +42,12 @@ mod snapshot;
 mod table;
 
 // how rows get in, and where they end up
+mod actions;
 mod commit;
 mod compact;
+mod file;
+mod keyed;
+mod settle;
 mod sink;
 mod sweep;
 mod writer;

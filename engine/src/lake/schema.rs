@@ -5,7 +5,7 @@
 //! STRING Utf8View · BYTES Binary · TIMESTAMP Timestamp(us, UTC) · DATE Date32 · DECIMAL(p, s) Decimal128 · BOOLEAN Boolean
 //! DOUBLE Float64 · FLOAT Float32 · BIGINT Int64 · INT Int32 · SMALLINT Int16 · TINYINT Int8
 //! ARRAY<t> List of item · MAP<STRING, t> Map of entries, key and value · ROW<n t, …> Struct     what is nested may be NULL
-//!                                                               and last, in the log only: date DATE, the partition
+//!                                              and last, in the log only: date DATE, the partition, if there is one
 //! ```
 //!
 //! Delta has no time of day: see `stored`.
@@ -115,11 +115,11 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(FORBIDDEN)
 }
 
-/// Checks a new table's columns and gives them as Delta's, with the partition column last. Errors: `Invalid` for a reserved,
+/// Checks a new table's columns and gives them as Delta's. Errors: `Invalid` for a reserved,
 /// repeated (case does not count) or malformed name, or a type that the lake cannot hold.
 pub(super) fn to_delta(schema: &Schema) -> Result<Vec<StructField>> {
     let mut seen = std::collections::HashSet::from([DATE.to_owned()]);
-    let mut columns = Vec::with_capacity(schema.fields().len() + 1);
+    let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         let name = field.name();
         if !is_name(name) {
@@ -139,8 +139,12 @@ pub(super) fn to_delta(schema: &Schema) -> Result<Vec<StructField>> {
     if columns.is_empty() {
         return Err(Error::invalid("a lake table needs at least one column"));
     }
-    columns.push(StructField::nullable(DATE, DeltaType::DATE));
     Ok(columns)
+}
+
+/// The partition column.
+pub(super) fn partition() -> StructField {
+    StructField::nullable(DATE, DeltaType::DATE)
 }
 
 /// The engine's columns of a Delta table without the partition column. Errors: `Invalid` if the table was not made by us.

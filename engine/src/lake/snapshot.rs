@@ -1,7 +1,6 @@
 //! What a table holds at one version. Invariant: every file of a snapshot lies beneath its table, whatever the log says: a path
 //! that would leave it is refused, not followed.
 
-use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -9,7 +8,7 @@ use arrow::datatypes::{DataType, Date32Type, Int64Type, SchemaRef, TimestampMicr
 use deltalake_core::table::state::DeltaTableState;
 
 use crate::error::{Error, Result};
-use crate::lake::layout::Level;
+use crate::lake::layout::{Layout, Level};
 use crate::lake::schema::DATE;
 use crate::time::{self, DAY, MILLISECOND, Micros};
 
@@ -20,8 +19,8 @@ pub struct TableFile {
     pub path: PathBuf,
     /// The same, relative to the table, with `/`.
     pub relative: String,
-    /// Partition value, `2026-01-02`; not stored inside the file.
-    pub date: String,
+    /// Partition value, `2026-01-02`; not stored inside the file. None in a table with a primary key.
+    pub date: Option<String>,
     /// Size in bytes.
     pub bytes: u64,
     /// Rows inside.
@@ -33,7 +32,8 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Whether the file is sorted and final; the others are small and wait to be sealed.
+    /// Whether the file is sorted and final; the others are small and wait to be sealed, or hold a bucket of a table with a
+    /// primary key.
     pub fn is_sealed(&self) -> bool {
         Path::new(&self.relative).starts_with(Level::Sealed.directory())
     }
@@ -44,7 +44,7 @@ impl TableFile {
 pub struct TableSnapshot {
     /// Version of the Delta log.
     pub version: u64,
-    /// Columns in the engine's types, the partition `date` last.
+    /// Columns in the engine's types, the partition `date` last if there is one.
     pub schema: SchemaRef,
     /// Its files, sorted by path.
     pub files: Vec<TableFile>,
@@ -61,10 +61,10 @@ pub struct TableSnapshot {
 impl TableSnapshot {
     /// Reads the files out of the log's state. Errors: `Corrupt` if the log names a file outside of the table, or uses features
     /// that this lake never writes.
-    pub(super) fn read(state: &DeltaTableState, table: &Path, schema: SchemaRef, time: Option<&str>, committed_at: Micros) -> Result<Self> {
+    pub(super) fn read(state: &DeltaTableState, table: &Path, schema: SchemaRef, layout: &Layout, committed_at: Micros) -> Result<Self> {
         let mut files = Vec::new();
         for batch in state.add_actions_batches(true)? {
-            read_files(&batch, table, time, &mut files)?;
+            read_files(&batch, table, layout, &mut files)?;
         }
         files.sort_by(|a, b| a.relative.cmp(&b.relative));
         Ok(Self {
@@ -84,7 +84,7 @@ impl TableSnapshot {
     }
 }
 
-fn read_files(batch: &RecordBatch, table: &Path, time: Option<&str>, files: &mut Vec<TableFile>) -> Result<()> {
+fn read_files(batch: &RecordBatch, table: &Path, layout: &Layout, files: &mut Vec<TableFile>) -> Result<()> {
     let column = |name: &str| {
         batch.column_by_name(name).ok_or_else(|| Error::corrupt(format!("the log of {} has no '{name}' of its files", table.display())))
     };
@@ -95,8 +95,11 @@ fn read_files(batch: &RecordBatch, table: &Path, time: Option<&str>, files: &mut
     let (paths, sizes, rows) = (paths.as_string_view(), column("size_bytes")?, column("num_records")?);
     let (sizes, rows) = (sizes.as_primitive::<Int64Type>(), rows.as_primitive::<Int64Type>());
     let written = column("modification_time")?.as_primitive::<Int64Type>();
-    let dates = column(&format!("partition.{DATE}"))?.as_primitive::<Date32Type>();
-    let times = time.and_then(|name| batch.column_by_name(&format!("max.{name}")));
+    let dates = match layout.key {
+        None => Some(column(&format!("partition.{DATE}"))?.as_primitive::<Date32Type>()),
+        Some(_) => None,
+    };
+    let times = layout.time.and_then(|i| batch.column_by_name(&format!("max.{}", layout.columns.field(i).name())));
     let times = times.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
     for i in 0..batch.num_rows() {
         let relative = paths.value(i);
@@ -107,7 +110,7 @@ fn read_files(batch: &RecordBatch, table: &Path, time: Option<&str>, files: &mut
         files.push(TableFile {
             path: table.join(relative),
             relative: relative.to_owned(),
-            date: time::date(i64::from(dates.value(i)) * DAY),
+            date: dates.filter(|d| d.is_valid(i)).map(|d| time::date(i64::from(d.value(i)) * DAY)),
             bytes: sizes.value(i) as u64,
             rows: rows.value(i) as u64,
             written_at: written.value(i) * MILLISECOND,
@@ -121,11 +124,6 @@ fn read_files(batch: &RecordBatch, table: &Path, time: Option<&str>, files: &mut
 pub(super) fn is_beneath(path: &str) -> bool {
     let plain = !path.is_empty() && !path.contains(['%', ':', '\\', '\0']);
     plain && Path::new(path).components().all(|c| matches!(c, Component::Normal(_)))
-}
-
-/// Partition values of one file for the log.
-pub(super) fn partition_values(date: &str) -> HashMap<String, Option<String>> {
-    HashMap::from([(DATE.to_owned(), Some(date.to_owned()))])
 }
 
 #[cfg(test)]

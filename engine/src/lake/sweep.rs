@@ -5,7 +5,8 @@
 //! on disk, in the newest version                        stays
 //! on disk, removed from the log more than an hour ago   removed by `sweep`
 //! in data/, never in the log                            left by a crashed seal: removed when the table is opened
-//! in recent/, never in the log                          orphan: staged and not committed; removed on request once it is a day old
+//! in recent/ or keyed/, never in the log                orphan: staged and not committed; removed when its sink has committed that
+//!                                                       epoch, or on request once it is a day old
 //! ```
 
 use std::collections::{HashMap, HashSet};
@@ -17,19 +18,24 @@ use futures::TryStreamExt;
 
 use crate::contract::PreCommit;
 use crate::error::{Error, Result};
+use crate::ids::Epoch;
 use crate::lake::layout::Level;
 use crate::lake::table::LakeTable;
+use crate::limits::LAKE_KEYED_LOG_HOURS;
 use crate::time::{MILLISECOND, Micros, SECOND};
 
 /// Time for which files that were replaced stay readable.
 const REPLACED_KEPT: Micros = 3600 * SECOND;
+const _: () = assert!(REPLACED_KEPT < LAKE_KEYED_LOG_HOURS as Micros * 3600 * SECOND, "the log knows what is to be removed until it is");
+/// Where sinks put their files. Those in `data/` are never replaced.
+const STAGED: [Level; 2] = [Level::Recent, Level::Bucket];
 /// Age below which a staged file may still be committed by a job that is starting.
 pub(super) const ORPHAN_AGE_MIN: Micros = 24 * 3600 * SECOND;
 
 impl LakeTable {
     /// Removes replaced files that are old enough. Returns how many.
     pub(super) fn sweep(&self, now: Micros) -> Result<usize> {
-        let stray = self.stray(Level::Recent)?;
+        let stray = self.stray(&STAGED)?;
         if stray.is_empty() {
             return Ok(0);
         }
@@ -48,15 +54,24 @@ impl LakeTable {
 
     /// Removes sealed files that never were committed, so that a glob over the sealed files is right again.
     pub(super) fn remove_unfinished_seals(&self) -> Result<()> {
-        let unknown = self.unknown(Level::Sealed)?;
+        let unknown = self.unknown(&[Level::Sealed])?;
         Ok(unknown.iter().try_for_each(|path| std::fs::remove_file(self.path().join(path)))?)
+    }
+
+    /// Removes what one sink, whose files have `mark` in their names, staged for epochs up to `last` and never committed: the log holds
+    /// `last`, so no checkpoint can commit it any more. Returns how many.
+    pub(super) fn remove_uncommitted(&self, mark: &str, last: Epoch) -> Result<usize> {
+        let mut unknown = self.unknown(&STAGED)?;
+        unknown.retain(|path| staged_for(path, mark).is_some_and(|epoch| epoch <= last));
+        unknown.iter().try_for_each(|path| std::fs::remove_file(self.path().join(path)))?;
+        Ok(unknown.len())
     }
 
     /// Staged files that no commit and none of the stored checkpoints names, and that are more than a day old.
     pub(super) fn orphans(&self, now: Micros, keep: &[PreCommit]) -> Result<Vec<PathBuf>> {
         let kept: HashSet<&str> = keep.iter().flat_map(|p| &p.files).map(|f| f.path.as_str()).collect();
         let mut orphans = Vec::new();
-        for relative in self.unknown(Level::Recent)?.iter().filter(|path| !kept.contains(path.as_str())) {
+        for relative in self.unknown(&STAGED)?.iter().filter(|path| !kept.contains(path.as_str())) {
             let path = self.path().join(relative);
             if modified_at(&path)? + ORPHAN_AGE_MIN <= now {
                 orphans.push(path);
@@ -66,8 +81,8 @@ impl LakeTable {
     }
 
     /// Files on disk that the log never named.
-    fn unknown(&self, level: Level) -> Result<Vec<String>> {
-        let mut stray = self.stray(level)?;
+    fn unknown(&self, levels: &[Level]) -> Result<Vec<String>> {
+        let mut stray = self.stray(levels)?;
         if !stray.is_empty() {
             let removed_at = self.removed_at()?;
             stray.retain(|path| !removed_at.contains_key(path));
@@ -76,10 +91,11 @@ impl LakeTable {
     }
 
     /// Files on disk that are not in the newest version.
-    fn stray(&self, level: Level) -> Result<Vec<String>> {
-        let on_disk = list(self.path(), level)?;
+    fn stray(&self, levels: &[Level]) -> Result<Vec<String>> {
+        let mut on_disk = list(self.path(), levels)?;
         let snapshot = self.snapshot()?;
-        Ok(on_disk.into_iter().filter(|path| snapshot.file(path).is_none()).collect())
+        on_disk.retain(|path| snapshot.file(path).is_none());
+        Ok(on_disk)
     }
 
     /// When each file that the log still remembers was removed.
@@ -92,10 +108,16 @@ impl LakeTable {
     }
 }
 
-/// Parquet files of a level, relative to the table.
-fn list(table: &Path, level: Level) -> Result<Vec<String>> {
+/// The epoch that a sink staged a file for; `None` if the file is another sink's.
+fn staged_for(path: &str, mark: &str) -> Option<Epoch> {
+    let (epoch, rest) = Path::new(path).file_name()?.to_str()?.strip_prefix('e')?.split_once('-')?;
+    rest.strip_prefix(mark)?.strip_prefix('-').and(epoch.parse().ok())
+}
+
+/// Parquet files of some levels, relative to the table.
+fn list(table: &Path, levels: &[Level]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    let mut pending = vec![table.join(level.directory())];
+    let mut pending: Vec<PathBuf> = levels.iter().map(|level| table.join(level.directory())).collect();
     while let Some(directory) = pending.pop() {
         if !directory.exists() {
             continue;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::{Metadata, MetadataExt};
@@ -19,16 +19,19 @@ use crate::ids::Name;
 use crate::lake::about::{About, Namespace};
 use crate::lake::commit::Progress;
 use crate::lake::environment::Environment;
+use crate::lake::keyed::KeyedSink;
 use crate::lake::layout::Layout;
 use crate::lake::schema;
-use crate::lake::sink::LakeSink;
+use crate::lake::sink::AppendSink;
 use crate::lake::snapshot::TableSnapshot;
 use crate::lake::store::DurableStore;
-use crate::limits::LAKE_CHECKPOINT_COMMITS;
+use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS, LAKE_KEYED_LOG_HOURS};
 use crate::time::{MILLISECOND, Micros};
 
 const TIME_COLUMN: &str = "lake.time_column";
 const SORT_COLUMNS: &str = "lake.sort_columns";
+const PRIMARY_KEY: &str = "lake.primary_key";
+const BUCKETS: &str = "lake.buckets";
 
 /// A table to create.
 #[derive(Debug, Clone)]
@@ -39,10 +42,14 @@ pub struct TableSpec {
     pub name: Name,
     /// Columns in the engine's types; `date` is reserved.
     pub schema: SchemaRef,
+    /// Columns by which rows replace each other, none of them nullable: the table then holds of each key the newest row. If empty,
+    /// rows are only added. Tables of results may have one.
+    pub primary_key: Vec<String>,
     /// Column whose UTC day is the partition. Where it is NULL, `_received_at` stands in if there is one, else the day of
-    /// writing.
+    /// writing. A table with a primary key is not partitioned, and this is what its freshness is told by.
     pub time_column: Option<String>,
-    /// Columns that sealed files are sorted by; if empty, the device id (if there is one) and the time.
+    /// Columns that sealed files are sorted by; if empty, the device id (if there is one) and the time. Files of a table with a
+    /// primary key are sorted by the key.
     pub sort_columns: Vec<String>,
     /// What people should know of it.
     pub about: About,
@@ -68,6 +75,8 @@ pub struct LakeTable {
     pub(super) layout: Arc<Layout>,
     pub(super) progress: Mutex<Progress>,
     pub(super) maintenance: Mutex<()>,
+    /// Sink that writes the rows of a primary key, while it lives.
+    pub(super) claimed: Mutex<Weak<String>>,
     namespace: Namespace,
     name: Name,
     path: PathBuf,
@@ -84,8 +93,10 @@ impl std::fmt::Debug for LakeTable {
 impl LakeTable {
     /// Makes a new table. Errors: `Invalid` for columns the lake cannot hold or missing descriptions.
     pub(super) fn create(environment: &Arc<Environment>, spec: &TableSpec) -> Result<Arc<Self>> {
-        let columns = schema::to_delta(&spec.schema)?;
+        let mut columns = schema::to_delta(&spec.schema)?;
         let layout = check_spec(spec)?;
+        let partitions = if layout.key.is_none() { vec![schema::DATE] } else { Vec::new() };
+        columns.extend(layout.key.is_none().then(schema::partition));
         let path = table_path(environment, spec.namespace, &spec.name);
         environment.durable.create_dir_all(&path.join("_delta_log"))?;
         let log_store = log_store(environment, &path)?;
@@ -94,7 +105,7 @@ impl LakeTable {
             .with_table_name(spec.name.as_str())
             .with_comment(&spec.about.description)
             .with_columns(columns)
-            .with_partition_columns([schema::DATE])
+            .with_partition_columns(partitions)
             .with_configuration(properties(spec, &layout)?.into_iter().map(|(k, v)| (k, Some(v))))
             .with_raise_if_key_not_exists(false);
         environment.wait(async move { create.await })?;
@@ -115,15 +126,15 @@ impl LakeTable {
         })?;
         let configuration = state.delta.metadata().configuration();
         let columns = schema::from_delta(&state.delta.schema()).map_err(|e| e.context(format!("lake table {}", path.display())))?;
-        let sort: Vec<String> = configuration.get(SORT_COLUMNS).map_or(Ok(Vec::new()), |text| serde_json::from_str(text))?;
-        let layout = Arc::new(Layout::new(columns, configuration.get(TIME_COLUMN).map(String::as_str), &sort));
-        let schema = schema::with_date(&layout.columns);
+        let layout = Arc::new(layout_of(columns, configuration).map_err(|e| e.context(format!("lake table {}", path.display())))?);
+        let schema = if layout.key.is_some() { layout.columns.clone() } else { schema::with_date(&layout.columns) };
         let table = Arc::new(Self {
             environment: environment.clone(),
             log_store,
             layout,
             progress: Mutex::default(),
             maintenance: Mutex::default(),
+            claimed: Mutex::default(),
             namespace,
             name,
             path,
@@ -132,6 +143,10 @@ impl LakeTable {
         });
         if table.environment.check_owner().is_ok() {
             table.remove_unfinished_seals()?;
+            // The log forgets old files that nobody was there to remove.
+            if let Err(e) = table.sweep(table.environment.now()) {
+                tracing::warn!(table = table.full_name(), error = %e, "replaced files could not be removed");
+            }
         }
         Ok(table)
     }
@@ -141,6 +156,8 @@ impl LakeTable {
         let layout = check_spec(spec)?;
         let difference = schema::difference(&self.layout.columns, &spec.schema);
         let difference = difference.or_else(|| (layout.time != self.layout.time).then(|| "another time column".to_owned()));
+        let (key, wanted_key) = (self.layout.key_names(), layout.key_names());
+        let difference = difference.or_else(|| (key != wanted_key).then(|| format!("its primary key is ({})", key.join(", "))));
         if let Some(difference) = difference {
             return Err(Error::conflict(format!("lake table {} exists with other columns: {difference}", self.full_name()))
                 .hint("use another name, or move the old table away"));
@@ -148,19 +165,25 @@ impl LakeTable {
         let state = self.state();
         let old = state.delta.metadata().configuration();
         let wanted = properties(spec, &layout)?;
-        let changed: HashMap<String, String> = wanted.into_iter().filter(|(k, v)| old.get(k) != Some(v)).collect();
+        // Rows stay in the buckets that they are in.
+        let is_changed = |(key, value): &(String, String)| key != BUCKETS && old.get(key) != Some(value);
+        let changed: HashMap<String, String> = wanted.into_iter().filter(is_changed).collect();
         if changed.is_empty() {
             return Ok(());
         }
         self.begin().set_properties(changed)
     }
 
-    /// A sink that commits as `app_id`, which must be unique within the lake and stable across restarts.
+    /// A sink that commits as `app_id`, which must be unique within the lake and stable across restarts. Errors: `Conflict` if the
+    /// table has a primary key and another sink writes it.
     pub fn sink(self: &Arc<Self>, app_id: &str) -> Result<Box<dyn Sink>> {
         if app_id.is_empty() || app_id.starts_with(crate::lake::compact::APP_ID_PREFIX) {
             return Err(Error::invalid(format!("sink id {app_id:?} is reserved")));
         }
-        Ok(Box::new(LakeSink::new(self.clone(), app_id)?))
+        Ok(match self.layout.key {
+            Some(_) => Box::new(KeyedSink::new(self.clone(), app_id)?),
+            None => Box::new(AppendSink::new(self.clone(), app_id)?),
+        })
     }
 
     /// Whether rows were ever committed as `app_id`.
@@ -174,8 +197,7 @@ impl LakeTable {
         if let Some(snapshot) = state.snapshot.get() {
             return Ok(snapshot.clone());
         }
-        let time = self.layout.time.map(|i| self.layout.columns.field(i).name().as_str());
-        let snapshot = TableSnapshot::read(&state.delta, &self.path, self.schema.clone(), time, state.committed_at)?;
+        let snapshot = TableSnapshot::read(&state.delta, &self.path, self.schema.clone(), &self.layout, state.committed_at)?;
         Ok(state.snapshot.get_or_init(|| Arc::new(snapshot)).clone())
     }
 
@@ -184,7 +206,7 @@ impl LakeTable {
         About::from_properties(self.state().delta.metadata().configuration())
     }
 
-    /// Columns in the engine's types, the partition `date` last. Rows are written without it.
+    /// Columns in the engine's types, the partition `date` last if there is one. Rows are written without it.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -194,7 +216,12 @@ impl LakeTable {
         &self.layout.columns
     }
 
-    /// Column whose day is the partition.
+    /// Columns by which rows replace each other; none if rows are only added.
+    pub fn primary_key(&self) -> Vec<String> {
+        self.layout.key_names()
+    }
+
+    /// Column with the time of a row; its day is the partition.
     pub fn time_column(&self) -> Option<&str> {
         self.layout.time.map(|i| self.layout.columns.field(i).name().as_str())
     }
@@ -267,12 +294,31 @@ fn check_spec(spec: &TableSpec) -> Result<Layout> {
             return Err(Error::invalid(format!("lake table {}: there is no column '{name}'", spec.name)));
         }
     }
-    let layout = Layout::new(spec.schema.clone(), spec.time_column.as_deref(), &spec.sort_columns);
+    let (columns, time) = (spec.schema.clone(), spec.time_column.as_deref());
+    let layout = match spec.primary_key.as_slice() {
+        [] => Layout::new(columns, time, &spec.sort_columns),
+        key if spec.namespace == Namespace::Warm => {
+            Layout::keyed(columns, time, key, LAKE_BUCKETS).map_err(|e| e.context(format!("lake table {}", spec.name)))?
+        }
+        _ => return Err(Error::invalid(format!("lake table {}: only tables of results have a primary key", spec.name))),
+    };
     let wrong = layout.time.filter(|&i| *spec.schema.field(i).data_type() != crate::time::timestamp_type());
     if let Some(i) = wrong {
         return Err(Error::invalid(format!("lake table {}: column '{}' is not a TIMESTAMP", spec.name, spec.schema.field(i).name())));
     }
     Ok(layout)
+}
+
+/// The layout that a table was made with.
+fn layout_of(columns: SchemaRef, configuration: &HashMap<String, String>) -> Result<Layout> {
+    let names = |key: &str| configuration.get(key).map_or(Ok(Vec::new()), |text| serde_json::from_str::<Vec<String>>(text));
+    let (key, sort, time) = (names(PRIMARY_KEY)?, names(SORT_COLUMNS)?, configuration.get(TIME_COLUMN).map(String::as_str));
+    if key.is_empty() {
+        return Ok(Layout::new(columns, time, &sort));
+    }
+    let buckets = configuration.get(BUCKETS).and_then(|text| text.parse::<u16>().ok());
+    let buckets = buckets.ok_or_else(|| Error::corrupt(format!("property {BUCKETS} of a table with a primary key is no number")))?;
+    Layout::keyed(columns, time, &key, buckets.into()).map_err(|e| Error::corrupt(e.message()))
 }
 
 fn properties(spec: &TableSpec, layout: &Layout) -> Result<HashMap<String, String>> {
@@ -286,6 +332,14 @@ fn properties(spec: &TableSpec, layout: &Layout) -> Result<HashMap<String, Strin
         properties.insert(TIME_COLUMN.into(), time.clone());
     }
     properties.insert(SORT_COLUMNS.into(), serde_json::to_string(&spec.sort_columns)?);
+    if let Some(key) = &layout.key {
+        properties.insert(PRIMARY_KEY.into(), serde_json::to_string(&spec.primary_key)?);
+        properties.insert(BUCKETS.into(), key.buckets.to_string());
+        // Every commit replaces files: a week of them would be most of the log.
+        for property in ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"] {
+            properties.insert(property.into(), format!("interval {LAKE_KEYED_LOG_HOURS} hours"));
+        }
+    }
     Ok(properties)
 }
 

@@ -1,22 +1,17 @@
-//! Rows to Parquet files, one or more a day. Invariant: a file gets a name inside its table only when it is whole and durable;
-//! until then it lies in the scratch directory, and is removed if the writer is dropped.
+//! Rows to Parquet files, one or more a day. Invariant: every row goes to a file of its own day, and no file is in the table
+//! before `finish`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
-use crate::lake::durable::Place;
 use crate::lake::environment::Environment;
+use crate::lake::file::{FinishedFile, OpenFile};
 use crate::lake::layout::{Layout, Level, is_plain_time};
 use crate::lake::table::LakeTable;
 use crate::limits::LAKE_PARTITIONS_OPEN_MAX;
@@ -33,50 +28,6 @@ pub(super) struct TableWriter {
     open: BTreeMap<Day, OpenFile>,
     finished: Vec<(Day, FinishedFile)>,
     event_time_max: Option<Micros>,
-}
-
-struct OpenFile {
-    scratch: Scratch,
-    writer: ArrowWriter<Checksummed>,
-}
-
-struct FinishedFile {
-    scratch: Scratch,
-    file: File,
-    bytes: u64,
-    rows: u64,
-    crc32c: u32,
-    stats: String,
-}
-
-/// A scratch file that goes away with its writer.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Gone already if it was published; a leftover is removed at the next start.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// A file that counts and checks what is written to it.
-struct Checksummed {
-    file: File,
-    bytes: u64,
-    crc32c: u32,
-}
-
-impl Write for Checksummed {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(buf)?;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, &buf[..n]);
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 impl TableWriter {
@@ -121,10 +72,10 @@ impl TableWriter {
             if self.open.len() >= LAKE_PARTITIONS_OPEN_MAX {
                 self.close_open()?;
             }
-            self.open.insert(day, self.create()?);
+            self.open.insert(day, OpenFile::create(&self.environment, &self.layout, self.level)?);
         }
         match self.open.get_mut(&day) {
-            Some(file) => Ok(file.writer.write(rows)?),
+            Some(file) => file.write(rows),
             None => Err(Error::internal("lake writer: the file of a day is gone")),
         }
     }
@@ -138,14 +89,7 @@ impl TableWriter {
         for (n, (day, done)) in (first..).zip(std::mem::take(&mut self.finished)) {
             let date = time::date(day.saturating_mul(DAY));
             let path = format!("{}/date={date}/{stem}-s{n}.parquet", self.level.directory());
-            let to = table.path().join(&path);
-            if to.exists() && table.snapshot()?.file(&path).is_some() {
-                return Err(Error::corrupt(format!("{path} is part of {} already", table.full_name())));
-            }
-            let durable = &self.environment.durable;
-            to.parent().map_or(Ok(()), |parent| durable.create_dir_all(parent))?;
-            durable.publish(&done.file, &done.scratch.0, &to, Place::Any)?;
-            staged.push(StagedFile { path, date: Some(date), bytes: done.bytes, rows: done.rows, crc32c: done.crc32c, stats: done.stats });
+            staged.push(done.publish(table, path, Some(date))?);
         }
         Ok(staged)
     }
@@ -155,33 +99,16 @@ impl TableWriter {
         let column = |i: Option<usize>| i.map(|i| rows.column(i).as_primitive::<TimestampMicrosecondType>());
         let (time, received) = (column(self.layout.time), column(self.layout.received));
         let today = self.environment.now().div_euclid(DAY);
-        if let Some(time) = time {
-            self.event_time_max = self.event_time_max.max(arrow::compute::max(time).filter(|&t| is_plain_time(t)));
-        }
+        self.event_time_max = self.event_time_max.max(self.layout.event_time_max(rows));
         let value =
             |c: Option<&TimestampMicrosecondArray>, row| c.filter(|c| c.is_valid(row)).map(|c| c.value(row)).filter(|&t| is_plain_time(t));
         let day = |row| value(time, row).or_else(|| value(received, row)).map_or(today, |t| t.div_euclid(DAY));
         (0..rows.num_rows()).map(day).collect()
     }
 
-    fn create(&self) -> Result<OpenFile> {
-        let (file, path) = self.environment.durable.scratch_file()?;
-        let scratch = Scratch(path);
-        // Without the embedded Arrow schema every reader takes its own types for strings.
-        let options = ArrowWriterOptions::new().with_properties(self.layout.properties(self.level)?).with_skip_arrow_metadata(true);
-        let target = Checksummed { file, bytes: 0, crc32c: 0 };
-        let writer = ArrowWriter::try_new_with_options(target, self.layout.columns.clone(), options)?;
-        Ok(OpenFile { scratch, writer })
-    }
-
     fn close_open(&mut self) -> Result<()> {
-        for (day, OpenFile { scratch, mut writer }) in std::mem::take(&mut self.open) {
-            writer.flush()?;
-            let groups = writer.flushed_row_groups();
-            let rows = groups.iter().map(|g| g.num_rows() as u64).sum();
-            let stats = self.layout.statistics_json(groups);
-            let Checksummed { file, bytes, crc32c } = writer.into_inner()?;
-            self.finished.push((day, FinishedFile { scratch, file, bytes, rows, crc32c, stats }));
+        for (day, file) in std::mem::take(&mut self.open) {
+            self.finished.push((day, file.finish(&self.layout)?));
         }
         Ok(())
     }

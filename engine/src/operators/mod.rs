@@ -21,6 +21,7 @@ pub mod stages;
 mod step;
 pub mod union;
 pub mod unnest;
+pub mod upsert;
 pub mod watermark;
 pub mod window;
 

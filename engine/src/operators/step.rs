@@ -10,6 +10,7 @@ use super::over::OverOperator;
 use super::rank::RankOperator;
 use super::stages::Stages;
 use super::union::Union;
+use super::upsert::UpsertOperator;
 use super::window::WindowStep;
 use crate::contract::Stateful;
 use crate::error::{Error, Result};
@@ -21,7 +22,12 @@ pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<Refere
     let wanted = match kind {
         StepKind::Union => inputs.len(),
         StepKind::IntervalJoin(_) | StepKind::WindowJoin(_) | StepKind::AsofJoin(_) | StepKind::RegularJoin(_) => 2,
-        StepKind::Stages(_) | StepKind::Window { .. } | StepKind::Rank(_) | StepKind::Group(_) | StepKind::Over(_) => 1,
+        StepKind::Stages(_)
+        | StepKind::Window { .. }
+        | StepKind::Rank(_)
+        | StepKind::Group(_)
+        | StepKind::Over(_)
+        | StepKind::Upsert(_) => 1,
     };
     if inputs.len() != wanted {
         return Err(Error::internal(format!("{kind}: {} inputs instead of {wanted}", inputs.len())));
@@ -40,5 +46,6 @@ pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<Refere
         StepKind::Rank(rank) => Ok(Box::new(RankOperator::new(rank.clone())?)),
         StepKind::Group(group) => Ok(Box::new(GroupOperator::new(group.clone())?)),
         StepKind::Over(over) => Ok(Box::new(OverOperator::new(over.clone())?)),
+        StepKind::Upsert(upsert) => Ok(Box::new(UpsertOperator::new(upsert.clone())?)),
     }
 }

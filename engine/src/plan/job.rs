@@ -9,7 +9,7 @@
 use arrow::datatypes::SchemaRef;
 
 use super::node::{Scan, Stage, Window};
-use super::stateful::{AsofJoin, Group, IntervalJoin, Over, Rank, RegularJoin, WindowJoin};
+use super::stateful::{AsofJoin, Group, IntervalJoin, Over, Rank, RegularJoin, Upsert, WindowJoin};
 use crate::changes::Changes;
 use crate::time::Micros;
 
@@ -95,6 +95,8 @@ pub enum StepKind {
     Group(Group),
     /// See the plan.
     Over(Over),
+    /// See the plan.
+    Upsert(Upsert),
 }
 
 /// A step behind the exchange.

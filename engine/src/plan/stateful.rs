@@ -258,3 +258,14 @@ pub struct Over {
     /// Input columns, then the results of the calls.
     pub schema: SchemaRef,
 }
+
+/// Of the rows with the same key, the newest that is left: what a sink with that primary key can take, whatever tells the rows apart.
+#[derive(Debug, Clone)]
+pub struct Upsert {
+    /// The columns that tell the results apart, by index; NULLs are equal.
+    pub key: Vec<usize>,
+    /// A key is forgotten when event time has gone on by this since it last changed; `None` keeps it.
+    pub ttl: Option<Micros>,
+    /// The columns of input and output.
+    pub schema: SchemaRef,
+}

@@ -9,7 +9,7 @@ use super::display::span;
 use super::job::{StepKind, WindowSource};
 use super::stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,
-    SortKey, WindowJoin,
+    SortKey, Upsert, WindowJoin,
 };
 use crate::time::Micros;
 
@@ -29,6 +29,7 @@ impl fmt::Display for StepKind {
             Self::Rank(rank) => rank.fmt(f),
             Self::Group(group) => group.fmt(f),
             Self::Over(over) => over.fmt(f),
+            Self::Upsert(upsert) => upsert.fmt(f),
         }
     }
 }
@@ -59,6 +60,7 @@ impl StepKind {
             Self::Rank(r) => format!("the rows of each group{}", after_change(r.ttl)),
             Self::Group(g) => format!("the results of each group{}", after_change(g.ttl)),
             Self::Over(o) => format!("the frame of each partition{}", after_change(o.ttl)),
+            Self::Upsert(u) => format!("the rows of each key{}", after_change(u.ttl)),
         })
     }
 }
@@ -230,5 +232,11 @@ impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (partition, calls) = (list(", ", &self.partition), list(", ", &self.calls));
         write!(f, "over partition=[{partition}] order=[{}] calls=[{calls}]", column(&self.input, self.time))
+    }
+}
+
+impl fmt::Display for Upsert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "upsert key=[{}] newest row of each", columns(&self.schema, &self.key))
     }
 }

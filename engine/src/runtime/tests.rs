@@ -43,7 +43,7 @@ impl Sink for Memory {
 
     fn prepare(&mut self, epoch: Epoch) -> Result<PreCommit> {
         self.prepared.append(&mut self.written);
-        Ok(PreCommit { app_id: self.app.clone(), epoch, previous: 0, files: vec![], event_time_max: None })
+        Ok(PreCommit { app_id: self.app.clone(), epoch, previous: 0, files: vec![], removes: vec![], event_time_max: None })
     }
 
     fn commit(&mut self, prepared: &PreCommit) -> Result<()> {

@@ -150,7 +150,7 @@ mod tests {
             engine: "0.1.0".into(),
             at: 1,
             partitions: vec![partition(0), partition(1)],
-            sinks: vec![PreCommit { app_id: "a".into(), epoch: 4, previous: 2, files: vec![], event_time_max: None }],
+            sinks: vec![PreCommit { app_id: "a".into(), epoch: 4, previous: 2, files: vec![], removes: vec![], event_time_max: None }],
             merged: JobCounters::default(),
             state: b"merge".to_vec(),
         }

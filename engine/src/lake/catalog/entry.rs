@@ -58,7 +58,8 @@ pub(super) struct HowToRead {
     deltalake: String,
     polars: String,
     duckdb: String,
-    pyarrow: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pyarrow: Option<String>,
 }
 
 /// One data set.
@@ -70,6 +71,9 @@ pub(super) struct Entry {
     #[serde(flatten)]
     pub(super) about: About,
     pub(super) schema: Vec<ColumnEntry>,
+    /// Columns by which rows replace each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) primary_key: Vec<String>,
     pub(super) partitioning: Vec<String>,
     pub(super) freshness: Freshness,
     pub(super) rows: u64,
@@ -88,13 +92,19 @@ impl Entry {
     pub(super) fn of_table(table: &LakeTable) -> Result<Self> {
         let snapshot = table.snapshot()?;
         let (namespace, name) = (table.namespace().as_str(), table.name());
+        let (primary_key, mut partitioning) = (table.primary_key(), Vec::new());
+        if primary_key.is_empty() {
+            partitioning.push(DATE.to_owned());
+        }
         Ok(Self {
             name: name.to_string(),
             namespace: namespace.to_owned(),
             path: format!("{namespace}/{name}"),
             about: table.about(),
             schema: columns(&snapshot.schema),
-            partitioning: vec![DATE.to_owned()],
+            how_to_read: Some(how_to_read(table.path(), &partitioning)),
+            primary_key,
+            partitioning,
             freshness: Freshness {
                 event_time_max: snapshot.event_time_max.map(time::format),
                 committed_at: time::format(snapshot.committed_at),
@@ -103,7 +113,6 @@ impl Entry {
             bytes: Some(snapshot.bytes),
             delta_version: Some(snapshot.version),
             sha256: None,
-            how_to_read: Some(how_to_read(table.path())),
         })
     }
 
@@ -115,6 +124,7 @@ impl Entry {
             path: reference.path.clone(),
             about: About { kind: Kind::Reference, ..reference.about.clone() },
             schema: reference.columns.clone(),
+            primary_key: Vec::new(),
             partitioning: Vec::new(),
             freshness: Freshness { event_time_max: None, committed_at: time::format(reference.loaded_at) },
             rows: reference.rows,
@@ -135,7 +145,7 @@ fn columns(schema: &Schema) -> Vec<ColumnEntry> {
     schema.fields().iter().map(column).collect()
 }
 
-fn how_to_read(table: &Path) -> HowToRead {
+fn how_to_read(table: &Path, partitioning: &[String]) -> HowToRead {
     // Rust's quoting of control characters and quotes is valid Python.
     let path = format!("{:?}", table.display().to_string());
     HowToRead {
@@ -143,11 +153,15 @@ fn how_to_read(table: &Path) -> HowToRead {
         polars: format!("import polars as pl; pl.scan_delta({path}).collect()"),
         duckdb: format!(
             "import duckdb; from deltalake import DeltaTable; files = DeltaTable({path}).file_uris(); \
-             duckdb.read_parquet(files, hive_partitioning=True)"
+             duckdb.read_parquet(files{})",
+            if partitioning.is_empty() { "" } else { ", hive_partitioning=True" }
         ),
-        pyarrow: format!(
-            "import pyarrow.dataset as ds; \
-             ds.dataset({path} + '/data', format='parquet', partitioning='hive').to_table()  # sealed days only"
-        ),
+        // Without partitions no file is ever final, and only the log knows which are the table's.
+        pyarrow: (!partitioning.is_empty()).then(|| {
+            format!(
+                "import pyarrow.dataset as ds; \
+                 ds.dataset({path} + '/data', format='parquet', partitioning='hive').to_table()  # sealed days only"
+            )
+        }),
     }
 }

@@ -22,6 +22,7 @@ use crate::time::{DAY, Micros, SECOND};
 
 mod commit;
 mod directory;
+mod keyed;
 mod seal;
 mod types;
 
@@ -76,6 +77,7 @@ fn spec(name: &str) -> TableSpec {
         namespace: Namespace::Warm,
         name: Name::new(name).unwrap(),
         schema: Arc::new(schema),
+        primary_key: Vec::new(),
         time_column: Some("ts".into()),
         sort_columns: Vec::new(),
         about,

@@ -78,3 +78,34 @@ fn every_type_survives_the_lake() {
     assert_eq!(table.schema().fields()[..10], every_type().schema.fields()[..]);
     assert!(lake.verify(100 * DAY).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
 }
+
+#[test]
+fn every_type_survives_a_bucket() {
+    let world = World::new();
+    let keyed = || TableSpec { primary_key: vec!["device_id".into()], ..every_type() };
+    let lake = world.open().unwrap();
+    let table = lake.create(keyed()).unwrap();
+    let first = run(table.sink("job").unwrap().as_mut(), 1, &every_value());
+    drop((table, lake));
+    let lake = world.open().unwrap();
+    let table = lake.table("warm", "types").unwrap();
+    let mut sink = table.sink("job").unwrap();
+    sink.recover(&first).unwrap();
+    assert!(run(sink.as_mut(), 2, &every_value()).is_empty(), "the rows are the same");
+    // Each row takes the values of the other.
+    let swap = arrow::array::UInt32Array::from(vec![1, 0]);
+    let mut columns = arrow::compute::take_record_batch(&every_value(), &swap).unwrap().columns().to_vec();
+    columns[8] = every_value().column(8).clone();
+    let swapped = RecordBatch::try_new(every_type().schema, columns).unwrap();
+    run(sink.as_mut(), 3, &swapped);
+    let by_device = |rows: RecordBatch| {
+        let order = arrow::compute::sort_to_indices(rows.column(8), None, None).unwrap();
+        arrow::compute::take_record_batch(&rows, &order).unwrap()
+    };
+    assert_eq!(by_device(stored(&table)), swapped);
+
+    for (column, part) in [("list", "has values inside"), ("map", "has values inside"), ("row", "has values inside")] {
+        let e = lake.create(TableSpec { primary_key: vec![column.into()], name: Name::new("other").unwrap(), ..every_type() }).unwrap_err();
+        assert!(e.message().contains(part), "{e}");
+    }
+}

@@ -108,6 +108,9 @@ fn ranks_groups_and_over_say_groups_order_and_what_they_keep() {
         (what.as_str(), keeps.as_str()),
         ("group keys=[device@0] aggregates=[sum(v)] of changes", "the results of each group for ever")
     );
+    let (what, keeps) = says(StepKind::Upsert(Upsert { key: vec![2, 0], ttl: Some(SECOND), schema: schema() }));
+    assert_eq!(what, "upsert key=[v@2, device@0] newest row of each");
+    assert_eq!(keeps, "the rows of each key until 1000 ms of event time after it last changed");
     let lag = OverFunction::Lag { argument: column("v"), offset: 2, default: Some(column("v")) };
     let last = OverFunction::LastValue { argument: column("v"), ignore_nulls: true };
     let calls =

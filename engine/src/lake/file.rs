@@ -1,0 +1,107 @@
+//! One Parquet file in the making. Invariant: a file gets a name inside its table only when it is whole and durable; until then
+//! it lies in the scratch directory, and is removed if it is dropped.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+
+use crate::contract::StagedFile;
+use crate::error::{Error, Result};
+use crate::lake::durable::Place;
+use crate::lake::environment::Environment;
+use crate::lake::layout::{Layout, Level};
+use crate::lake::table::LakeTable;
+
+/// A file that rows are written to.
+pub(super) struct OpenFile {
+    scratch: Scratch,
+    writer: ArrowWriter<Checksummed>,
+}
+
+/// A whole file without a name.
+pub(super) struct FinishedFile {
+    scratch: Scratch,
+    file: File,
+    bytes: u64,
+    rows: u64,
+    crc32c: u32,
+    stats: String,
+}
+
+/// A scratch file that goes away with its writer.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Gone already if it was published; a leftover is removed at the next start.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A file that counts and checks what is written to it.
+struct Checksummed {
+    file: File,
+    bytes: u64,
+    crc32c: u32,
+}
+
+impl Write for Checksummed {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &buf[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl OpenFile {
+    /// A file without rows.
+    pub(super) fn create(environment: &Environment, layout: &Layout, level: Level) -> Result<Self> {
+        let (file, path) = environment.durable.scratch_file()?;
+        let scratch = Scratch(path);
+        // Without the embedded Arrow schema every reader takes its own types for strings.
+        let options = ArrowWriterOptions::new().with_properties(layout.properties(level)?).with_skip_arrow_metadata(true);
+        let target = Checksummed { file, bytes: 0, crc32c: 0 };
+        let writer = ArrowWriter::try_new_with_options(target, layout.columns.clone(), options)?;
+        Ok(Self { scratch, writer })
+    }
+
+    /// Takes rows of the layout's columns.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        Ok(self.writer.write(rows)?)
+    }
+
+    /// Writes the footer.
+    pub(super) fn finish(self, layout: &Layout) -> Result<FinishedFile> {
+        let Self { scratch, mut writer } = self;
+        writer.flush()?;
+        let groups = writer.flushed_row_groups();
+        let rows = groups.iter().map(|g| g.num_rows() as u64).sum();
+        let stats = layout.statistics_json(groups);
+        let Checksummed { file, bytes, crc32c } = writer.into_inner()?;
+        Ok(FinishedFile { scratch, file, bytes, rows, crc32c, stats })
+    }
+}
+
+impl FinishedFile {
+    /// Makes the file durable at `path`, relative to the table. A file of that name that is not part of the table is what a
+    /// crashed attempt left, and is replaced. Errors: `Corrupt` if it is part of it.
+    pub(super) fn publish(self, table: &LakeTable, path: String, date: Option<String>) -> Result<StagedFile> {
+        let to = table.path().join(&path);
+        if to.exists() && table.snapshot()?.file(&path).is_some() {
+            return Err(Error::corrupt(format!("{path} is part of {} already", table.full_name())));
+        }
+        let durable = &table.environment.durable;
+        to.parent().map_or(Ok(()), |parent| durable.create_dir_all(parent))?;
+        durable.publish(&self.file, &self.scratch.0, &to, Place::Any)?;
+        Ok(StagedFile { path, date, bytes: self.bytes, rows: self.rows, crc32c: self.crc32c, stats: self.stats })
+    }
+}
