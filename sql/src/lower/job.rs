@@ -4,14 +4,15 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::Column;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use sqlparser::tokenizer::Location;
 use thalweg_engine::error::Error;
-use thalweg_engine::plan::{JobPlan, OutputPlan, Stage};
+use thalweg_engine::plan::{JobPlan, OutputPlan, Stage, StepKind, Upsert};
 use thalweg_engine::time::Micros;
 
 use super::check::check;
 use super::lowering::{Lowering, wanted};
 use super::optimize::optimize;
-use super::output::{Target, output};
+use super::output::{Target, output, telling};
 use super::planner::Planner;
 use super::project::{attach_markers, materialize};
 use super::rel::{At, Late, Rel};
@@ -74,24 +75,27 @@ impl<'a> Lowering<'a> {
         let (mut rel, items) = self.items(plan)?;
         let project = output(&items, &rel, target)?;
         let schema = project.schema.clone();
-        if let Some(sink) = target.sink
-            && rel.updating
-            && sink.primary_key.is_empty()
-        {
-            return Err(Unsupported::UPDATES.named(&sink.name, target.at));
-        }
+        let is_told_apart = match target.sink.filter(|_| rel.updating) {
+            Some(sink) if sink.primary_key.is_empty() => return Err(no_key(sink, telling(&items, &rel, sink), target.at)),
+            Some(sink) => telling(&items, &rel, sink).is_some_and(|key| key.iter().all(|k| sink.primary_key.iter().any(|p| p == k))),
+            None => true,
+        };
         self.stage(&mut rel, Stage::Project(project), schema.clone());
         if let At::Chain { .. } = rel.at {
             // The event time is not among the columns any more, and nothing behind needs it.
             rel.times.clear();
         }
-        let from = match &rel.at {
+        let mut from = match &rel.at {
             At::Behind(from) => *from,
             At::Chain { .. } => self.last_input(&mut rel, &schema)?,
         };
         let key = target.sink.map(|s| &s.primary_key).into_iter().flatten();
         let key = key.map(|k| schema.index_of(k)).collect::<std::result::Result<Vec<usize>, _>>();
         let key = key.map_err(|e| Error::internal(e.to_string()))?;
+        if !is_told_apart {
+            let upsert = Upsert { key: key.clone(), ttl: self.ttl, schema: schema.clone() };
+            from = self.step(vec![from], StepKind::Upsert(upsert), schema.clone());
+        }
         Ok(OutputPlan { from, schema, updating: rel.updating, key })
     }
 
@@ -125,6 +129,17 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// The refusal of changes for a table without a key; `telling` are the columns that would do.
+fn no_key(sink: &TableDefinition, telling: Option<Vec<&str>>, at: Location) -> Problem {
+    let problem = Unsupported::UPDATES.named(&sink.name, at);
+    match telling {
+        Some(key) if !key.is_empty() => {
+            problem.hint(format!("declare PRIMARY KEY ({}) NOT ENFORCED in the table, or group by windows", key.join(", ")))
+        }
+        _ => problem,
+    }
+}
+
 /// Columns of a query, as far as they are known before it is lowered: that is enough for a view, which is lowered with the query
 /// that names it.
 pub(crate) fn columns(state: &SessionState, bound: Bound) -> Result<Vec<FieldRef>> {
@@ -151,6 +166,10 @@ pub(crate) fn explain(plan: &JobPlan, targets: &[String]) -> String {
     for (output, target) in plan.outputs.iter().zip(targets) {
         let columns: Vec<String> = output.schema.fields().iter().map(column).collect();
         text.push_str(&format!("{target}: {}\n", columns.join(", ")));
+        if !output.key.is_empty() {
+            let key: Vec<&str> = output.key.iter().map(|&i| output.schema.field(i).name().as_str()).collect();
+            text.push_str(&format!("  upsert: of each ({}) the newest row\n", key.join(", ")));
+        }
     }
     text.push_str(&format!("state {}\n", plan.fingerprint()));
     text

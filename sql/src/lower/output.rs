@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::logical_expr::Expr;
 use sqlparser::tokenizer::Location;
-use thalweg_engine::plan::Project;
+use thalweg_engine::plan::{Column, Project};
 use thalweg_engine::time::timestamp_type;
 
 use super::precision::cut;
@@ -61,8 +61,10 @@ pub(super) fn output(items: &[(Expr, String)], rel: &Rel<'_>, target: &Target<'_
                         .hint(format!("write CAST(… AS {to}), or declare the column as {from}")));
                 }
                 if nullable && !column.is_nullable() {
+                    let is_key = sink.primary_key.contains(column.name());
+                    let otherwise = if is_key { "declare what it comes from NOT NULL" } else { "declare the column without NOT NULL" };
                     return Err(Problem::new(at, format!("{place} is NOT NULL, the query may give NULL ('{name}')"))
-                        .hint("write COALESCE(…, value), or declare the column without NOT NULL"));
+                        .hint(format!("write COALESCE(…, value), or {otherwise}")));
                 }
                 column.clone()
             }
@@ -76,6 +78,20 @@ pub(super) fn output(items: &[(Expr, String)], rel: &Rel<'_>, target: &Target<'_
         fields.push(field);
     }
     Ok(Project { expressions, schema: Arc::new(Schema::new(fields)) })
+}
+
+/// The columns of a table that would tell the rows of `rel` apart, those of its primary key first; `None` if nothing does.
+pub(super) fn telling<'s>(items: &[(Expr, String)], rel: &Rel<'_>, sink: &'s TableDefinition) -> Option<Vec<&'s str>> {
+    let carries = |column: usize, item: &Expr, to: &Column| {
+        let is_whole = *to.field.data_type() != timestamp_type() || rel.unit_of(item) % to.time_unit == 0;
+        rel.physical_of(item) == Some(column) && is_whole
+    };
+    let name = |&column: &usize| {
+        let found = items.iter().zip(&sink.columns).filter(|((item, _), to)| carries(column, item, to));
+        let mut names = found.map(|(_, to)| to.field.name());
+        names.clone().find(|name| sink.primary_key.contains(name)).or_else(|| names.next()).map(String::as_str)
+    };
+    rel.key.as_ref()?.iter().map(name).collect()
 }
 
 /// The name, or with a number behind it if it is taken: rows that are only watched need no names of their own.

@@ -130,7 +130,7 @@ impl Session {
             Some(view) if view.is_view() => tables::describe_columns(self.view_columns(&view, at)?)?,
             Some(definition) => tables::describe_declared(&definition)?,
             None => match self.catalog.find(name)? {
-                Found::Lake(table) => tables::describe_columns(table.schema().fields().iter().cloned())?,
+                Found::Lake(table) => tables::describe_lake(&table)?,
                 Found::View(view) => tables::describe_columns(self.view_columns(&view, at)?)?,
                 Found::Stream(definition) | Found::Reference(definition) => tables::describe_declared(&definition)?,
             },

@@ -99,7 +99,10 @@ impl Catalog {
             TableKind::View { .. } => Ok(Found::View(definition)),
             TableKind::Lake { tier, .. } => {
                 let files = self.lake.table(tier.as_str(), name).map_err(|e| Problem::from(e).or_at(at.span.start))?;
-                let empty = || LakeFiles { schema: definition.schema(), files: Vec::new(), version: 0 };
+                let empty = || {
+                    let (schema, primary_key) = (definition.schema(), definition.primary_key.clone());
+                    LakeFiles { schema, primary_key, files: Vec::new(), version: 0 }
+                };
                 self.readable(&files.unwrap_or_else(empty), at)
             }
         }

@@ -2,6 +2,7 @@
 //! as its kind says; everything else is refused with its place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sqlparser::ast::Ident;
 use thalweg_engine::contract::{ConnectorSpec, Role};
@@ -11,7 +12,7 @@ use thalweg_engine::plan::{Column, ColumnSource};
 use thalweg_engine::runtime::query::decode_schema;
 
 use super::columns::{Columns, Compile, Watermark, columns, find, watermark};
-use super::definition::{TableDefinition, TableKind};
+use super::definition::{TableDefinition, TableKind, Tier};
 use super::options::{Defaults, table_kind};
 use crate::diagnostics::{Problem, Result, suggestion};
 use crate::parser::CreateTable;
@@ -26,13 +27,19 @@ pub(crate) fn declare(
 ) -> Result<(TableDefinition, Vec<String>)> {
     let name = table_name(&table.name)?;
     let connector = connector(table, connectors)?;
-    let Columns { columns, processing_time } = columns(table, connector.role, compile)?;
+    let Columns { mut columns, processing_time } = columns(table, connector.role, compile)?;
     let mut notices = Vec::new();
     let pairs: BTreeMap<String, String> =
         table.options.iter().filter(|(k, ..)| k != "connector").map(|(k, v, _)| (k.clone(), v.clone())).collect();
     let kind = table_kind(connector, &name, pairs, defaults, &mut notices)
         .map_err(|e| option_place(table, Problem::from(e.clone()), e.message()))?;
     let primary_key = primary_key(table, &columns, connector.role)?;
+    if let TableKind::Lake { tier, .. } = &kind {
+        check_tier(table, *tier)?;
+        for column in columns.iter_mut().filter(|c| primary_key.contains(c.field.name())) {
+            column.field = Arc::new(column.field.as_ref().clone().with_nullable(false));
+        }
+    }
     let (watermark, watermark_expression) = match watermark(table, &columns, connector.role, compile)? {
         Some(Watermark { time, expression }) => (Some(time), expression),
         None => (None, None),
@@ -83,12 +90,15 @@ fn primary_key(table: &CreateTable, columns: &[Column], role: Role) -> Result<Ve
         (None, Role::Reference) => Err(Problem::new(table.name.span.start, "a reference table needs a PRIMARY KEY")
             .hint("add PRIMARY KEY (column) NOT ENFORCED: rows of a stream are joined by it")),
         (None, _) => Ok(Vec::new()),
-        (Some(key), Role::Lake) => Err(Problem::new(key[0].span.start, "a PRIMARY KEY on a lake table is not supported yet")
-            .hint("leave it out: a job appends final results, each once")),
         (Some(key), _) => {
             let mut names = Vec::new();
             for ident in key {
-                let name = columns[find(columns, ident)?].field.name().clone();
+                let field = &columns[find(columns, ident)?].field;
+                let name = field.name().clone();
+                if field.data_type().is_nested() {
+                    return Err(Problem::new(ident.span.start, format!("'{name}' cannot be in a key: it has values inside"))
+                        .hint("make a key of columns with one value each"));
+                }
                 if names.contains(&name) {
                     return Err(Problem::new(ident.span.start, format!("column '{name}' is in the key twice")).hint("name it once"));
                 }
@@ -96,5 +106,14 @@ fn primary_key(table: &CreateTable, columns: &[Column], role: Role) -> Result<Ve
             }
             Ok(names)
         }
+    }
+}
+
+/// Rows of an archive are never replaced.
+fn check_tier(table: &CreateTable, tier: Tier) -> Result<()> {
+    match table.primary_key.as_deref() {
+        Some([first, ..]) if tier == Tier::Cold => Err(Problem::new(first.span.start, "a cold table has no PRIMARY KEY")
+            .hint("its rows are only added: leave the key out, or use 'tier' = 'warm'")),
+        _ => Ok(()),
     }
 }

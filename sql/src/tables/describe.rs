@@ -7,8 +7,12 @@ use arrow::datatypes::{Field, FieldRef};
 use thalweg_engine::error::Result;
 use thalweg_engine::plan::{ColumnSource, Metadata};
 
-use super::definition::TableDefinition;
+use super::definition::{TableDefinition, TableKind};
+use super::lake::LakeTable;
 use crate::types;
+
+/// What is said of the key of a table whose rows replace each other.
+const UPSERT: &str = "UPSERT";
 
 /// Columns of a declared table: name, type, nullable, key, extras.
 pub(crate) fn describe_declared(definition: &TableDefinition) -> Result<RecordBatch> {
@@ -16,6 +20,9 @@ pub(crate) fn describe_declared(definition: &TableDefinition) -> Result<RecordBa
         let name = column.field.name();
         let key = if definition.primary_key.contains(name) { "PRIMARY KEY" } else { "" };
         let mut extras = Vec::new();
+        if !key.is_empty() && matches!(definition.kind, TableKind::Lake { .. }) {
+            extras.push(UPSERT.to_owned());
+        }
         match &column.source {
             ColumnSource::Payload => {}
             ColumnSource::Metadata(m) => {
@@ -36,6 +43,15 @@ pub(crate) fn describe_declared(definition: &TableDefinition) -> Result<RecordBa
         (Arc::new(Field::new(name, thalweg_engine::time::timestamp_type(), false)), String::new(), "AS PROCTIME()".to_owned())
     };
     batch(rows.chain(definition.processing_time.iter().map(now)).collect())
+}
+
+/// Columns of a table that is only known to the lake.
+pub(crate) fn describe_lake(table: &LakeTable) -> Result<RecordBatch> {
+    let row = |field: &FieldRef| {
+        let (key, extras) = if table.primary_key().contains(field.name()) { ("PRIMARY KEY", UPSERT) } else { ("", "") };
+        (field.clone(), key.to_owned(), extras.to_owned())
+    };
+    batch(table.schema().fields().iter().map(row).collect())
 }
 
 /// Columns of a table of which nothing else is known.

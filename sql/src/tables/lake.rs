@@ -21,7 +21,7 @@ use thalweg_engine::error::{Error, Result};
 
 /// Where the lake's files are, for DataFusion: the only address that its readers know.
 pub(crate) const LAKE_URL: &str = "lake://lake";
-/// Column that the lake adds to each table.
+/// Column that the lake adds to each table without a primary key.
 const DATE_COLUMN: &str = "date";
 
 /// A data file of a table.
@@ -42,6 +42,9 @@ pub struct LakeFile {
 pub struct LakeFiles {
     /// Columns, without `date`.
     pub schema: SchemaRef,
+    /// Names of the columns of its primary key; empty if it has none. A table that has one is not partitioned and has no column
+    /// `date`.
+    pub primary_key: Vec<String>,
     /// The files that make up the version.
     pub files: Vec<LakeFile>,
     /// Which version.
@@ -61,6 +64,7 @@ pub trait LakeCatalog: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct LakeTable {
     schema: TableSchema,
+    primary_key: Vec<String>,
     files: Vec<PartitionedFile>,
 }
 
@@ -68,12 +72,23 @@ impl LakeTable {
     /// Errors: a file lies outside the lake, or its date is none.
     pub(crate) fn new(root: &Path, table: &LakeFiles) -> Result<Self> {
         let date = Arc::new(Field::new(DATE_COLUMN, DataType::Date32, true));
-        let schema = TableSchema::builder(readable(&table.schema)).with_table_partition_cols(vec![date]).build();
-        let files = table.files.iter().map(|f| partitioned(root, f)).collect::<Result<_>>()?;
-        Ok(Self { schema, files })
+        let partitions = if table.primary_key.is_empty() { vec![date] } else { Vec::new() };
+        let file = |f: &LakeFile| {
+            let mut file = partitioned(root, f)?;
+            file.partition_values.truncate(partitions.len());
+            Ok(file)
+        };
+        let files = table.files.iter().map(file).collect::<Result<_>>()?;
+        let schema = TableSchema::builder(readable(&table.schema)).with_table_partition_cols(partitions).build();
+        Ok(Self { schema, primary_key: table.primary_key.clone(), files })
     }
 
-    /// Columns, `date` last.
+    /// Names of the columns of its primary key; empty if it has none.
+    pub(crate) fn primary_key(&self) -> &[String] {
+        &self.primary_key
+    }
+
+    /// Columns, `date` last if there is one.
     pub(crate) fn schema(&self) -> &SchemaRef {
         self.schema.table_schema()
     }

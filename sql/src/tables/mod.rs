@@ -17,7 +17,7 @@ pub(crate) use catalog::{Catalog, Found, conflict, what};
 pub(crate) use columns::Compiled;
 pub(crate) use declare::{connector, declare, table_name};
 pub use definition::{Classification, StreamInput, TableDefinition, TableKind, Tier};
-pub(crate) use describe::{describe_columns, describe_declared, list};
+pub(crate) use describe::{describe_columns, describe_declared, describe_lake, list};
 pub use infer::StreamSampler;
 pub(crate) use infer::inferred;
 pub(crate) use lake::{LAKE_URL, LakeTable};

@@ -34,7 +34,10 @@ fn write(root: &Path, date: &str, name: &str, device: &str, temperatures: &[f64]
 
 fn lake(files: Vec<LakeFile>) -> Lake {
     let mut lake = Lake::default();
-    lake.0.insert(("cold".to_owned(), "telemetry".to_owned()), LakeFiles { schema: cold_schema(), files, version: 1 });
+    lake.0.insert(
+        ("cold".to_owned(), "telemetry".to_owned()),
+        LakeFiles { schema: cold_schema(), primary_key: Vec::new(), files, version: 1 },
+    );
     lake
 }
 
@@ -119,6 +122,27 @@ async fn a_table_that_is_declared_but_empty_has_no_rows() {
     let session = two_days(root.path());
     let got = run(&session, "SELECT site, date, n FROM site_10s").await.unwrap();
     assert!(!got.contains('1'), "{got}");
+}
+
+#[tokio::test]
+async fn a_table_with_a_key_has_no_column_of_the_lake() {
+    let root = tempfile::tempdir().unwrap();
+    let file = LakeFile { date: None, ..write(root.path(), "2026-01-01", "a.parquet", "pump-1", &[10.0]) };
+    let files = LakeFiles { schema: cold_schema(), primary_key: vec!["device_id".to_owned()], files: vec![file], version: 1 };
+    let mut lake = Lake::default();
+    lake.0.insert(("warm".to_owned(), "latest".to_owned()), files);
+    let session = empty_session(root.path(), lake);
+    let got = run(&session, "SELECT * FROM warm.latest").await.unwrap();
+    let want = [
+        "+-----------+----------------------+-------------+",
+        "| device_id | ts                   | temperature |",
+        "+-----------+----------------------+-------------+",
+        "| pump-1    | 2026-01-01T00:00:00Z | 10.0        |",
+        "+-----------+----------------------+-------------+",
+    ];
+    assert_eq!(got, table(&want));
+    let Statement::Describe { rows } = session.prepare("DESCRIBE warm.latest", &Settings::default()).unwrap() else { panic!() };
+    assert!(pretty_format_batches(&[rows]).unwrap().to_string().contains("| device_id   | STRING    | YES      | PRIMARY KEY | UPSERT |"));
 }
 
 #[tokio::test]

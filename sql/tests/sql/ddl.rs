@@ -84,6 +84,22 @@ fn a_reference_table_has_a_key_and_a_rhythm() {
 }
 
 #[test]
+fn a_key_of_a_lake_table_has_no_nulls() {
+    let session = session();
+    let sql = "CREATE TABLE latest (temperature DOUBLE, device STRING, PRIMARY KEY (device) NOT ENFORCED)
+               WITH ('connector' = 'lake', 'tier' = 'warm', 'owner' = 'o', 'description' = 'd')";
+    let (definition, _) = create(&session, sql);
+    assert_eq!(definition.primary_key, ["device"]);
+    assert_eq!(definition.columns.iter().map(|c| c.field.is_nullable()).collect::<Vec<_>>(), [true, false]);
+    session.declare(definition).unwrap();
+    let job = |item: &str| session.prepare(&format!("INSERT INTO latest SELECT temperature, {item} FROM telemetry"), &Settings::default());
+    assert!(matches!(job("COALESCE(device_id, 'none')").unwrap(), Statement::InsertJob { .. }));
+    let e = job("device_id").unwrap_err();
+    assert!(e.message().contains("column 2 of 'latest', 'device', is NOT NULL"), "{e}");
+    assert_eq!(e.hint_text(), Some("write COALESCE(…, value), or declare what it comes from NOT NULL"));
+}
+
+#[test]
 fn texts_that_were_kept_declare_the_same_tables_again() {
     let first = session();
     let second = bare();
@@ -152,7 +168,10 @@ fn describe_shows_columns_keys_and_time() {
     let telemetry = rows("DESCRIBE telemetry");
     assert!(telemetry.contains("| ts          | TIMESTAMP | YES      |     | WATERMARK ts - 2000 ms |"), "{telemetry}");
     assert!(telemetry.contains("| topic       | STRING    | YES      |     | METADATA FROM 'topic'  |"), "{telemetry}");
-    assert!(rows("DESC devices").contains("PRIMARY KEY"));
+    assert!(rows("DESC devices").contains("PRIMARY KEY |        |"));
+    let counts = rows("DESC counts");
+    assert!(counts.contains("| status | STRING | NO       | PRIMARY KEY | UPSERT |"), "{counts}");
+    assert!(counts.contains("| n      | BIGINT | YES      |             |        |"), "{counts}");
     assert!(rows("DESCRIBE TABLE cold.telemetry").contains("| date        | DATE"));
     assert!(rows("DESCRIBE site_10s$late").contains("temperature"));
 }

@@ -63,7 +63,8 @@ impl LakeCatalog for Lake {
 impl Lake {
     /// Adds a table without files.
     pub fn with(mut self, namespace: &str, name: &str, schema: SchemaRef) -> Self {
-        self.0.insert((namespace.to_owned(), name.to_owned()), LakeFiles { schema, files: Vec::new(), version: 0 });
+        let files = LakeFiles { schema, primary_key: Vec::new(), files: Vec::new(), version: 0 };
+        self.0.insert((namespace.to_owned(), name.to_owned()), files);
         self
     }
 }
