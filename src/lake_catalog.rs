@@ -19,14 +19,11 @@ impl LakeCatalog for SharedLake {
         };
         let snapshot = table.snapshot()?;
         let columns: Vec<FieldRef> = snapshot.schema.fields().iter().filter(|f| f.name() != "date").cloned().collect();
-        let file = |f: &thalweg_engine::lake::TableFile| LakeFile {
-            path: f.path.clone(),
-            date: Some(f.date.clone()),
-            bytes: f.bytes,
-            rows: f.rows,
-        };
+        let file =
+            |f: &thalweg_engine::lake::TableFile| LakeFile { path: f.path.clone(), date: f.date.clone(), bytes: f.bytes, rows: f.rows };
         Ok(Some(LakeFiles {
             schema: Arc::new(Schema::new(columns)),
+            primary_key: table.primary_key(),
             files: snapshot.files.iter().map(file).collect(),
             version: i64::try_from(snapshot.version).unwrap_or(i64::MAX),
         }))

@@ -57,21 +57,22 @@ impl Lake {
             Action::Describe { table } => {
                 let (namespace, name) = table.split_once('.').unwrap_or(("warm", &table));
                 let table = lake.table(namespace, name)?;
-                let snapshot = table.snapshot()?;
+                let (snapshot, key) = (table.snapshot()?, table.primary_key());
                 let columns: Vec<Value> = snapshot
                     .schema
                     .fields()
                     .iter()
                     .map(|f| {
                         let sql_type = thalweg_engine::batch::type_name(f.data_type());
-                        json!({ "column": f.name(), "type": sql_type, "nullable": f.is_nullable() })
+                        let is_key = if key.contains(f.name()) { "PRIMARY KEY" } else { "" };
+                        json!({ "column": f.name(), "type": sql_type, "nullable": f.is_nullable(), "key": is_key })
                     })
                     .collect();
                 println!(
                     "{}",
                     serde_json::to_string_pretty(&json!({ "table": table.full_name(), "about": table.about() })).unwrap_or_default()
                 );
-                output::table(&columns, &["column", "type", "nullable"]);
+                output::table(&columns, &["column", "type", "nullable", "key"]);
                 println!("\n{} rows in {} files; path {}", snapshot.rows, snapshot.files.len(), table.path().display());
                 println!("python: from deltalake import DeltaTable; DeltaTable({:?}).to_pandas()", table.path().display().to_string());
             }

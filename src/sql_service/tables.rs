@@ -109,6 +109,7 @@ impl Engine {
             namespace: Namespace::Cold,
             name: input.stream.clone(),
             schema: lake::cold_schema(&definition.stored_schema()),
+            primary_key: Vec::new(),
             time_column: Some(time.unwrap_or_else(|| "_received_at".to_owned())),
             sort_columns: Vec::new(),
             about: self.derived(
@@ -126,6 +127,7 @@ impl Engine {
             namespace: Namespace::Dlq,
             name: table.clone(),
             schema: lake::dlq_schema(),
+            primary_key: Vec::new(),
             time_column: Some("_received_at".to_owned()),
             sort_columns: Vec::new(),
             about: self.derived(
@@ -143,6 +145,7 @@ impl Engine {
             namespace: Namespace::Late,
             name: job.clone(),
             schema: lake::late_schema(),
+            primary_key: Vec::new(),
             time_column: Some("event_time".to_owned()),
             sort_columns: Vec::new(),
             about: self.derived(Kind::Late, Tier::Warm, format!("rows that came too late for job {job}"), format!("job {job}")),
@@ -172,6 +175,7 @@ impl Engine {
             namespace: Namespace::Warm,
             name: definition.name.clone(),
             schema,
+            primary_key: definition.primary_key.clone(),
             time_column: time,
             sort_columns: Vec::new(),
             about: About {

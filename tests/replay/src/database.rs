@@ -17,7 +17,7 @@ use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::{DAY, Micros};
 use thalweg_sql::{BatchQuery, LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
-use crate::rows::{folded, shown};
+use crate::rows::{folded, shown, stored};
 use crate::run::{WAYS, Way, run};
 
 /// When the first record is received: 2026-01-02, later than the event times of the files.
@@ -123,13 +123,22 @@ impl Database {
         }
     }
 
-    /// The rows of a plan's first output over everything fed, the same in all ways, sorted; and the late rows.
+    /// The rows of a plan's first output over everything fed, the same in all ways, sorted; and the late rows. Those of an output with a
+    /// key are what its table holds: if they change, that is what is left of all changes.
     pub fn rows(&mut self, plan: &JobPlan) -> Result<(Vec<Vec<String>>, u64)> {
         self.queries += 1;
         let mut first: Option<(Vec<Vec<String>>, u64)> = None;
         for way in &self.ways {
             let (outputs, late) = run(plan, &self.needed(plan), &self.fed, *way)?;
-            let rows = folded(outputs.first().map_or(&[][..], Vec::as_slice))?;
+            let changes = outputs.first().map_or(&[][..], Vec::as_slice);
+            let mut rows = folded(changes)?;
+            if let Some(output) = plan.outputs.first().filter(|o| !o.key.is_empty()) {
+                let stored = stored(changes, &output.key)?;
+                if output.updating && stored != rows {
+                    return Err(Error::internal(format!("{way:?}: the table holds {stored:?}, the result is {rows:?}")));
+                }
+                rows = stored;
+            }
             match &first {
                 None => first = Some((rows, late)),
                 Some((want, _)) if *want == rows => {}

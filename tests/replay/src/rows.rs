@@ -30,3 +30,21 @@ pub fn folded(changes: &[Changes]) -> Result<Vec<Vec<String>>> {
     let times = |(row, count): (Vec<String>, i64)| std::iter::repeat_n(row, usize::try_from(count).unwrap_or(0));
     Ok(counts.into_iter().flat_map(times).collect())
 }
+
+/// What a table with the primary key `key` holds after all changes, sorted: of each key the newest row, as long as it is not taken back.
+pub fn stored(changes: &[Changes], key: &[usize]) -> Result<Vec<Vec<String>>> {
+    let mut table: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for batch in changes {
+        for (i, row) in shown(&batch.rows)?.into_iter().enumerate() {
+            let key = key.iter().filter_map(|&k| row.get(k).cloned()).collect();
+            if batch.kind(i).adds() {
+                table.insert(key, row);
+            } else {
+                table.remove(&key);
+            }
+        }
+    }
+    let mut rows: Vec<Vec<String>> = table.into_values().collect();
+    rows.sort();
+    Ok(rows)
+}
