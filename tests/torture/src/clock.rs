@@ -256,9 +256,7 @@ mod tests {
     #[test]
     fn seeds_that_found_a_fault_once_find_none() {
         // Receive times that stood still after a clock that had been ahead: one pass deleted eight segments that were young.
-        for seed in [3_661_990_602] {
-            let report = run(&Settings { count: 150, seed, bug: None }).expect("the test can be run");
-            assert_eq!(report.violations, Vec::<String>::new(), "seed {seed}");
-        }
+        let report = run(&Settings { count: 150, seed: 3_661_990_602, bug: None }).expect("the test can be run");
+        assert_eq!(report.violations, Vec::<String>::new());
     }
 }
