@@ -14,6 +14,7 @@ use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
 use thalweg_engine::log::{LogConfig, Logs};
 use thalweg_engine::metrics::GatewayCounters;
+use thalweg_engine::room;
 use thalweg_engine::runtime::{Environment, Supervisor};
 use thalweg_engine::system::{RealDisk, SystemClock};
 use thalweg_engine::topic::STREAM_DEFAULT;
@@ -226,10 +227,12 @@ fn one_round(core: &Core, maintenance: bool) {
     warn("the catalog could not be written", core.lake.refresh_catalog());
     warn("last-seen times could not be written", core.devices.flush_seen());
     core.engine.refresh_references();
+    warn("what queries may put aside could not be bounded", core.engine.bound_spill());
     warn("the log's upkeep failed", core.logs.upkeep().map(|_| ()));
     if maintenance {
         let now = core.clock.now();
-        match core.lake.maintain(now) {
+        let has_room = room::check(&*core.disk, &core.layout.lake).is_ok();
+        match if has_room { core.lake.maintain(now) } else { core.lake.clean(now) } {
             Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
             Err(error) => tracing::error!(%error, "the lake could not be maintained"),
         }

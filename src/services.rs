@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use thalweg_connectors::gateway::{GatewayContext, http};
 use thalweg_engine::contract::LogStore;
 use thalweg_engine::error::Result;
+use thalweg_engine::room;
 
 use crate::app::Core;
 use crate::server::{Accepted, Ingest, SystemView, Telemetry};
@@ -38,6 +39,7 @@ impl SystemView for Services {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.core.logs.problems();
         problems.extend(self.core.engine.problems());
+        problems.extend(room::check(&*self.core.disk, &self.core.layout.checkpoints).err().map(|e| e.to_string()));
         problems
     }
 

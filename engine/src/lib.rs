@@ -20,6 +20,7 @@ pub mod decode;
 pub mod log;
 pub mod plan;
 pub mod reference;
+pub mod room;
 pub mod state;
 pub mod system;
 

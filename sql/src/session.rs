@@ -77,6 +77,11 @@ impl Session {
         &self.config
     }
 
+    /// Lets batch queries put aside on disk so many bytes more than they have now.
+    pub fn bound_spill(&self, room: u64) -> Result<()> {
+        self.sandbox.bound_spill(room)
+    }
+
     /// The statements of a script. Errors: `Invalid` (an open quote, too long, too many).
     pub fn split(script: &str) -> Result<Vec<ScriptStatement<'_>>> {
         parser::split(script).map_err(|p| p.into_error(script))

@@ -47,7 +47,10 @@ impl Engine {
         allowed(principal, &prepared)?;
         match prepared {
             Statement::Setting(change) => Ok(SqlOutcome::Message(settings.apply(&change)?.unwrap_or_default())),
-            Statement::Batch(query) => rows::batch(*query, self.parts.query_timeout).await,
+            Statement::Batch(query) => {
+                self.bound_spill()?;
+                rows::batch(*query, self.parts.query_timeout).await
+            }
             Statement::Tail { plan, sql } => {
                 let engine = self.clone();
                 blocking(move || engine.tail(*plan, sql)).await

@@ -22,6 +22,7 @@ use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
 use thalweg_engine::log::Logs;
 use thalweg_engine::metrics::GatewayCounters;
+use thalweg_engine::room;
 use thalweg_engine::runtime::Supervisor;
 use thalweg_sql::Session;
 use tokio::runtime::Handle;
@@ -87,6 +88,11 @@ impl Engine {
     /// The declared tables.
     pub fn session(&self) -> &Session {
         &self.parts.session
+    }
+
+    /// Lets queries put aside as much as the disk has room for now.
+    pub fn bound_spill(&self) -> Result<()> {
+        self.parts.session.bound_spill(room::left(&*self.parts.disk, &self.parts.layout.spill))
     }
 
     /// Ends sources and jobs, each job after a last checkpoint.

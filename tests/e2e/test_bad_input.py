@@ -130,11 +130,11 @@ def mount_tmpfs(path, mebibytes):
     return done.stderr.strip() or "mount failed" if done.returncode else None
 
 
-class FullDisk(unittest.TestCase):
-    """A disk that fills up while devices publish, and gets room again."""
+class SmallDisk(unittest.TestCase):
+    """A server on a disk that others fill while a device publishes, and empty again."""
 
     SIZE_MIB = 512
-    LEFT_MIB = 8
+    DEVICE = "dev-000"
 
     def setUp(self):
         self.home = tempfile.mkdtemp(prefix="thalweg-e2e-")
@@ -147,39 +147,70 @@ class FullDisk(unittest.TestCase):
         self.addCleanup(self.server.remove)
         self.server.start()
         self.api = self.server.api()
+        self.key = self.api.provision(self.DEVICE)
+        self.seq, self.acknowledged, self.statuses = 0, [], set()
 
-    def fill(self):
-        """Takes all but a little of the disk."""
+    def fill(self, left_mib):
+        """Takes all but so much of the disk."""
         free = os.statvfs(self.home)
-        size = free.f_bavail * free.f_frsize - self.LEFT_MIB * MIB
+        size = free.f_bavail * free.f_frsize - left_mib * MIB
         path = os.path.join(self.home, "ballast")
         with open(path, "wb") as ballast:
             os.posix_fallocate(ballast.fileno(), 0, size)
         return path
 
+    def publish(self):
+        """One record; whether it was acknowledged."""
+        self.seq += 1
+        try:
+            self.api.telemetry(self.DEVICE, self.key, [{"device_id": self.DEVICE, "seq": self.seq}])
+            self.acknowledged.append(self.seq)
+            return True
+        except ApiError as error:
+            self.statuses.add(error.status)
+            return False
+
+
+class FullDisk(SmallDisk):
+    """No room for anything."""
+
     def test_nothing_acknowledged_is_lost_and_ingestion_goes_on_when_there_is_room(self):
-        key = self.api.provision("dev-000")
-        acknowledged, seq, statuses = [], 0, set()
-
-        def publish():
-            nonlocal seq
-            seq += 1
-            try:
-                self.api.telemetry("dev-000", key, [{"device_id": "dev-000", "seq": seq}])
-                acknowledged.append(seq)
-                return True
-            except ApiError as error:
-                statuses.add(error.status)
-                return False
-
-        self.assertTrue(all(publish() for _ in range(20)))
-        ballast = self.fill()
-        wait_until(lambda: not publish(), 60, "ingestion is refused")
-        self.assertIn(507, statuses)
-        self.assertLessEqual(statuses, {503, 507})
+        self.assertTrue(all(self.publish() for _ in range(20)))
+        ballast = self.fill(left_mib=8)
+        wait_until(lambda: not self.publish(), 60, "ingestion is refused")
+        self.assertIn(507, self.statuses)
+        self.assertLessEqual(self.statuses, {503, 507})
         os.remove(ballast)
-        wait_until(publish, 60, "ingestion goes on")
-        self.assertTrue(all(publish() for _ in range(20)))
+        wait_until(self.publish, 60, "ingestion goes on")
+        self.assertTrue(all(self.publish() for _ in range(20)))
         self.assertEqual(self.server.stop(), 0)
         stored = [json.loads(r["payload"])["seq"] for r in log_records(self.server.data)]
-        self.assertEqual([s for s in acknowledged if stored.count(s) != 1], [])
+        self.assertEqual([s for s in self.acknowledged if stored.count(s) != 1], [])
+
+
+class ScarceDisk(SmallDisk):
+    """Room for the log only: records are taken while jobs wait."""
+
+    TABLES = """
+CREATE TABLE telemetry (device_id STRING, seq BIGINT) WITH ('connector' = 'log', 'stream' = 'telemetry', 'format' = 'json');
+CREATE TABLE copies (device_id STRING, seq BIGINT)
+WITH ('connector' = 'lake', 'tier' = 'warm', 'owner' = 'ops@example.com', 'description' = 'what was sent');
+INSERT INTO copies SELECT device_id, seq FROM telemetry;
+"""
+
+    def copies(self):
+        return sorted(row["seq"] for row in self.api.sql("SELECT seq FROM warm.copies"))
+
+    def test_records_are_taken_while_jobs_wait_and_each_reaches_the_lake_once(self):
+        self.api.script(self.TABLES)
+        self.assertTrue(all(self.publish() for _ in range(20)))
+        wait_until(lambda: self.copies() == self.acknowledged, 60, "the first records are in the lake")
+        ballast = self.fill(left_mib=160)
+        wait_until(lambda: self.api.job("copies")["state"] == "restarting", 30, "the job waits")
+        self.assertTrue(all(self.publish() for _ in range(200)), "the log takes what it can")
+        problems = self.api.json("GET", "/v1/status")["problems"]
+        self.assertTrue(any(p.startswith("job copies: ") and "kept for the log" in p for p in problems), problems)
+        self.assertEqual(len(self.copies()), 20, "the lake can be read, and does not grow")
+        os.remove(ballast)
+        wait_until(lambda: self.copies() == self.acknowledged, 90, "all records are in the lake, each once")
+        wait_until(self.api.is_healthy, 10, "the server is healthy again")

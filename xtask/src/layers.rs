@@ -22,6 +22,7 @@ const RANKS: &[(&str, u8)] = &[
     ("log", 2),
     ("plan", 2),
     ("reference", 2),
+    ("room", 2),
     ("state", 2),
     ("system", 2),
     ("operators", 3),

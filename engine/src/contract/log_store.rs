@@ -77,6 +77,11 @@ pub trait LogStore: Send + Sync + 'static {
     /// Keeps records from `offset` on for the reader `name` until it pins a later one or `unpin`s: retention stops there.
     fn pin(&self, name: &str, partition: Partition, offset: Offset);
 
+    /// Retention would delete what lies below this offset, had no reader pinned it; 0 if it waits for nobody.
+    fn overdue(&self, _partition: Partition) -> Offset {
+        0
+    }
+
     /// Forgets the pins of a reader.
     fn unpin(&self, name: &str);
 }

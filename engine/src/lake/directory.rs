@@ -172,16 +172,22 @@ impl Lake {
 
     /// Seals days that are due, and removes files that nobody needs any more. One table at a time.
     pub fn maintain(&self, now: Micros) -> Result<MaintenanceReport> {
+        self.tend(|table, report| {
+            report.sealed.extend(table.seal(SealScope::Due, now)?);
+            clean(table, report, now)
+        })
+    }
+
+    /// Only removes files that nobody needs any more: for when there is no room for more.
+    pub fn clean(&self, now: Micros) -> Result<MaintenanceReport> {
+        self.tend(|table, report| clean(table, report, now))
+    }
+
+    fn tend(&self, work: impl Fn(&LakeTable, &mut MaintenanceReport) -> Result<()>) -> Result<MaintenanceReport> {
         self.environment.check_owner()?;
         let mut report = MaintenanceReport::default();
         for table in self.tables() {
-            let mut maintain = || -> Result<()> {
-                report.sealed.extend(table.seal(SealScope::Due, now)?);
-                report.files_removed += table.sweep(now)?;
-                report.log_files_removed += table.clean_log()?;
-                Ok(())
-            };
-            if let Err(e) = maintain() {
+            if let Err(e) = work(&table, &mut report) {
                 report.failures.push(e.context(table.full_name()));
             }
         }
@@ -208,6 +214,12 @@ impl Lake {
     fn lock_catalog(&self) -> std::sync::MutexGuard<'_, CatalogStore> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn clean(table: &LakeTable, report: &mut MaintenanceReport, now: Micros) -> Result<()> {
+    report.files_removed += table.sweep(now)?;
+    report.log_files_removed += table.clean_log()?;
+    Ok(())
 }
 
 fn cannot_be_used(namespace: Namespace, name: Name, path: PathBuf, why: &Error) -> DamagedTable {

@@ -48,6 +48,7 @@ struct MemoryPartition {
 #[derive(Debug, Default)]
 struct State {
     start: Offset,
+    overdue: Offset,
     producers: Producers,
     records: Vec<Stored>,
     durable: Offset,
@@ -98,6 +99,7 @@ impl MemoryLog {
         let Ok(partition) = self.partition(partition) else { return };
         let mut state = lock(&partition.state);
         let to = offset.min(pinned.unwrap_or(offset)).min(state.durable);
+        state.overdue = if to < offset { offset } else { 0 };
         if let Some(count) = to.checked_sub(state.start) {
             state.records.drain(..count as usize);
             state.start = to;
@@ -211,6 +213,10 @@ impl LogStore for MemoryLog {
 
     fn pin(&self, name: &str, partition: Partition, offset: Offset) {
         lock(&self.pins).insert((name.to_owned(), partition), offset);
+    }
+
+    fn overdue(&self, partition: Partition) -> Offset {
+        self.partition(partition).map_or(0, |p| lock(&p.state).overdue)
     }
 
     fn unpin(&self, name: &str) {

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(super) struct Partition {
     pub(super) opened: Duration,
     /// Records that were there when it was opened.
     pub(super) found: Range<Offset>,
+    /// What retention would have deleted, had no reader pinned it, ends here; 0 if there is nothing of the kind.
+    pub(super) overdue: AtomicU64,
     /// Its segments, oldest first.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
@@ -104,6 +106,7 @@ impl Partition {
             opened: clock.monotonic(),
             found: segments.front().map_or(next, |s| s.header.base)..next,
             clock,
+            overdue: AtomicU64::new(0),
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
             handoff: Handoff::new(intake, next),

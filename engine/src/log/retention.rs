@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -158,7 +159,11 @@ impl Partition {
                 self.request_roll();
             }
         }
-        segments.drain(..decide(&facts, &self.found, policy)).collect()
+        let gone = decide(&facts, &self.found, policy);
+        let unpinned = decide(&facts, &self.found, &Policy { pinned_from: Offset::MAX, ..*policy });
+        let waits_for = facts[gone..unpinned].last().map_or(0, |last| last.offsets.end);
+        self.overdue.store(waits_for, Ordering::Relaxed);
+        segments.drain(..gone).collect()
     }
 }
 

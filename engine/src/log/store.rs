@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -224,6 +225,10 @@ impl LogStore for Log {
 
     fn pin(&self, name: &str, partition: ids::Partition, offset: Offset) {
         lock(&self.pins).entry(name.to_owned()).or_default().insert(partition, offset);
+    }
+
+    fn overdue(&self, partition: ids::Partition) -> Offset {
+        self.partition(partition).map_or(0, |p| p.overdue.load(Ordering::Relaxed))
     }
 
     fn unpin(&self, name: &str) {

@@ -14,6 +14,7 @@ use super::driver::{Begin, Driver, Part};
 use super::graph::Graph;
 use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks, StartAt};
 use super::query::QueryChain;
+use super::room;
 use super::spawn::{join, spawn};
 use super::supervisor::Environment;
 use super::worker::{Item, Worker};
@@ -38,7 +39,8 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
     };
     let places = spec.places();
     if durable == Durable::Yes {
-        hold_log(spec, &places, checkpoint.as_ref());
+        let offsets = hold_log(spec, &places, checkpoint.as_ref());
+        room::check(spec, environment, &offsets)?;
     }
     let mut sinks = (spec.sinks)()?;
     settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
@@ -71,7 +73,7 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
         threads.push(spawn(&format!("{index}.{}", spec.name), move || worker.run())?);
     }
     shared.set_life(JobState::Running);
-    let driver = Driver::new((spec, shared), (environment.clock.clone(), environment.checkpoint_interval), store, sinks, receivers, begin);
+    let driver = Driver::new((spec, shared), environment, store, sinks, receivers, begin);
     let ended = driver.run();
     shared.exit.store(true, Ordering::Release);
     let workers = threads.into_iter().map(|t| join(t).and_then(|r| r)).collect::<Vec<_>>();
@@ -89,12 +91,14 @@ pub enum Durable {
     No,
 }
 
-/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example.
-fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) {
-    for (index, &place) in places.iter().enumerate() {
-        let state = checkpoint.and_then(|c| c.partitions.get(index));
-        spec.pin(place, state.map_or(0, |s| s.offset));
-    }
+/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example. Returns from where.
+fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
+    let hold = |(index, &place): (usize, &Place)| {
+        let offset = checkpoint.and_then(|c| c.partitions.get(index)).map_or(0, |s| s.offset);
+        spec.pin(place, offset);
+        offset
+    };
+    places.iter().enumerate().map(hold).collect()
 }
 
 fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoint>) -> Result<()> {

@@ -6,7 +6,6 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,11 +14,13 @@ use crossbeam::channel::{Receiver, Select};
 use super::chain::{Chunk, Target};
 use super::graph::{Graph, Leaving};
 use super::job::{JobSpec, Place, Shared, Sinks};
+use super::room;
+use super::supervisor::Environment;
 use super::worker::{Idle, Item};
-use crate::contract::{CheckpointStore, Clock};
+use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
-use crate::limits::CHECKPOINTS_KEPT;
+use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, PartitionState};
 use crate::time::Micros;
@@ -46,8 +47,7 @@ pub enum Ended {
 pub struct Driver<'a> {
     spec: &'a JobSpec,
     shared: &'a Shared,
-    clock: Arc<dyn Clock>,
-    interval: Duration,
+    environment: &'a Environment,
     store: Option<Box<dyn CheckpointStore>>,
     sinks: Sinks,
     feeds: Vec<Feed>,
@@ -61,6 +61,8 @@ pub struct Driver<'a> {
     /// Something happened since the last checkpoint.
     dirty: bool,
     last: Duration,
+    /// When the disk was last looked at.
+    looked: Duration,
     /// Offsets of the checkpoints that are kept, oldest first.
     kept: VecDeque<Vec<Offset>>,
 }
@@ -95,7 +97,7 @@ fn counters(merged: &JobCounters, graph: &Graph) -> JobCounters {
 impl<'a> Driver<'a> {
     pub fn new(
         (spec, shared): (&'a JobSpec, &'a Shared),
-        (clock, interval): (Arc<dyn Clock>, Duration),
+        environment: &'a Environment,
         store: Option<Box<dyn CheckpointStore>>,
         sinks: Sinks,
         receivers: Vec<Receiver<Item>>,
@@ -106,12 +108,11 @@ impl<'a> Driver<'a> {
             let Part { place, watermark, .. } = part;
             Feed { place, receiver, watermark, idle: Idle::No, barrier: None }
         };
-        let last = clock.monotonic();
+        let last = environment.clock.monotonic();
         Self {
             spec,
             shared,
-            clock,
-            interval,
+            environment,
             store,
             sinks,
             feeds: receivers.into_iter().zip(begin.parts).map(feed).collect(),
@@ -122,6 +123,7 @@ impl<'a> Driver<'a> {
             aligning: false,
             dirty: false,
             last,
+            looked: last,
             kept: VecDeque::from([offsets]),
         }
     }
@@ -134,12 +136,30 @@ impl<'a> Driver<'a> {
                 // What is read but not yet handed on is read again by the next run.
                 return if self.store.is_none() || !self.dirty { Ok(Ended::Stopped) } else { self.last_checkpoint() };
             }
+            self.look_at_disk()?;
             self.ask_for_barrier();
             match self.receive() {
                 Received::Item(feed, item) => self.take(feed, item)?,
                 Received::Nothing => {}
                 Received::Gone => return Ok(Ended::WorkerGone),
             }
+        }
+    }
+
+    /// Now and then. Errors: only the log may take more of it. What was not committed is read again when there is room.
+    fn look_at_disk(&mut self) -> Result<()> {
+        let now = self.environment.clock.monotonic();
+        if now.saturating_sub(self.looked) < Duration::from_millis(DISK_CHECK_INTERVAL_MS) {
+            return Ok(());
+        }
+        self.looked = now;
+        self.check_room()
+    }
+
+    fn check_room(&self) -> Result<()> {
+        match self.kept.front() {
+            Some(held) if self.store.is_some() => room::check(self.spec, self.environment, held),
+            _ => Ok(()),
         }
     }
 
@@ -157,7 +177,8 @@ impl<'a> Driver<'a> {
     }
 
     fn ask_for_barrier(&mut self) {
-        let due = self.dirty && self.clock.monotonic().saturating_sub(self.last) >= self.interval;
+        let since = self.environment.clock.monotonic().saturating_sub(self.last);
+        let due = self.dirty && since >= self.environment.checkpoint_interval;
         let asked = self.shared.checkpoint.swap(false, Ordering::AcqRel);
         if self.store.is_some() && !self.aligning && (due || asked) {
             self.begin_barrier();
@@ -265,6 +286,7 @@ impl<'a> Driver<'a> {
     }
 
     fn checkpoint(&mut self) -> Result<()> {
+        self.check_room()?;
         let epoch = self.epoch + 1;
         let partitions: Vec<PartitionState> = self.feeds.iter_mut().filter_map(|f| f.barrier.take()).map(|b| *b).collect();
         let offsets: Vec<Offset> = partitions.iter().map(|p| p.offset).collect();
@@ -275,7 +297,7 @@ impl<'a> Driver<'a> {
             epoch,
             fingerprint: self.spec.fingerprint(),
             engine: env!("CARGO_PKG_VERSION").to_owned(),
-            at: self.clock.now(),
+            at: self.environment.clock.now(),
             partitions,
             sinks,
             merged: self.counters(),
@@ -296,7 +318,7 @@ impl<'a> Driver<'a> {
         self.epoch = epoch;
         self.aligning = false;
         self.dirty = false;
-        self.last = self.clock.monotonic();
+        self.last = self.environment.clock.monotonic();
         self.kept.push_back(offsets);
         while self.kept.len() > CHECKPOINTS_KEPT {
             self.kept.pop_front();

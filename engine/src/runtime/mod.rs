@@ -16,6 +16,7 @@ pub mod job;
 pub mod query;
 pub mod read;
 pub mod replay;
+mod room;
 mod spawn;
 pub mod supervisor;
 #[cfg(test)]

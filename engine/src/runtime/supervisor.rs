@@ -25,7 +25,7 @@ const PAUSE_STEP: Duration = Duration::from_millis(50);
 /// What jobs need beside their specs.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// Where checkpoints go.
+    /// Where checkpoints go; jobs wait when it has no room for them.
     pub disk: Arc<dyn Disk>,
     /// Time.
     pub clock: Arc<dyn Clock>,

@@ -1,6 +1,7 @@
 //! Whole jobs over logs in memory: several streams, several outputs, restarts. Invariant checked: every row reaches each output once,
 //! the counts balance, and what an unread partition still holds is kept.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,13 @@ use crate::changes::Changes;
 use crate::contract::{LogStore, PreCommit, Sink};
 use crate::error::Result;
 use crate::ids::{Epoch, Name};
+use crate::limits::DISK_SCARCE_BYTES;
+use crate::log::sim::SimDisk;
 use crate::log::{Durability, MemoryLog};
 use crate::plan::{
     Column, ColumnSource, From, Input, JobPlan, Lateness, OutputPlan, RowTime, Scan, Stage, Step, StepKind, Window, WindowParameters,
 };
-use crate::system::{RealDisk, SystemClock};
+use crate::system::SystemClock;
 use crate::time::{self, MILLISECOND, Micros, SECOND};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -108,28 +111,22 @@ fn plan(idle_timeout: [Micros; 2]) -> JobPlan {
 struct Bench {
     supervisor: Supervisor,
     logs: Vec<Arc<MemoryLog>>,
+    disk: SimDisk,
     /// Two outputs, late rows, rejects of two scans.
     tables: [Table; 5],
-    _directory: tempfile::TempDir,
 }
 
 impl Bench {
     fn new(partitions: [u32; 2]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SystemClock::new());
+        let (clock, disk) = (Arc::new(SystemClock::new()), SimDisk::default());
         let environment = Environment {
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(disk.clone()),
             clock: clock.clone(),
-            directory: directory.path().to_owned(),
+            directory: "checkpoints".into(),
             checkpoint_interval: Duration::from_millis(5),
         };
         let log = |n| Arc::new(MemoryLog::new(n, clock.clone(), Durability::AtOnce));
-        Self {
-            supervisor: Supervisor::new(environment),
-            logs: partitions.map(log).into(),
-            tables: Default::default(),
-            _directory: directory,
-        }
+        Self { supervisor: Supervisor::new(environment), logs: partitions.map(log).into(), disk, tables: Default::default() }
     }
 
     fn start(&self, plan: JobPlan, logs: &[usize]) {
@@ -149,6 +146,11 @@ impl Bench {
             start: StartAt::Earliest,
         };
         self.supervisor.start(spec).unwrap();
+    }
+
+    /// Leaves so much of the disk free.
+    fn leave(&self, free: u64) {
+        self.disk.faults.taken.store(u64::MAX - free, Ordering::Relaxed);
     }
 
     fn feed(&self, log: usize, device: &str, rows: &[(i64, i64)]) {
@@ -209,6 +211,46 @@ fn two_streams_and_two_outputs_survive_a_restart() {
     assert_eq!(bench.values(0), [1, 2, 3, 5, 20, 40]);
     assert_eq!(bench.values(1), [20, 30, 40, 50], "an output of all rows has those that are late elsewhere");
     assert_eq!((bench.count(2), bench.count(3), bench.count(4)), (3, 0, 0), "decode rejects are the archive's");
+}
+
+#[test]
+fn a_job_waits_while_only_the_log_may_take_room_and_loses_nothing() {
+    let bench = Bench::new([2, 1]);
+    bench.feed(0, "x", &[(10, 1)]);
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    bench.until("the first record", |s| s.committed.consumed == 1);
+    bench.leave(DISK_SCARCE_BYTES);
+    let waiting = bench.until("the job waits", |s| matches!(s.life, JobState::Restarting(_)));
+    assert!(matches!(&waiting.life, JobState::Restarting(why) if why.contains("kept for the log")), "{waiting:?}");
+    bench.feed(0, "x", &[(11, 2), (12, 3)]);
+    let wrote = bench.disk.files().len();
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(bench.disk.files().len(), wrote);
+    assert_eq!(bench.until("it still waits", |_| true).committed.consumed, 1);
+    bench.leave(DISK_SCARCE_BYTES + 1);
+    let status = bench.until("all records", |s| s.committed.consumed == 3 && s.lag == 0);
+    assert_eq!((status.life, bench.values(0)), (JobState::Running, vec![1, 2, 3]));
+}
+
+#[test]
+fn a_job_that_retention_waits_for_goes_on_where_only_the_log_may_take_room() {
+    let bench = Bench::new([1, 1]);
+    bench.leave(DISK_SCARCE_BYTES);
+    bench.feed(0, "x", &[(10, 1), (11, 2)]);
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    bench.until("the job waits", |s| matches!(s.life, JobState::Restarting(_)));
+    bench.logs[0].retain_from(0, 2);
+    assert_eq!(bench.logs[0].bounds(0).start, 0, "the job has not read it");
+    bench.until("the records that retention waits for", |s| s.committed.consumed == 2);
+    // The log is held at the oldest checkpoint that is kept.
+    let mut consumed = 2;
+    while bench.logs[0].bounds(0).start < 2 {
+        consumed += 1;
+        bench.feed(0, "x", &[(12, 3)]);
+        bench.until("one record more", |s| s.committed.consumed == consumed);
+        bench.logs[0].retain_from(0, 2);
+    }
+    bench.until("it waits again", |s| matches!(s.life, JobState::Restarting(_)));
 }
 
 #[test]

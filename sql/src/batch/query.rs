@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
@@ -118,10 +119,15 @@ fn verify(plan: &LogicalPlan) -> diagnostics::Result<()> {
 fn execution_error(error: &DataFusionError) -> Error {
     let root = error.find_root();
     let text = root.message().lines().next().unwrap_or("the query failed").to_owned();
+    let no_room = || {
+        Error::unavailable("there is no room on the disk for what the query puts aside")
+            .of_case(Case::DiskFull)
+            .hint("read fewer rows or columns, or free space on the disk")
+    };
     match root {
-        DataFusionError::IoError(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
-            Error::unavailable("the disk is full of what queries put aside").of_case(Case::DiskFull).hint("read fewer rows or columns")
-        }
+        DataFusionError::IoError(e) if matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => no_room(),
+        // Through Arrow's own files goes only what is put aside; beyond its bound that is an error without a kind.
+        DataFusionError::ArrowError(e, _) if matches!(**e, ArrowError::IoError(..)) => no_room(),
         DataFusionError::ResourcesExhausted(_) => Error::unavailable(format!("the query needs more memory than it may have: {text}"))
             .hint("read fewer rows or columns, or group them; memory is shared with the queries of others"),
         DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {

@@ -49,6 +49,15 @@ impl Sandbox {
         Ok(Self { state })
     }
 
+    /// Lets queries put aside so many bytes more than they have, and all together no more than their bound.
+    pub(crate) fn bound_spill(&self, room: u64) -> Result<()> {
+        let disk = &self.state.runtime_env().disk_manager;
+        if disk.tmp_files_enabled() {
+            disk.set_max_temp_directory_size(disk.used_disk_space().saturating_add(room).min(QUERY_SPILL_BYTES_MAX))?;
+        }
+        Ok(())
+    }
+
     /// For planning only.
     pub(crate) fn state(&self) -> &SessionState {
         &self.state

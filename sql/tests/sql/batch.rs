@@ -164,6 +164,11 @@ async fn with_a_place_on_disk_a_sort_puts_aside_what_does_not_fit() {
     let session = spilling_session(root.path(), lake(vec![file]), spill.path());
     let sql = "SELECT concat(a.device_id, ' ', CAST(b.ts AS STRING), ' ', CAST(a.ts AS STRING), ' long enough') AS x
                FROM cold.telemetry AS a JOIN cold.telemetry AS b ON a.device_id = b.device_id ORDER BY x";
+    session.bound_spill(1 << 20).unwrap();
+    let error = run(&session, sql).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("no room on the disk"), "{error}");
+    session.bound_spill(u64::MAX).unwrap();
     let Statement::Batch(query) = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
     let (_, rows) = query.execute().await.unwrap();
     let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();

@@ -24,6 +24,8 @@ pub struct Faults {
     pub sync_hangs: AtomicBool,
     /// Every write fails for lack of space, after half of it was written.
     pub full: AtomicBool,
+    /// Bytes that are not free.
+    pub taken: AtomicU64,
     /// Cutting a file fails.
     pub cut_fails: AtomicBool,
     /// Every write panics.
@@ -294,6 +296,6 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(if self.faults.full.load(Ordering::Relaxed) { 0 } else { u64::MAX })
+        Ok(if self.faults.full.load(Ordering::Relaxed) { 0 } else { u64::MAX - self.faults.taken.load(Ordering::Relaxed) })
     }
 }

@@ -19,9 +19,11 @@ fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
     let start = log.bounds(0).start;
     assert!(start > 0 && start <= 7, "{start}");
     assert_eq!(retained.records, start);
+    assert_eq!(log.overdue(0), 34, "this far it would go without the pins");
     log.unpin("job");
     logs.upkeep().unwrap();
     assert_eq!(log.bounds(0).start, 34);
+    assert_eq!(log.overdue(0), 0, "what is kept now is not too much");
     assert!(log.bytes() <= 1_000);
     assert!(segment_files(&disk).len() < all);
     assert_eq!(logs.upkeep().unwrap(), Retained::default());
