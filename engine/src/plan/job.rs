@@ -62,6 +62,8 @@ pub enum WindowSource {
         start: usize,
         /// `window_end`.
         end: usize,
+        /// Event time, where results depend on the order of rows.
+        order: Option<usize>,
     },
 }
 

@@ -19,8 +19,9 @@ impl fmt::Display for StepKind {
             Self::Stages(stages) => f.write_str(&list("; ", stages)),
             Self::Union => f.write_str("union all"),
             Self::Window { window, source: WindowSource::Time, .. } => write!(f, "{window} by event time @{}", window.time),
-            Self::Window { window, source: WindowSource::Attached { start, end }, .. } => {
-                write!(f, "{window} of the window in @{start}, @{end}")
+            Self::Window { window, source: WindowSource::Attached { start, end, order }, .. } => {
+                write!(f, "{window} of the window in @{start}, @{end}")?;
+                order.map_or(Ok(()), |time| write!(f, ", in the order of @{time}"))
             }
             Self::IntervalJoin(join) => join.fmt(f),
             Self::WindowJoin(join) => join.fmt(f),

@@ -8,11 +8,13 @@
 //! expressions each function, type and literal -> known, or refused
 //! names       each column -> as declared, if it was written in another case
 //! unnest      each UNNEST -> a table whose condition has the list
+//! fields      each item that is a field of a row -> named like it
 //! ```
 
 mod clauses;
 mod computed;
 mod expressions;
+mod fields;
 mod joins;
 mod legacy;
 mod names;
@@ -38,7 +40,7 @@ pub(crate) use computed::bind_expression;
 pub(crate) use proctime::is_newest;
 pub(crate) use relations::{Relation, RelationKind};
 pub(crate) use unnest::Elements;
-pub(crate) use windows::{ASOF_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
+pub(crate) use windows::{ASOF_MARKER, KEPT_MARKER, MARKERS, ONE_WINDOW, UNNEST_MARKER, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
 
 /// A query whose tables are known.
 pub(crate) enum Bound {
@@ -76,6 +78,7 @@ pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) ->
     }
     expressions::check(&mut query, &tokens, functions, mode)?;
     names::resolve(&mut query, &relations, !windows.is_empty());
+    fields::name(&mut query);
     if mode == Mode::Stream {
         unnest::rewrite(&mut query, &mut relations, &tokens)?;
     }

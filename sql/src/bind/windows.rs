@@ -2,7 +2,8 @@
 //! query, whose added columns are calls of markers that carry the number of the window; only lowering gives them a meaning.
 //!
 //! ```text
-//! HOP(TABLE t, DESCRIPTOR(c), a, b)   ->   (SELECT *, "$window_start"(c, 0) AS window_start, … FROM t)
+//! TUMBLE(TABLE t, DESCRIPTOR(c), a)   ->   (SELECT *, "$window_start"(c, 0) AS window_start, … FROM t)
+//! HOP(TABLE t, DESCRIPTOR(c), a, b)   ->   (SELECT * FROM (SELECT *, "$window_start"(c, 0) AS window_start, … FROM t) WHERE "$kept"(window_start))
 //! GROUP BY TUMBLE(c, a)               ->   GROUP BY "$window_start"(c, 0), "$window_end"(c, 0)
 //! ```
 
@@ -37,6 +38,12 @@ pub(crate) const ASOF_MARKER: &str = "$asof";
 
 /// Function that stands for UNNEST in ON: (list, a column of its elements, which keeps it in its place).
 pub(crate) const UNNEST_MARKER: &str = "$unnest";
+
+/// Condition on a column of windows that rows may lie in several of: it keeps the column, without which they would be fewer.
+pub(crate) const KEPT_MARKER: &str = "$kept";
+
+/// Kinds of which a row lies in exactly one window.
+pub(crate) const ONE_WINDOW: [&str; 2] = ["session", "tumble"];
 
 /// Windows as a query asks for them.
 #[derive(Debug, Clone)]
@@ -107,7 +114,19 @@ impl Call {
             sample: None,
             index_hints: Vec::new(),
         };
-        plain_query(projection, TableWithJoins { relation, joins: Vec::new() })
+        let query = plain_query(projection, TableWithJoins { relation, joins: Vec::new() });
+        if ONE_WINDOW.contains(&self.spec.kind) {
+            return query;
+        }
+        let cut = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: None, sample: None };
+        let mut kept = plain_query(
+            vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())],
+            TableWithJoins { relation: cut, joins: Vec::new() },
+        );
+        if let SetExpr::Select(select) = kept.body.as_mut() {
+            select.selection = Some(call(KEPT_MARKER, vec![Expr::Identifier(alias(WINDOW_START))]));
+        }
+        kept
     }
 }
 

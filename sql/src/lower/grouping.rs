@@ -10,7 +10,7 @@ use super::lowering::Lowering;
 use super::project::{attach_markers, project};
 use super::reject::Unsupported;
 use super::rel::{At, Late, Rel};
-use super::window::{grouped, sets_of};
+use super::window::{distinct, grouped, sets_of};
 use crate::diagnostics::Result;
 
 /// Lowers an aggregation with grouping sets.
@@ -22,6 +22,7 @@ pub(super) fn sets<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, node: &Agg
     let calls = attach_markers(lowering, &mut rel, &original)?;
     let mut results = Vec::new();
     for set in &each {
+        let set = &distinct(set);
         let groups = attach_markers(lowering, &mut rel, set)?;
         // The schema of this set alone: its groups, then the calls.
         let plain = Aggregate::try_new(node.input.clone(), set.clone(), original.clone())?;

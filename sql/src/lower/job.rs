@@ -116,9 +116,7 @@ impl<'a> Lowering<'a> {
         {
             let mut rel = self.lower(&node.input)?;
             let items = attach_markers(self, &mut rel, &node.expr)?;
-            if items.iter().any(|e| rel.mentions_window(e)) {
-                materialize(self, &mut rel)?;
-            }
+            materialize(self, &mut rel)?;
             let items = items.iter().zip(node.schema.fields()).map(|(e, f)| named(e, f.name())).collect();
             return Ok((rel, items));
         }

@@ -9,18 +9,19 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use thalweg_engine::time::timestamp_type;
 
-use crate::bind::{ASOF_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER};
+use crate::bind::{ASOF_MARKER, KEPT_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER};
 
 /// The marker of this name.
 pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
     let (name, result) = match MARKERS.iter().find(|m| **m == name) {
         Some(name) => (*name, timestamp_type()),
         None if name == ASOF_MARKER => (ASOF_MARKER, DataType::Boolean),
+        None if name == KEPT_MARKER => (KEPT_MARKER, DataType::Boolean),
         None if name == VERSION_MARKER => (VERSION_MARKER, DataType::Boolean),
         None if name == UNNEST_MARKER => (UNNEST_MARKER, DataType::Boolean),
         None => return None,
     };
-    let arguments = if name == ASOF_MARKER { 1 } else { 2 };
+    let arguments = if name == ASOF_MARKER || name == KEPT_MARKER { 1 } else { 2 };
     let signature = Signature::any(arguments, Volatility::Volatile);
     Some(Arc::new(ScalarUDF::new_from_impl(Marker { name, result, signature })))
 }
@@ -36,6 +37,11 @@ pub(super) fn window(expression: &Expr) -> Option<(&Expr, usize, usize)> {
 /// The condition of an ASOF join.
 pub(super) fn asof(expression: &Expr) -> Option<&Expr> {
     first_argument(expression, ASOF_MARKER)
+}
+
+/// Whether a condition says no more than that the columns of a window stay.
+pub(super) fn is_kept(expression: &Expr) -> bool {
+    matches!(expression, Expr::ScalarFunction(ScalarFunction { func, .. }) if func.name() == KEPT_MARKER)
 }
 
 /// The time of a version.

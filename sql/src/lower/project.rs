@@ -19,7 +19,7 @@ use super::markers;
 use super::output::cannot_carry;
 use super::reject::Unsupported;
 use super::rel::{At, Attached, Pending, Physical, Rel, Slot, Visible, unaliased};
-use crate::bind::WINDOW_COLUMNS;
+use crate::bind::{ONE_WINDOW, WINDOW_COLUMNS};
 use crate::diagnostics::{Problem, Result};
 use crate::types;
 
@@ -31,7 +31,7 @@ pub(super) fn filter<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, predicat
     let visible = rel.columns.len();
     let predicate = attach_markers(lowering, &mut rel, std::slice::from_ref(predicate))?.remove(0);
     // DataFusion may infer a version marker for the other side of a join; the lookup has its own.
-    let says = |c: &Expr| !is_true(c) && markers::version(c).is_none();
+    let says = |c: &Expr| !is_true(c) && markers::version(c).is_none() && !markers::is_kept(c);
     let mut simple: Vec<Expr> = split_conjunction_owned(rel.simplify(predicate)?).into_iter().filter(says).collect();
     // A condition on windows as a whole waits until they are made.
     let waiting: Vec<Expr> = simple.iter().filter_map(|c| rel.of_window(c)).collect();
@@ -134,10 +134,15 @@ fn compute<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, expressions: &[Exp
     Ok(Rel { physical: next, columns, times, pending, attached, key, ..rel })
 }
 
-/// Gives every row the columns of its windows; a row that lies in several becomes several.
+/// Gives every row the columns of its windows; a row that lies in several becomes several. Where a row lies in exactly one and nobody
+/// asks which, rows stay as they are.
 pub(super) fn materialize<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>) -> Result<()> {
     let Some(pending) = rel.pending.take() else { return Ok(()) };
     let spec = &lowering.windows[pending.number];
+    let unasked = rel.deferred.is_empty() && rel.columns.iter().all(|v| matches!(v.slot, Slot::Physical(_)));
+    if unasked && ONE_WINDOW.contains(&spec.kind) {
+        return Ok(());
+    }
     if spec.kind == "session" {
         return Err(Unsupported::SESSION_UNGROUPED.at(spec.at));
     }

@@ -22,7 +22,7 @@ use super::check::place;
 use super::grouping;
 use super::lowering::Lowering;
 use super::output::cannot_carry;
-use super::project::{attach_markers, in_chain};
+use super::project::{attach_markers, in_chain, materialize};
 use super::reject::Unsupported;
 use super::rel::{At, Attached, Late, Physical, Rel, Slot, Visible, unaliased};
 use crate::bind::{WINDOW_COLUMNS, WindowSpec};
@@ -42,9 +42,20 @@ pub(super) fn aggregate<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, node:
     if let [Expr::GroupingSet(sets)] = node.group_expr.as_slice() {
         return grouping::sets(lowering, rel, node, sets);
     }
-    let groups = attach_markers(lowering, &mut rel, &node.group_expr)?;
+    let groups = attach_markers(lowering, &mut rel, &distinct(&node.group_expr))?;
     let calls = attach_markers(lowering, &mut rel, &node.aggr_expr)?;
     grouped(lowering, rel, &groups, &calls, &node.schema)
+}
+
+/// Group expressions, each once: the schema of an aggregation has one column for those that are the same.
+pub(super) fn distinct(groups: &[Expr]) -> Vec<Expr> {
+    let mut once: Vec<Expr> = Vec::with_capacity(groups.len());
+    for group in groups {
+        if !once.contains(group) {
+            once.push(group.clone());
+        }
+    }
+    once
 }
 
 /// Lowers an aggregation without grouping sets; its columns are `groups` and then `calls`, named as in `schema`.
@@ -134,9 +145,11 @@ fn windowed_group<'a>(
             (parameters(spec), pending.time, WindowSource::Time)
         }
         None => {
-            let Some(Attached { start, end, .. }) = rel.attached else { return Err(Unsupported::WINDOW_GROUP.at(at)) };
+            let Some(Attached { start, end, time }) = rel.attached else { return Err(Unsupported::WINDOW_GROUP.at(at)) };
+            // The time of the window is the same for all its rows.
+            let order = rel.times.iter().copied().find(|t| Some(*t) != time).filter(|_| ordered);
             let parameters = WindowParameters { kind: "attached".to_owned(), sizes: Vec::new(), offset: 0 };
-            (parameters, end, WindowSource::Attached { start, end })
+            (parameters, end, WindowSource::Attached { start, end, order })
         }
     };
     let window = Window { parameters, time, keys, aggregates };
@@ -262,7 +275,7 @@ fn updating_group<'a>(
         if !rel.columns.iter().all(|v| matches!(v.slot, Slot::Physical(_))) {
             return Err(Unsupported::WINDOW_GROUP.at(if at.line > 0 { at } else { spec.at }));
         }
-        rel.pending = None;
+        materialize(lowering, &mut rel)?;
     }
     let aggregates = calls.iter().map(|c| retractable(c, &rel, false)).collect::<Result<Vec<_>>>()?;
     let from = lowering.behind(&mut rel, Late::Keep)?;

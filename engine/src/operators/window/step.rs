@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Time       rows ─► in order (Reorder) ─► WindowOperator ─► WindowMerge ─► result        one partition, nothing is late
-//! Attached   rows ─► in order of the ends of their windows, complete ones only ─► a pane each ─► result
+//! Attached   rows ─► in order of the ends of their windows, then of event time, complete ones only ─► a pane each ─► result
 //! ```
 
 use arrow::array::RecordBatch;
@@ -30,6 +30,8 @@ pub struct WindowStep {
     window: plan::Window,
     unit: Micros,
     inputs: WindowInputs,
+    /// Columns of `inputs` that are times: keys and arguments follow them.
+    times: usize,
     waiting: Reorder,
     /// `None` if windows are attached.
     timed: Option<(WindowOperator, WindowMerge)>,
@@ -52,11 +54,11 @@ impl WindowStep {
                 (vec![window.time], Some((WindowOperator::new(window.clone(), unit)?, WindowMerge::new(window.clone(), unit)?)))
             }
             // The end comes first: rows are ordered by it, then by the start.
-            WindowSource::Attached { start, end } => (vec![end, start], None),
+            WindowSource::Attached { start, end, order } => ([end, start].into_iter().chain(order).collect(), None),
         };
-        let inputs = WindowInputs::with_times(&window, &input, times)?;
+        let (count, inputs) = (times.len(), WindowInputs::with_times(&window, &input, times)?);
         let waiting = Reorder::new(inputs.schema(), 0)?;
-        Ok(Self { window, unit, inputs, waiting, timed })
+        Ok(Self { window, unit, inputs, times: count, waiting, timed })
     }
 
     /// The windows that are attached and end by `over`.
@@ -68,7 +70,7 @@ impl WindowStep {
         while from < rows.num_rows() {
             let (end, start) = (ends[from], starts[from]);
             let count = (from..rows.num_rows()).take_while(|&i| (ends[i], starts[i]) == (end, start)).count();
-            let columns: Vec<_> = rows.columns()[2..].iter().map(|c| c.slice(from, count)).collect();
+            let columns: Vec<_> = rows.columns()[self.times..].iter().map(|c| c.slice(from, count)).collect();
             let mut pane = Pane::new(&self.window)?;
             pane.update(&self.window, &columns, count)?;
             results.push(pane.finish(&self.window, start, end)?);

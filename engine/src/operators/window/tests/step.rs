@@ -133,7 +133,7 @@ fn attached(parameters: &WindowParameters, keys: usize, unit: i64) -> WindowStep
     };
     let aggregates = vec![call(count_udaf(), "n"), call(sum_udaf(), "total")];
     let window = Window { parameters: parameters.clone(), time: 0, keys: Vec::new(), aggregates };
-    WindowStep::new(window, WindowSource::Attached { start: 0, end: 1 }, schema, unit).unwrap()
+    WindowStep::new(window, WindowSource::Attached { start: 0, end: 1, order: None }, schema, unit).unwrap()
 }
 
 /// End, start, count, bits of the sum.
