@@ -3,7 +3,12 @@
 //! Left out on purpose: what makes rows or text of any size out of nothing (`repeat`, `lpad`, `generate_series`, …), what tells
 //! about files and versions (`input_file_name`, `version`), and what names Arrow types (`arrow_cast`, …).
 
+mod arguments;
+mod date_format;
+mod date_parts;
 pub(crate) mod json;
+mod regexp_extract;
+mod split_index;
 mod to_timestamp_ltz;
 
 use std::collections::HashMap;
@@ -76,8 +81,12 @@ pub(crate) const SCALARS: &[&str] = &[
     "current_date",
     "current_time",
     "date_bin",
+    "date_format",
     "date_part",
     "date_trunc",
+    "dayofmonth",
+    "dayofweek",
+    "dayofyear",
     "degrees",
     "empty",
     "ends_with",
@@ -90,6 +99,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "gcd",
     "get_field",
     "greatest",
+    "hour",
     "initcap",
     "isnan",
     "iszero",
@@ -116,6 +126,8 @@ pub(crate) const SCALARS: &[&str] = &[
     "map_extract",
     "map_keys",
     "map_values",
+    "minute",
+    "month",
     "named_struct",
     "nanvl",
     "now",
@@ -126,9 +138,11 @@ pub(crate) const SCALARS: &[&str] = &[
     "overlay",
     "pi",
     "power",
+    "quarter",
     "radians",
     "random",
     "regexp_count",
+    "regexp_extract",
     "regexp_instr",
     "regexp_like",
     "regexp_match",
@@ -138,9 +152,11 @@ pub(crate) const SCALARS: &[&str] = &[
     "right",
     "round",
     "rtrim",
+    "second",
     "signum",
     "sin",
     "sinh",
+    "split_index",
     "split_part",
     "sqrt",
     "starts_with",
@@ -167,6 +183,8 @@ pub(crate) const SCALARS: &[&str] = &[
     "trunc",
     "upper",
     "uuid",
+    "week",
+    "year",
 ];
 
 /// Aggregate functions.
@@ -239,7 +257,8 @@ impl Functions {
     /// All functions of the lists.
     pub(crate) fn new() -> Self {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
-        scalars.push(to_timestamp_ltz::to_timestamp_ltz());
+        // Behind DataFusion's, so that they win where it has the name for something else.
+        scalars.extend(flink());
         scalars.extend(json::functions());
         scalars.retain(|f| SCALARS.binary_search(&f.name()).is_ok());
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
@@ -287,6 +306,13 @@ impl Functions {
         names.sort_unstable();
         suggestion(name, names)
     }
+}
+
+/// Functions of Flink that DataFusion has not, or has otherwise.
+fn flink() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    let single =
+        [date_format::date_format(), regexp_extract::regexp_extract(), split_index::split_index(), to_timestamp_ltz::to_timestamp_ltz()];
+    single.into_iter().chain(date_parts::date_parts())
 }
 
 fn insert(kinds: &mut HashMap<String, Kind>, name: &str, aliases: &[String], kind: Kind) {
