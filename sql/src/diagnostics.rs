@@ -100,7 +100,7 @@ fn first(sql: &str) -> Location {
 }
 
 /// The line of `at` with a caret below it; None if there is no such line.
-fn snippet(sql: &str, at: Location) -> Option<String> {
+pub(crate) fn snippet(sql: &str, at: Location) -> Option<String> {
     let line = sql.split('\n').nth(usize::try_from(at.line.checked_sub(1)?).ok()?)?;
     let column = usize::try_from(at.column.checked_sub(1)?).ok()?;
     let from = column.saturating_sub(SNIPPET_SIDE);

@@ -8,8 +8,9 @@
 //!                                                                  then the plan becomes `engine::plan::JobPlan`
 //! ```
 //!
-//! Reading order: [`session`], `parser`, `bind`, `lower`, `batch`.
+//! Reading order: [`session`], `parser`, `bind`, `lower`, `batch`. [`lint`] reads the same statements with another engine in mind.
 
+pub mod lint;
 pub mod session;
 pub mod settings;
 

@@ -45,7 +45,21 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    Setting {
+        name: TIME_ZONE,
+        default: "UTC",
+        about: "the time zone of all times, which is UTC; other engines want to be told",
+        parse: |_, text| match text {
+            "UTC" => Ok(()),
+            other => {
+                Err(Error::invalid(format!("times are UTC, not '{other}'")).hint("write 'UTC', and convert times where they are shown"))
+            }
+        },
+    },
 ];
+
+/// Key of the time zone, as Flink calls it.
+pub(crate) const TIME_ZONE: &str = "table.local-time-zone";
 
 /// Values in the types in which they are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

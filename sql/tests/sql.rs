@@ -15,6 +15,8 @@ mod explain;
 mod fuzz;
 #[path = "sql/like.rs"]
 mod like;
+#[path = "sql/lint.rs"]
+mod lint;
 #[path = "sql/refusals.rs"]
 mod refusals;
 #[path = "sql/refusals_ddl.rs"]

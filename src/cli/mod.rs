@@ -7,6 +7,7 @@ mod devices;
 mod fleet;
 mod jobs;
 mod lake;
+mod lint;
 mod log;
 mod output;
 mod publish;

@@ -2,7 +2,7 @@
 //! of a data directory itself. Invariant: rows go to standard output in the asked format, live rows as they come.
 
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arrow::buffer::Buffer;
@@ -16,6 +16,7 @@ use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_sql::{ScriptStatement, Session, SettingChange, Settings, Statement};
 
 use super::client::{Client, error_in};
+use super::lint::{self, Dialect};
 use super::output::{self, Format};
 use super::{Data, Server};
 use crate::app::read_lake;
@@ -34,7 +35,10 @@ pub struct Sql {
     /// How rows are printed: as a table whose wide cells are cut, or whole as json or csv
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Statements; without any they are read from the terminal or from standard input
+    /// Run nothing: name each construct that another engine would refuse or read differently, with exit code 1 if there is one
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    lint: Option<Dialect>,
+    /// Statements, or with --lint a file; without any they are read from the terminal or from standard input
     statement: Option<String>,
 }
 
@@ -46,19 +50,23 @@ enum Target {
 impl Sql {
     /// Runs what was given, or a prompt.
     pub async fn run(self) -> Result<ExitCode> {
+        if let Some(dialect) = self.lint {
+            let script = match (&self.statement, &self.file) {
+                (Some(given), _) => lint::script(given)?,
+                (None, Some(path)) => read(path)?,
+                (None, None) => read_input()?,
+            };
+            return lint::run(dialect, &script, self.format);
+        }
         let target = match &self.server.token {
             Some(_) => Target::Server(self.server.client()?),
             None => Target::Lake(Box::new(read_lake(&Config { data: self.data.data.clone(), ..Config::load(None)? })?)),
         };
         let script = match (&self.statement, &self.file) {
             (Some(statement), _) => statement.clone(),
-            (None, Some(path)) => std::fs::read_to_string(path).map_err(|e| Error::from(e).context(path.display()))?,
+            (None, Some(path)) => read(path)?,
             (None, None) if std::io::stdin().is_terminal() => return prompt(&target, self.format).await,
-            (None, None) => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text)?;
-                text
-            }
+            (None, None) => read_input()?,
         };
         let mut settings = Settings::default();
         for statement in Session::split(&script)? {
@@ -66,6 +74,18 @@ impl Sql {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The text of a file.
+pub(super) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Error::from(e).context(path.display()))
+}
+
+/// The text of standard input.
+fn read_input() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
 }
 
 async fn prompt(target: &Target, format: Format) -> Result<ExitCode> {

@@ -41,7 +41,7 @@ pub(crate) use query::QueryText;
 pub(crate) use set::Setting;
 pub use split::ScriptStatement;
 pub(crate) use split::split;
-pub(crate) use tokens::Tokens;
+pub(crate) use tokens::{Tokens, is_word};
 
 /// A statement as written: no name in it is resolved yet.
 #[derive(Debug)]

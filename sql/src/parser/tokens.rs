@@ -121,7 +121,7 @@ impl Tokens {
 }
 
 /// Whether a token is this unquoted word, in any case.
-pub(super) fn is_word(token: &Token, word: &str) -> bool {
+pub(crate) fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 

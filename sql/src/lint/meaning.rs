@@ -1,0 +1,213 @@
+//! Functions and expressions that both engines have and read differently. Invariant: where the difference depends on types, it is
+//! found only if the script tells them; each difference was seen in this engine and stands in the documentation or source of Flink.
+
+use sqlparser::ast::{BinaryOperator, DataType, DateTimeField, Expr, UnaryOperator, Value};
+use sqlparser::tokenizer::Location;
+
+use super::finding::{Effect, Rule};
+use super::kinds::Kind;
+use super::report::Report;
+use super::scope::{Scope, arguments};
+use super::walk::Family;
+
+pub(super) static FAMILY: Family = Family { expression, ..Family::BLIND };
+
+pub(super) static AVERAGE: Rule = Rule {
+    name: "integer-average",
+    finds: "averages and deviations of whole numbers",
+    effect: Effect::Differs,
+    why: "the result is a whole number, cut off",
+    hint: "write AVG(CAST(x AS DOUBLE))",
+};
+pub(super) static CAST: Rule = Rule {
+    name: "cast-to-text",
+    finds: "texts of truth values, times and floating-point numbers",
+    effect: Effect::Differs,
+    why: "it writes TRUE, 2026-01-02 03:04:05.678 and 1.0E10; this engine true, 2026-01-02T03:04:05.678Z and 10000000000.0",
+    hint: "write CASE WHEN x THEN 'true' ELSE 'false' END, or leave the value as it is",
+};
+pub(super) static DIVISION: Rule = Rule {
+    name: "decimal-division",
+    finds: "a whole number divided by a decimal literal, or the other way round",
+    effect: Effect::Differs,
+    why: "3.0 is a DECIMAL there, and the quotient has as many digits as its type: 0.333333",
+    hint: "write CAST(n AS DOUBLE) / 3",
+};
+pub(super) static EXTRACT: Rule =
+    Rule { name: "extract-field", finds: "EXTRACT of DOW and EPOCH", effect: Effect::Differs, why: "", hint: "" };
+pub(super) static LIKE: Rule = Rule {
+    name: "like-escape",
+    finds: "a backslash in the pattern of LIKE",
+    effect: Effect::Differs,
+    why: "before 2.3 a backslash stands for itself there unless ESCAPE names it",
+    hint: "write LIKE 'a!_b' ESCAPE '!'",
+};
+pub(super) static MEANING: Rule =
+    Rule { name: "function-meaning", finds: "functions of the same name and another meaning", effect: Effect::Differs, why: "", hint: "" };
+pub(super) static SUM: Rule = Rule {
+    name: "integer-sum",
+    finds: "sums of TINYINT, SMALLINT and INT",
+    effect: Effect::Differs,
+    why: "the sum has the type of the numbers, and overflows",
+    hint: "write SUM(CAST(x AS BIGINT))",
+};
+
+/// A function, when its meaning differs, why, and what to write.
+type Meaning = (&'static str, fn(&[&Expr]) -> bool, &'static str, &'static str);
+
+const ALWAYS: fn(&[&Expr]) -> bool = |_| true;
+
+const MEANINGS: &[Meaning] = &[
+    ("array_concat", ALWAYS, "it is NULL if one list is NULL", "write COALESCE around lists that may be NULL"),
+    ("array_position", ALWAYS, "it is 0 where nothing is found, here NULL", "write ARRAY_CONTAINS(list, x) to ask whether it is there"),
+    ("array_remove", ALWAYS, "it removes all that are equal, here the first", "filter with UNNEST"),
+    ("chr", ALWAYS, "it knows 255 characters, here all of Unicode", "keep to numbers below 128"),
+    (
+        "concat",
+        |args| args.len() > 1,
+        "it is NULL if one part is NULL, here such a part is left out",
+        "write a || b, which is NULL in both",
+    ),
+    ("date_format", ALWAYS, "the pattern is one of Java, here of strftime", "on Flink write 'yyyy-MM-dd' for '%Y-%m-%d'"),
+    ("from_unixtime", ALWAYS, "it is a text in the time zone of the session, here a time", "write TO_TIMESTAMP_LTZ(x, 0)"),
+    ("greatest", ALWAYS, "it is NULL if one argument is NULL, here that one is left out", "write COALESCE around what may be NULL"),
+    ("least", ALWAYS, "it is NULL if one argument is NULL, here that one is left out", "write COALESCE around what may be NULL"),
+    (
+        "left",
+        |args| args.get(1).is_some_and(|n| is_negative(n)),
+        "a negative length gives nothing, here all but so many",
+        "write SUBSTRING",
+    ),
+    ("log", |args| args.len() == 1, "it is the natural logarithm, here that to the base 10", "write LN(x) or LOG10(x)"),
+    ("regexp_replace", |args| args.len() == 3, "it replaces all that match, here the first", "write REPLACE if there is no pattern"),
+    (
+        "right",
+        |args| args.get(1).is_some_and(|n| is_negative(n)),
+        "a negative length gives nothing, here all but so many",
+        "write SUBSTRING",
+    ),
+    (
+        "round",
+        |args| args.len() == 2,
+        "it rounds the decimal digits, here the binary number: 1.005 gives 1.01 and 1.0",
+        "round a DECIMAL: ROUND(CAST(x AS DECIMAL(18, 6)), 2)",
+    ),
+    (
+        "to_date",
+        |args| args.len() > 1,
+        "the pattern is one of Java, here of strftime",
+        "leave the pattern out: '2026-01-02' is read by both",
+    ),
+    (
+        "to_timestamp",
+        ALWAYS,
+        "it reads '2026-01-02 03:04:05' or a pattern of Java, and gives NULL for other texts; here they are errors",
+        "write CAST(x AS TIMESTAMP(3))",
+    ),
+];
+
+/// Aggregates whose result has the type of their argument there.
+const AVERAGES: [&str; 7] = ["avg", "stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"];
+
+fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
+    match expression {
+        Expr::Function(function) => {
+            let name = function.name.to_string().to_lowercase();
+            call(&name, &arguments(function), scope.place(&function.name), scope, report);
+        }
+        Expr::Substring { expr, substring_from: Some(from), .. } if is_not_positive(from) => {
+            report.say(
+                &MEANING,
+                scope.begins(expr.as_ref(), &["SUBSTRING", "SUBSTR"]),
+                "SUBSTRING from 0 or from a negative place",
+                "it counts a negative place from the end, and 0 is the first character; here both lie before the text",
+                "count from 1; write RIGHT(x, n) for the end",
+            );
+        }
+        Expr::Extract { field, expr, .. } => extract(field, scope.begins(expr.as_ref(), &["EXTRACT"]), report),
+        Expr::Cast { expr, data_type, .. } => cast(expr, data_type, scope, report),
+        Expr::BinaryOp { left, op: BinaryOperator::Divide, right } => {
+            let kinds = [scope.kind(left), scope.kind(right)];
+            let is_literal = |e: &Expr| matches!(e, Expr::Value(_));
+            let mixed = matches!(kinds, [Some(Kind::Integer(_)), Some(Kind::Decimal)] | [Some(Kind::Decimal), Some(Kind::Integer(_))]);
+            if mixed && (is_literal(left) || is_literal(right)) {
+                report.add(&DIVISION, scope.operator(left, right), "this division");
+            }
+        }
+        Expr::Like { pattern, escape_char: None, .. } if literal(pattern).is_some_and(|text| text.contains('\\')) => {
+            report.add(&LIKE, scope.place(pattern.as_ref()), "this pattern");
+        }
+        _ => {}
+    }
+}
+
+fn call(name: &str, args: &[&Expr], at: Location, scope: &Scope<'_>, report: &mut Report<'_>) {
+    let shown = name.to_uppercase();
+    if let Some((_, _, why, hint)) = MEANINGS.iter().find(|(known, applies, ..)| *known == name && applies(args)) {
+        report.say(&MEANING, at, shown.clone(), *why, *hint);
+    }
+    if matches!(name, "substr" | "substring") && args.get(1).is_some_and(|from| is_not_positive(from)) {
+        let why = "it counts a negative place from the end, and 0 is the first character; here both lie before the text";
+        report.say(&MEANING, at, format!("{shown} from 0 or from a negative place"), why, "count from 1; write RIGHT(x, n) for the end");
+    }
+    let kind = args.first().and_then(|only| scope.kind(only));
+    match kind {
+        Some(Kind::Integer(_)) if AVERAGES.contains(&name) => {
+            report.hint(&AVERAGE, at, format!("{shown} of a whole number"), format!("write {shown}(CAST({} AS DOUBLE))", args[0]));
+        }
+        Some(Kind::Integer(bits)) if name == "sum" && bits < 64 => {
+            report.hint(&SUM, at, "SUM of a whole number of less than 64 bits", format!("write SUM(CAST({} AS BIGINT))", args[0]));
+        }
+        _ => {}
+    }
+}
+
+fn extract(field: &DateTimeField, at: Location, report: &mut Report<'_>) {
+    match field {
+        DateTimeField::Dow | DateTimeField::DayOfWeek => {
+            report.say(&EXTRACT, at, "EXTRACT(DOW …)", "Sunday is 1 there, here 0", "write EXTRACT(ISODOW …), where Monday is 1 in both");
+        }
+        DateTimeField::Epoch => {
+            report.say(
+                &EXTRACT,
+                at,
+                "EXTRACT(EPOCH …)",
+                "it gives whole seconds, here with a fraction",
+                "write CAST(EXTRACT(EPOCH FROM ts) AS BIGINT)",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn cast(of: &Expr, to: &DataType, scope: &Scope<'_>, report: &mut Report<'_>) {
+    if !matches!(to, DataType::String(_) | DataType::Varchar(_)) {
+        return;
+    }
+    let what = match scope.kind(of) {
+        Some(Kind::Boolean) => "the text of a truth value",
+        Some(Kind::Timestamp) => "the text of a time",
+        Some(Kind::Floating) => "the text of a floating-point number",
+        _ => return,
+    };
+    report.add(&CAST, scope.begins(of, &["CAST", "TRY_CAST"]), what);
+}
+
+fn literal(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_negative(expression: &Expr) -> bool {
+    matches!(expression, Expr::UnaryOp { op: UnaryOperator::Minus, .. })
+}
+
+fn is_not_positive(expression: &Expr) -> bool {
+    let is_zero = |e: &Expr| matches!(e, Expr::Value(v) if matches!(&v.value, Value::Number(text, _) if text == "0"));
+    is_negative(expression) || is_zero(expression)
+}
