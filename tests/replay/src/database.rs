@@ -1,15 +1,18 @@
 //! Tables, rows and queries of an SQL file. Invariant: a SELECT over streams sees everything that was fed before it, and is run in all
 //! ways.
 //!
-//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, `FILE <path>` followed by its content, and `WAYS 1`
-//! where rows are late: which ones depends on how devices lie in partitions, so that only one partition is used.
+//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, `FILE <path>` followed by its content, `CHANGES`
+//! before a query whose changes are to be seen one by one, and `WAYS 1` where rows are late: which ones depends on how devices lie in
+//! partitions, so that only one partition is used.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::TryStreamExt;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
+use thalweg_engine::changes::Changes;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::plan::{JobPlan, Stage};
 use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
@@ -17,7 +20,7 @@ use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::{DAY, Micros};
 use thalweg_sql::{BatchQuery, LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
-use crate::rows::{folded, shown, stored};
+use crate::rows::{difference, folded, shown, stored};
 use crate::run::{WAYS, Way, run};
 
 /// When the first record is received: 2026-01-02, later than the event times of the files.
@@ -44,6 +47,7 @@ pub struct Database {
     references: Vec<Arc<ReferenceTable>>,
     fed: Vec<Fed>,
     ways: Vec<Way>,
+    named: bool,
     /// Queries that were run.
     pub queries: usize,
 }
@@ -81,13 +85,24 @@ impl Database {
             references: Vec::new(),
             fed: Vec::new(),
             ways: WAYS.to_vec(),
+            named: false,
             queries: 0,
         })
     }
 
+    /// The first row of each answer to an SQL file is the names of its columns.
+    #[must_use]
+    pub fn with_names(self) -> Self {
+        Self { named: true, ..self }
+    }
+
     /// Adds a record.
     pub fn feed(&mut self, stream: &str, device: &str, payload: &[u8]) {
-        let received = RECEIVED + self.fed.len() as Micros;
+        self.feed_at(stream, device, payload, RECEIVED + self.fed.len() as Micros);
+    }
+
+    /// Adds a record that was received at some time.
+    pub fn feed_at(&mut self, stream: &str, device: &str, payload: &[u8], received: Micros) {
         self.fed.push(Fed { stream: stream.to_owned(), device: device.to_owned(), payload: payload.to_vec(), received });
     }
 
@@ -129,7 +144,7 @@ impl Database {
         self.queries += 1;
         let mut first: Option<(Vec<Vec<String>>, u64)> = None;
         for way in &self.ways {
-            let (outputs, late) = run(plan, &self.needed(plan), &self.fed, *way)?;
+            let (outputs, late) = self.replay(plan, *way)?;
             let changes = outputs.first().map_or(&[][..], Vec::as_slice);
             let mut rows = folded(changes)?;
             if let Some(output) = plan.outputs.first().filter(|o| !o.key.is_empty()) {
@@ -143,14 +158,37 @@ impl Database {
                 None => first = Some((rows, late)),
                 Some((want, _)) if *want == rows => {}
                 Some((want, _)) => {
-                    return Err(Error::internal(format!("{way:?} gives other rows than {:?}:\n{rows:?}\n{want:?}", self.ways[0])));
+                    let difference = difference(want, &rows).unwrap_or_default();
+                    return Err(Error::internal(format!("{way:?} gives other rows than {:?}: {difference}", self.ways[0])));
                 }
             }
         }
         first.ok_or_else(|| Error::internal("there is no way to run a query"))
     }
 
-    fn needed(&self, plan: &JobPlan) -> Vec<Arc<ReferenceTable>> {
+    /// The changes that a plan's first output gives record by record, each with what it does.
+    fn changes(&self, plan: &JobPlan) -> Result<Vec<Vec<String>>> {
+        let (outputs, _) = run(plan, &self.needed(plan), &self.fed, Way { partitions: 1, batch: 1, restart_every: 0 })?;
+        let signed = outputs.first().into_iter().flatten().map(|changes| shown(&changes.signed()?));
+        Ok(signed.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn answer(&self, schema: &Schema, mut rows: Vec<Vec<String>>) -> DBOutput<DefaultColumnType> {
+        if self.named {
+            rows.insert(0, schema.fields().iter().map(|f| f.name().clone()).collect());
+        }
+        // As sqllogictest shows an empty text.
+        rows.iter_mut().flatten().filter(|cell| cell.is_empty()).for_each(|cell| "(empty)".clone_into(cell));
+        DBOutput::Rows { types: vec![DefaultColumnType::Any; schema.fields().len()], rows }
+    }
+
+    /// What each output of a plan gives over everything fed, and how many rows were late.
+    pub fn replay(&self, plan: &JobPlan, way: Way) -> Result<(Vec<Vec<Changes>>, u64)> {
+        run(plan, &self.needed(plan), &self.fed, way)
+    }
+
+    /// The reference tables that a plan looks things up in.
+    pub fn needed(&self, plan: &JobPlan) -> Vec<Arc<ReferenceTable>> {
         let looked_up = |t: &&Arc<ReferenceTable>| plan.stages().any(|s| matches!(s, Stage::Lookup(l) if l.table == *t.name()));
         self.references.iter().filter(looked_up).cloned().collect()
     }
@@ -160,14 +198,18 @@ impl Database {
         self.ways = ways;
     }
 
-    fn file(&self, text: &str) -> Result<()> {
-        let (path, content) = text.split_once('\n').unwrap_or((text, ""));
+    /// Writes a file where reference tables look for theirs.
+    pub fn file(&self, path: &str, content: &str) -> Result<()> {
         let path: PathBuf = self.directory.path().join(path.trim());
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        Ok(std::fs::write(path, format!("{content}\n"))?)
+        Ok(std::fs::write(path, content)?)
     }
+}
+
+fn first_schema(plan: &JobPlan) -> SchemaRef {
+    plan.outputs.first().map_or_else(|| Arc::new(Schema::empty()), |o| o.schema.clone())
 }
 
 /// What a statement is.
@@ -199,28 +241,36 @@ impl AsyncDB for Database {
             return Ok(DBOutput::StatementComplete(0));
         }
         if let Some(rest) = text.strip_prefix("FILE ") {
-            self.file(rest)?;
+            let (path, content) = rest.split_once('\n').unwrap_or((rest, ""));
+            self.file(path, &format!("{content}\n"))?;
             return Ok(DBOutput::StatementComplete(0));
         }
         if text.trim() == "WAYS 1" {
             self.ways.retain(|w| w.partitions == 1);
             return Ok(DBOutput::StatementComplete(0));
         }
-        let output = |rows: Vec<Vec<String>>, columns: usize| DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows };
-        match self.prepare(text)? {
+        let (sql, one_by_one) = text.strip_prefix("CHANGES ").map_or((text, false), |sql| (sql, true));
+        match self.prepare(sql)? {
             Prepared::Done => Ok(DBOutput::StatementComplete(0)),
-            Prepared::Stream(plan) => {
-                let columns = plan.outputs.first().map_or(0, |o| o.schema.fields().len());
-                Ok(output(self.rows(&plan)?.0, columns))
+            Prepared::Stream(plan) if one_by_one => {
+                let schema = Changes::signed_schema(&first_schema(&plan));
+                Ok(self.answer(&schema, self.changes(&plan)?))
             }
-            Prepared::Rows(rows) => Ok(output(shown(&rows)?, rows.num_columns())),
+            Prepared::Stream(plan) => {
+                let rows = self.rows(&plan)?.0;
+                Ok(self.answer(&first_schema(&plan), rows))
+            }
+            Prepared::Rows(rows) => Ok(self.answer(rows.schema_ref(), shown(&rows)?)),
             Prepared::Batch(query) => {
                 self.queries += 1;
-                let batches: Vec<RecordBatch> = query.execute().await?.1.try_collect().await?;
-                let columns = batches.first().map_or(0, RecordBatch::num_columns);
-                Ok(output(batches.iter().map(shown).collect::<Result<Vec<_>>>()?.concat(), columns))
+                let (schema, batches) = query.execute().await?;
+                let batches: Vec<RecordBatch> = batches.try_collect().await?;
+                Ok(self.answer(&schema, batches.iter().map(shown).collect::<Result<Vec<_>>>()?.concat()))
             }
-            Prepared::Text(text) => Ok(output(text.lines().map(|l| vec![l.to_owned()]).collect(), 1)),
+            Prepared::Text(text) => {
+                let rows = text.lines().map(|l| vec![l.to_owned()]).collect();
+                Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any], rows })
+            }
         }
     }
 

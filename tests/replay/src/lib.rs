@@ -2,9 +2,10 @@
 //! must give the same rows.
 
 mod database;
+pub mod nexmark;
 mod rows;
 mod run;
 
-pub use database::{Database, Fed};
-pub use rows::{folded, shown};
-pub use run::{WAYS, Way, run};
+pub use database::{Database, Fed, Prepared};
+pub use rows::{difference, folded, shown};
+pub use run::{Before, Piece, Ran, WAYS, Way, partition_of, run, run_pieces};

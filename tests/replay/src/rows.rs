@@ -7,6 +7,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use thalweg_engine::changes::Changes;
 use thalweg_engine::error::{Error, Result};
 
+/// Rows that a difference shows of each kind.
+const TOLD: usize = 20;
+
 /// Each row of a batch, each value as text.
 pub fn shown(rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
     let options = FormatOptions::new().with_null("NULL");
@@ -47,4 +50,17 @@ pub fn stored(changes: &[Changes], key: &[usize]) -> Result<Vec<Vec<String>>> {
     let mut rows: Vec<Vec<String>> = table.into_values().collect();
     rows.sort();
     Ok(rows)
+}
+
+/// What tells two lists of sorted rows apart: how many rows only one of them has, and the first of these. `None` if nothing does.
+pub fn difference(want: &[Vec<String>], got: &[Vec<String>]) -> Option<String> {
+    let mut counts: BTreeMap<&[String], i64> = BTreeMap::new();
+    want.iter().for_each(|row| *counts.entry(row).or_default() -= 1);
+    got.iter().for_each(|row| *counts.entry(row).or_default() += 1);
+    let told = |sign: i64| {
+        let rows: Vec<_> = counts.iter().filter(|(_, count)| **count * sign > 0).map(|(row, _)| row.join(" | ")).collect();
+        (rows.len(), rows.into_iter().take(TOLD).collect::<Vec<_>>().join("\n  "))
+    };
+    let ((missing, first_missing), (extra, first_extra)) = (told(-1), told(1));
+    (missing + extra > 0).then(|| format!("{missing} missing:\n  {first_missing}\n{extra} too many:\n  {first_extra}"))
 }

@@ -8,6 +8,7 @@ use thalweg_engine::error::{Error, Result};
 use thalweg_engine::plan::JobPlan;
 use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::Replay;
+use thalweg_engine::topic::telemetry_topic;
 
 use crate::database::Fed;
 
@@ -30,24 +31,72 @@ pub const WAYS: [Way; 4] = [
     Way { partitions: 3, batch: 1, restart_every: 4 },
 ];
 
+/// What happens before records are fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// The state is taken and given to a new run.
+    Restart,
+    /// A new run begins without the state: a fault that tests must see.
+    Forget,
+}
+
+/// Records that are fed at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// What happens before.
+    pub before: Before,
+    /// The records, as they come.
+    pub records: &'a [Fed],
+}
+
+/// What came out of a run.
+#[derive(Debug)]
+pub struct Ran {
+    /// Of each output, what left.
+    pub outputs: Vec<Vec<Changes>>,
+    /// Late rows.
+    pub late: u64,
+    /// Rejected records.
+    pub rejected: u64,
+}
+
 /// What each output of a plan gives for some records, and how many rows were late.
 pub fn run(plan: &JobPlan, references: &[Arc<ReferenceTable>], fed: &[Fed], way: Way) -> Result<(Vec<Vec<Changes>>, u64)> {
-    let mut replay = Replay::new(plan, way.partitions, references)?;
-    let mut offsets = vec![vec![0_u64; way.partitions]; plan.scans.len()];
+    let piece = |(number, records): (usize, _)| {
+        let restart = way.restart_every > 0 && number > 0 && number % way.restart_every == 0;
+        Piece { before: if restart { Before::Restart } else { Before::Nothing }, records }
+    };
+    let pieces = fed.chunks(way.batch.min(fed.len().max(1))).enumerate().map(piece);
+    let ran = run_pieces(plan, references, pieces, way.partitions)?;
+    Ok((ran.outputs, ran.late))
+}
+
+/// The same for records that are cut anyhow.
+pub fn run_pieces<'a>(
+    plan: &JobPlan,
+    references: &[Arc<ReferenceTable>],
+    pieces: impl IntoIterator<Item = Piece<'a>>,
+    partitions: usize,
+) -> Result<Ran> {
+    let mut replay = Replay::new(plan, partitions, references)?;
+    let mut offsets = vec![vec![0_u64; partitions]; plan.scans.len()];
     let (mut outputs, mut late) = (vec![Vec::new(); plan.outputs.len()], 0);
-    for (number, batch) in fed.chunks(way.batch.min(fed.len().max(1))).enumerate() {
-        if way.restart_every > 0 && number > 0 && number % way.restart_every == 0 {
+    for piece in pieces {
+        if piece.before != Before::Nothing {
             let state = replay.snapshot()?;
             late += replay.late;
             outputs.iter_mut().zip(&mut replay.outputs).for_each(|(all, new)| all.append(new));
-            replay = Replay::new(plan, way.partitions, references)?;
-            replay.restore(&state)?;
+            replay = Replay::new(plan, partitions, references)?;
+            if piece.before == Before::Restart {
+                replay.restore(&state)?;
+            }
         }
-        for (scan, offsets) in plan.scans.iter().zip(&mut offsets).enumerate().map(|(i, (s, o))| ((i, s), o)) {
-            let (index, scan) = scan;
+        for (index, (scan, offsets)) in plan.scans.iter().zip(&mut offsets).enumerate() {
             for (partition, offset) in offsets.iter_mut().enumerate() {
-                let mine = |f: &&Fed| f.stream == scan.stream.as_str() && partition_of(&f.device, way.partitions) == partition;
-                let records: Vec<&Fed> = batch.iter().filter(mine).collect();
+                let mine = |f: &&Fed| f.stream == scan.stream.as_str() && partition_of(&f.device, partitions) == partition;
+                let records: Vec<&Fed> = piece.records.iter().filter(mine).collect();
                 if !records.is_empty() {
                     replay.feed(index, &records_of(&records, partition, offset)?)?;
                 }
@@ -60,10 +109,11 @@ pub fn run(plan: &JobPlan, references: &[Arc<ReferenceTable>], fed: &[Fed], way:
         return Err(Error::internal(format!("the counts do not balance: {balance}: {:?}", replay.counters())));
     }
     outputs.iter_mut().zip(&mut replay.outputs).for_each(|(all, new)| all.append(new));
-    Ok((outputs, late + replay.late))
+    Ok(Ran { outputs, late: late + replay.late, rejected: replay.counters().rejected })
 }
 
-fn partition_of(device: &str, partitions: usize) -> usize {
+/// The partition of a device's records.
+pub fn partition_of(device: &str, partitions: usize) -> usize {
     device.bytes().fold(7_usize, |h, b| h.wrapping_mul(31).wrapping_add(usize::from(b))) % partitions
 }
 
@@ -81,7 +131,7 @@ fn records_of(fed: &[&Fed], partition: usize, offset: &mut u64) -> Result<Record
             offset: *offset,
             received: record.received,
             device: put(record.device.as_bytes())?,
-            topic: put(format!("devices/{}/telemetry/{}", record.device, record.stream).as_bytes())?,
+            topic: put(telemetry_topic(&record.device, &record.stream).as_bytes())?,
             payload: put(&record.payload)?,
             content_type: ContentType::Unknown,
             producer: None,

@@ -1,5 +1,7 @@
 //! SQL as data: every `.slt` file below `tests/sql`, but for those of the whole server, over rows in memory. Invariant checked: each query
 //! gives the rows of the file, and the same ones in every way that it is run. With `UPDATE_FIXTURES` set, what comes out is written.
+//!
+//! Files in a folder `reference` are chapters of docs/sql.md: there the first row of each result is the names of its columns.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,8 @@ use thalweg_replay::Database;
 
 /// Files that need the whole server.
 const SERVER: &str = "server";
+/// Chapters of the reference.
+const REFERENCE: &str = "reference";
 /// There are at least so many queries, and statements that must fail.
 const CASES_MIN: usize = 250;
 
@@ -32,9 +36,10 @@ fn every_query_gives_its_rows_in_every_way() {
     for path in &found {
         let text = std::fs::read_to_string(path).expect("a file");
         cases += text.lines().filter(|l| l.starts_with("query ") || l.starts_with("statement error")).count();
-        let mut runner = Runner::new(|| async { Database::new() });
+        let named = path.parent().is_some_and(|folder| folder.ends_with(REFERENCE));
+        let mut runner = Runner::new(|| async move { Database::new().map(|d| if named { d.with_names() } else { d }) });
         if std::env::var_os("UPDATE_FIXTURES").is_some() {
-            let updated = runner.update_test_file(path, " ", default_validator, default_normalizer, default_column_validator);
+            let updated = runner.update_test_file(path, "  ", default_validator, default_normalizer, default_column_validator);
             futures::executor::block_on(updated).expect("a file that can be written");
             continue;
         }

@@ -1,0 +1,1 @@
+SELECT auction, bidder, CAST(price AS DECIMAL(20, 0)) * CAST('0.908' AS DECIMAL(4, 3)), date_time, extra FROM bid

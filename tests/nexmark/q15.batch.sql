@@ -1,0 +1,11 @@
+WITH ranked AS (
+  SELECT to_char(date_time, '%Y-%m-%d') AS day, bidder, auction,
+    CASE WHEN price < 10000 THEN 1 WHEN price < 1000000 THEN 2 ELSE 3 END AS rank
+  FROM bid
+)
+SELECT day, COUNT(*), SUM(CASE rank WHEN 1 THEN 1 ELSE 0 END), SUM(CASE rank WHEN 2 THEN 1 ELSE 0 END), SUM(CASE rank WHEN 3 THEN 1 ELSE 0 END),
+  COUNT(DISTINCT bidder), COUNT(DISTINCT CASE rank WHEN 1 THEN bidder END), COUNT(DISTINCT CASE rank WHEN 2 THEN bidder END),
+  COUNT(DISTINCT CASE rank WHEN 3 THEN bidder END),
+  COUNT(DISTINCT auction), COUNT(DISTINCT CASE rank WHEN 1 THEN auction END), COUNT(DISTINCT CASE rank WHEN 2 THEN auction END),
+  COUNT(DISTINCT CASE rank WHEN 3 THEN auction END)
+FROM ranked GROUP BY day

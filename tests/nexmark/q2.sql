@@ -1,0 +1,3 @@
+-- Bids on some auctions.
+
+SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0;
