@@ -31,6 +31,7 @@ mod kill;
 mod killpoints;
 mod powercut;
 mod simulate;
+mod sql;
 
 use harness::Test;
 
@@ -45,6 +46,7 @@ pub static TESTS: &[&Test] = &[
     &killpoints::TEST,
     &powercut::TEST,
     &simulate::TEST,
+    &sql::TEST,
 ];
 
 #[cfg(test)]

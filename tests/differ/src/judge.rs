@@ -1,0 +1,159 @@
+//! The comparison of both sides. Invariant: a case is right if the rows that the stream's query leaves are those of the batch query, and no
+//! change takes back a row that is not there.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow::error::ArrowError;
+use thalweg_engine::changes::{Changes, RowKind};
+use thalweg_engine::error::Error;
+use thalweg_engine::plan::JobPlan;
+use thalweg_replay::{Before, Database, Prepared, run_pieces, shown};
+
+use crate::bugs::Bug;
+use crate::case::Case;
+use crate::data::{Entry, batches, records};
+use crate::oracle::Oracle;
+use crate::tables::{TABLES, create_reference};
+use crate::values::{Row, Value, differences, rows};
+use crate::way::Way;
+
+/// What became of a case.
+#[derive(Debug)]
+pub enum Verdict {
+    /// So many rows, the same on both sides.
+    Same(usize),
+    /// The stream's query is refused.
+    Refused(String),
+    /// They differ.
+    Differs(Difference),
+}
+
+/// How the sides differ.
+#[derive(Debug, Clone)]
+pub enum Difference {
+    /// A side failed.
+    Failed(String),
+    /// Rows that only one side has: the stream, the oracle.
+    Rows(Vec<Row>, Vec<Row>),
+}
+
+/// Both sides, ready for cases.
+pub struct Judge {
+    database: Database,
+    oracle: Oracle,
+    bug: Option<Bug>,
+}
+
+impl Judge {
+    /// With the tables of all cases.
+    pub fn new(bug: Option<Bug>) -> Result<Self, String> {
+        let mut database = Database::new().map_err(|e| e.to_string())?;
+        let (reference, file) = create_reference();
+        let (path, content) = file.split_once('\n').unwrap_or((&file, ""));
+        database.file(path, &format!("{content}\n")).map_err(|e| e.to_string())?;
+        for create in TABLES.iter().map(|t| t.create()).chain([reference]) {
+            database.prepare(&create).map_err(|e| format!("{create}: {e}"))?;
+        }
+        Ok(Self { database, oracle: Oracle::new().map_err(|e| e.to_string())?, bug })
+    }
+
+    /// Judges a case.
+    pub fn judge(&mut self, case: &Case) -> Verdict {
+        self.judge_rows(case, &case.entries, &case.way)
+    }
+
+    /// Judges a case with other rows and run in another way. A panic is a difference like any other.
+    pub fn judge_rows(&mut self, case: &Case, entries: &[Entry], way: &Way) -> Verdict {
+        let judged = catch_unwind(AssertUnwindSafe(|| self.compare(case, entries, way)));
+        judged.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            failed(&format!("a panic: {}", text.unwrap_or("without a message")))
+        })
+    }
+
+    fn compare(&mut self, case: &Case, entries: &[Entry], way: &Way) -> Verdict {
+        let plan = match self.database.prepare(&case.query.stream) {
+            Ok(Prepared::Stream(plan)) => plan,
+            Ok(_) => return failed("it is not a query over streams"),
+            Err(e) => return Verdict::Refused(reason(e.message())),
+        };
+        let want = match self.want(case, entries) {
+            Ok(rows) => rows,
+            Err(e) => return failed(&format!("the oracle: {e}")),
+        };
+        match self.got(&plan, entries, way) {
+            Ok(got) => match differences(&got, &want) {
+                (a, b) if a.is_empty() && b.is_empty() => Verdict::Same(want.len()),
+                (a, b) => Verdict::Differs(Difference::Rows(a, b)),
+            },
+            Err(e) => failed(&format!("the stream: {e}")),
+        }
+    }
+
+    fn want(&self, case: &Case, entries: &[Entry]) -> Result<Vec<Row>, datafusion::error::DataFusionError> {
+        let missing = (self.bug == Some(Bug::NullIsZero)).then_some(0);
+        self.oracle.fill(batches(entries, missing)?)?;
+        self.oracle.rows(&case.query.batch)
+    }
+
+    fn got(&self, plan: &JobPlan, entries: &[Entry], way: &Way) -> Result<Vec<Row>, Error> {
+        let mut fed = records(entries);
+        match (self.bug, fed.len() / 2) {
+            (Some(Bug::RecordLost), middle) if middle > 0 => drop(fed.remove(middle)),
+            (Some(Bug::RecordRepeated), middle) if middle > 0 => fed.insert(middle, fed[middle].clone()),
+            _ => {}
+        }
+        let again = if self.bug == Some(Bug::StateForgotten) { Before::Forget } else { Before::Restart };
+        let ran = run_pieces(plan, &self.database.needed(plan), way.pieces(&fed, again), way.partitions)?;
+        if ran.late > 0 && self.bug.is_none() {
+            return Err(Error::internal(format!("{} rows are late", ran.late)));
+        }
+        let output = plan.outputs.first().ok_or_else(|| Error::internal("a plan without an output"))?;
+        let changes = ran.outputs.first().map_or(&[][..], Vec::as_slice);
+        if !output.updating && changes.iter().any(|c| c.kinds.is_some()) {
+            return Err(Error::internal("rows change that were planned not to"));
+        }
+        self.left(changes)
+    }
+
+    /// What is left of all changes.
+    fn left(&self, changes: &[Changes]) -> Result<Vec<Row>, Error> {
+        let mut left: BTreeMap<Vec<String>, (Row, i64)> = BTreeMap::new();
+        for batch in changes {
+            let values = rows(&batch.rows).map_err(|e: ArrowError| Error::internal(e.to_string()))?;
+            for (i, (text, row)) in shown(&batch.rows)?.into_iter().zip(values).enumerate() {
+                if self.bug == Some(Bug::OldRowsKept) && batch.kind(i) == RowKind::UpdateBefore {
+                    continue;
+                }
+                let (_, count) = left.entry(text.clone()).or_insert((row, 0));
+                *count += if batch.kind(i).adds() { 1 } else { -1 };
+                if *count < 0 {
+                    return Err(Error::internal(format!("{text:?} is taken back and was not there")));
+                }
+            }
+        }
+        let times = |(row, count): (Row, i64)| std::iter::repeat_n(row, usize::try_from(count).unwrap_or(0));
+        Ok(left.into_values().flat_map(times).collect())
+    }
+}
+
+/// The first line of a refusal, without the place.
+fn reason(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == ' ').to_owned()
+}
+
+fn failed(what: &str) -> Verdict {
+    Verdict::Differs(Difference::Failed(what.to_owned()))
+}
+
+/// What a side has and the other has not, some lines.
+pub fn told(rows: &[Row], most: usize) -> Vec<String> {
+    let line = |row: &Row| row.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ");
+    let mut lines: Vec<String> = rows.iter().take(most).map(line).collect();
+    if rows.len() > most {
+        lines.push(format!("and {} more", rows.len() - most));
+    }
+    lines
+}

@@ -1,0 +1,99 @@
+//! Shapes of queries, one a file. Invariant: each writes a query for both sides that must give the same rows.
+//!
+//! Left out: joins of streams that are bounded by a lifetime alone, whose result depends on when state is forgotten.
+
+use crate::draft::{Draft, Rel};
+
+// rows one by one
+mod plain;
+mod union;
+
+// windows
+mod assigned;
+mod cumulate;
+mod grouping_sets;
+mod hop;
+mod legacy;
+mod regrouped;
+mod session;
+mod tumble;
+mod windowed;
+
+// joins
+mod asof_join;
+mod interval_join;
+mod lookup_join;
+mod pair;
+mod semi_join;
+mod window_join;
+
+// rows in order
+mod first_row;
+mod over_range;
+mod over_rows;
+mod window_rank;
+
+// results that change
+mod distinct;
+mod group;
+mod rank;
+
+/// What the rows of a shape are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gives {
+    /// Rows with an event time.
+    Timed,
+    /// Rows without one.
+    Rows,
+    /// Rows that change.
+    Changes,
+}
+
+/// A shape.
+#[derive(Debug)]
+pub struct Shape {
+    /// Its name.
+    pub name: &'static str,
+    /// What its rows mostly are.
+    pub gives: Gives,
+    /// Whether its rows may belong to windows.
+    pub windowed: bool,
+    /// Writes a query, and names its rows.
+    pub write: fn(&mut Draft) -> Rel,
+}
+
+/// Every shape, sorted by name.
+pub static SHAPES: &[&Shape] = &[
+    &asof_join::SHAPE,
+    &assigned::SHAPE,
+    &cumulate::SHAPE,
+    &distinct::SHAPE,
+    &first_row::SHAPE,
+    &group::SHAPE,
+    &grouping_sets::SHAPE,
+    &hop::SHAPE,
+    &interval_join::SHAPE,
+    &legacy::SHAPE,
+    &lookup_join::SHAPE,
+    &over_range::SHAPE,
+    &over_rows::SHAPE,
+    &plain::SHAPE,
+    &rank::SHAPE,
+    &regrouped::SHAPE,
+    &semi_join::SHAPE,
+    &session::SHAPE,
+    &tumble::SHAPE,
+    &union::SHAPE,
+    &window_join::SHAPE,
+    &window_rank::SHAPE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_sorted() {
+        assert!(SHAPES.is_sorted_by_key(|s| s.name));
+    }
+}
