@@ -1,14 +1,16 @@
 //! SQL as data: every `.slt` file below `tests/sql/server` is run twice, once straight and once with a checkpoint and a restart of
 //! everything after each feed. Invariant checked: both give the rows that the file says.
 //!
-//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, and `FILE <path>` followed by its content.
+//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, and `FILE <path>` followed by its content. Files in
+//! a folder `reference` are chapters of docs/sql.md: there the first row of each result is the names of its columns. With
+//! `UPDATE_FIXTURES` set, what comes out is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_column_validator, default_normalizer, default_validator};
 use thalweg::app::Core;
 use thalweg::config::Config;
 use thalweg::server::{SqlOutcome, SqlService};
@@ -22,6 +24,8 @@ use thalweg_engine::runtime::JobState;
 use thalweg_engine::topic::telemetry_topic;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Chapters of the reference.
+const REFERENCE: &str = "reference";
 
 /// Whether everything is restarted after each feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +37,17 @@ enum Mode {
 struct Database {
     config: Config,
     mode: Mode,
+    named: bool,
     core: Option<Core>,
 }
 
 impl Database {
-    fn open(directory: &Path, mode: Mode) -> Result<Self> {
+    fn open(directory: &Path, mode: Mode, named: bool) -> Result<Self> {
         // One partition: then which rows are late is a matter of the file alone.
         let config =
             Config { data: directory.join("data"), partitions: 1, checkpoint_interval: Duration::from_secs(3600), ..Config::default() };
         let core = Some(Core::open(config.clone())?);
-        Ok(Self { config, mode, core })
+        Ok(Self { config, mode, named, core })
     }
 
     fn core(&self) -> &Core {
@@ -109,7 +114,10 @@ impl Database {
             SqlOutcome::Rows(rows) => {
                 let types = vec![DefaultColumnType::Any; rows.schema.fields().len()];
                 let batches: Vec<_> = rows.stream.try_collect().await?;
-                let mut out = Vec::new();
+                let mut out: Vec<Vec<String>> = Vec::new();
+                if self.named {
+                    out.push(rows.schema.fields().iter().map(|f| f.name().clone()).collect());
+                }
                 for batch in &batches {
                     let options = arrow::util::display::FormatOptions::new().with_null("NULL");
                     let columns = batch
@@ -179,12 +187,16 @@ fn run(mode: Mode) {
     assert!(found.len() >= 4, "the files are gone: {found:?}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     for path in found {
+        let named = path.parent().is_some_and(|folder| folder.ends_with(REFERENCE));
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let mut runner = Runner::new(|| {
             let directory = directory.clone();
-            async move { Database::open(directory.path(), mode) }
+            async move { Database::open(directory.path(), mode, named) }
         });
-        if let Err(error) = runtime.block_on(runner.run_file_async(&path)) {
+        if std::env::var_os("UPDATE_FIXTURES").is_some() && mode == Mode::Straight {
+            let updated = runner.update_test_file(&path, "  ", default_validator, default_normalizer, default_column_validator);
+            runtime.block_on(updated).expect("a file that can be written");
+        } else if let Err(error) = runtime.block_on(runner.run_file_async(&path)) {
             panic!("{mode:?} {}: {}", path.display(), error.display(false));
         }
         runtime.block_on(runner.shutdown_async());

@@ -1,10 +1,14 @@
 //! Documents made from source text. Invariant: the same sources give the same bytes, and tidy refuses a document that
 //! differs from what would be written.
 
+use crate::reference;
 use crate::rust::{Source, closing, split_list};
 use crate::tree::{File, Finding, Tree, root};
 
 const NOTE: &str = "<!-- written by `cargo xtask codegen`: change the source, not this file -->\n";
+
+/// Characters of a line of names.
+const NAMES_WIDTH: usize = 120;
 
 /// Writes every generated document that is not up to date.
 pub fn run(_: &[String]) -> Result<(), String> {
@@ -29,7 +33,61 @@ fn documents(tree: &Tree) -> Vec<(&'static str, String)> {
     let limits = tree.get("engine/src/limits.rs").map(|text| ("docs/limits.md", limits(text)));
     let connectors = connectors(tree).map(|text| ("docs/connectors.md", text));
     let formats = formats(tree).map(|text| ("docs/formats.md", text));
-    limits.into_iter().chain(connectors).chain(formats).collect()
+    let sql = reference::document(tree, NOTE, &|name| list(tree, name)).map(|text| ("docs/sql.md", text));
+    limits.into_iter().chain(connectors).chain(formats).chain(sql).collect()
+}
+
+/// What stands for a placeholder of the SQL reference.
+fn list(tree: &Tree, name: &str) -> Option<String> {
+    let source = |path: &str| tree.files.iter().find(|f| f.path == path).map(Source::new);
+    match name {
+        "scalars" | "aggregates" => {
+            let source = source("sql/src/functions.rs")?;
+            let opening = format!(" {}: &[&str] = &[", name.to_uppercase());
+            let start = source.code.find(&opening)? + opening.len();
+            let items = split_list(&source.code, start, closing(&source.code, start - 1) - 1).into_iter();
+            Some(wrapped(items.filter_map(|item| literal_text(&source.file.text[item]))))
+        }
+        "settings" => {
+            let source = source("sql/src/settings.rs")?;
+            let rows = literals(&source, "Setting", 0, source.production_end).into_iter().filter(|l| !l.text("name").is_empty());
+            Some(rows.fold("| setting | default | meaning |\n|---|---|---|\n".to_owned(), |out, setting| {
+                let default = Some(setting.text("default")).filter(|d| !d.is_empty()).map(|d| format!("`{d}`"));
+                out + &format!("| `{}` | {} | {} |\n", setting.text("name"), default.unwrap_or_default(), setting.text("about"))
+            }))
+        }
+        "counters" => tree.get("engine/src/metrics.rs").and_then(counters),
+        _ => None,
+    }
+}
+
+/// One row a counter of a job.
+fn counters(text: &str) -> Option<String> {
+    let (_, fields) = text.split_once("pub struct JobCounters {")?;
+    let mut out = "| counter | counts |\n|---|---|\n".to_owned();
+    let mut about: Vec<&str> = Vec::new();
+    for line in fields.lines().map(str::trim).take_while(|line| *line != "}") {
+        match (line.strip_prefix("/// "), line.strip_prefix("pub ").and_then(|l| l.split_once(':'))) {
+            (Some(doc), _) => about.push(doc),
+            (_, Some((name, _))) => out += &format!("| `{name}` | {} |\n", std::mem::take(&mut about).join(" ")),
+            _ => {}
+        }
+    }
+    Some(out)
+}
+
+/// Names in a block, several a line.
+fn wrapped(names: impl Iterator<Item = String>) -> String {
+    let mut lines = vec![String::new()];
+    for name in names {
+        let line = lines.last_mut().filter(|line| line.len() + name.len() < NAMES_WIDTH);
+        match line {
+            Some(line) if line.is_empty() => *line = name,
+            Some(line) => *line += &format!(" {name}"),
+            None => lines.push(name),
+        }
+    }
+    format!("```text\n{}\n```\n", lines.join("\n"))
 }
 
 /// One row a constant: name, value as written, documentation.
@@ -205,6 +263,24 @@ pub static SPEC: ConnectorSpec = ConnectorSpec {
             let made = connectors(&tree).expect("there is one connector");
             assert!(made.ends_with(want), "{made}");
         }
+    }
+
+    #[test]
+    fn lists_come_from_source_text() {
+        let functions =
+            "//! F.\npub(crate) const SCALARS: &[&str] = &[\n    \"abs\",\n    \"acos\",\n];\nconst AGGREGATES: &[&str] = &[\"avg\"];\n";
+        let settings = "//! S.\npub struct Setting {\n    pub name: &'static str,\n}\npub static SETTINGS: &[Setting] = &[\n    \
+            Setting { name: \"a.b\", default: \"0\", about: \"how long\", parse: |v, t| {\n v.x = f(t)?; Ok(())\n } },\n];\n";
+        let tree = Tree::of(&[("sql/src/functions.rs", functions), ("sql/src/settings.rs", settings)]);
+        assert_eq!(list(&tree, "scalars").as_deref(), Some("```text\nabs acos\n```\n"));
+        assert_eq!(list(&tree, "aggregates").as_deref(), Some("```text\navg\n```\n"));
+        let want = "| setting | default | meaning |\n|---|---|---|\n| `a.b` | `0` | how long |\n";
+        assert_eq!(list(&tree, "settings").as_deref(), Some(want));
+        let metrics = "pub struct JobCounters {\n    /// Records\n    /// read.\n    #[serde(default)]\n    pub consumed: u64,\n}\n";
+        assert_eq!(counters(metrics).as_deref(), Some("| counter | counts |\n|---|---|\n| `consumed` | Records read. |\n"));
+        assert_eq!((list(&tree, "nothing"), list(&Tree::default(), "scalars")), (None, None));
+        let long = (0..30).map(|_| "a_name_of_16_byt".to_owned());
+        assert!(wrapped(long).lines().all(|l| l.len() <= NAMES_WIDTH));
     }
 
     #[test]

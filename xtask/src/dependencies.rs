@@ -7,14 +7,15 @@ use crate::tree::{Finding, Tree};
 
 /// Our crates with the ones of ours they may depend on. `Cargo.toml` in the root is the composition: it may see all.
 const OURS: &[(&str, &[&str])] = &[
-    ("Cargo.toml", &["thalweg-engine", "thalweg-connectors", "thalweg-devices", "thalweg-sql"]),
+    ("Cargo.toml", &["thalweg-engine", "thalweg-connectors", "thalweg-devices", "thalweg-replay", "thalweg-sql"]),
     ("connectors/Cargo.toml", &["thalweg-engine"]),
     ("devices/Cargo.toml", &["thalweg-engine"]),
     ("engine/Cargo.toml", &[]),
     ("sql/Cargo.toml", &["thalweg-engine"]),
     ("engine/loom/Cargo.toml", &[]),
+    ("tests/differ/Cargo.toml", &["thalweg-engine", "thalweg-replay"]),
     ("tests/replay/Cargo.toml", &["thalweg-connectors", "thalweg-engine", "thalweg-sql"]),
-    ("tests/torture/Cargo.toml", &["thalweg-engine"]),
+    ("tests/torture/Cargo.toml", &["thalweg-differ", "thalweg-engine"]),
     ("xtask/Cargo.toml", &[]),
 ];
 
@@ -22,7 +23,7 @@ const OURS: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["Cargo.toml"]),
     ("clap", &["Cargo.toml", "tests/torture/Cargo.toml"]),
-    ("datafusion", &["sql/Cargo.toml"]),
+    ("datafusion", &["sql/Cargo.toml", "tests/differ/Cargo.toml"]),
     ("deltalake-core", &["engine/Cargo.toml"]),
     ("mqtt-protocol-core", &["connectors/Cargo.toml"]),
     ("object_store", &["engine/Cargo.toml", "sql/Cargo.toml"]),

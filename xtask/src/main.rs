@@ -10,6 +10,7 @@ mod install;
 mod layers;
 mod links;
 mod marks;
+mod reference;
 mod registries;
 mod rust;
 mod sizes;

@@ -20,6 +20,7 @@ struct Registry {
 const REGISTRIES: &[Registry] = &[
     Registry { list: "COMMANDS", file: "xtask/src/main.rs", export: "COMMAND" },
     Registry { list: "CONNECTORS", file: "connectors/src/lib.rs", export: "SPEC" },
+    Registry { list: "FAMILIES", file: "sql/src/lint/mod.rs", export: "FAMILY" },
     Registry { list: "FORMATS", file: "engine/src/decode/mod.rs", export: "FORMAT" },
     Registry { list: "ROUTES", file: "src/server/routes.rs", export: "ROUTE" },
     Registry { list: "TESTS", file: "tests/torture/src/lib.rs", export: "TEST" },
