@@ -8,7 +8,7 @@ use thalweg_engine::changes::Changes;
 use thalweg_engine::error::{Error, Result};
 
 /// Rows that a difference shows of each kind.
-const TOLD: usize = 20;
+const TOLD: usize = 5;
 
 /// Each row of a batch, each value as text.
 pub fn shown(rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
