@@ -31,6 +31,9 @@ pub const ZERO_AHEAD_BYTES: usize = 512 * 1024;
 pub const ZERO_PIECE_BYTES: usize = 64 * 1024;
 /// Frames from this size on are appended without zeros ahead, in bytes.
 pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
+/// Segments whose frames are larger on the average are followed by one without zeros, in bytes. Up to here a sync that makes
+/// the file longer takes more than the zeros do.
+pub const ZERO_SEGMENT_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Places that a partition remembers for its sequential readers.
 pub const READ_HINTS_MAX: usize = 16;
 /// Capacity that an idle group buffer may keep, in bytes.
@@ -265,6 +268,7 @@ const _: () = assert!(FRAME_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a full frame 
 const _: () = assert!((FRAME_BYTES_MAX as u64) * 4 <= SEGMENT_BYTES_DEFAULT, "a segment holds several frames of the largest size");
 const _: () = assert!(FRAME_BYTES_MAX <= BATCH_BYTES_MAX, "a cursor can always read a whole frame");
 const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_ROWS_MAX, "a cursor can always hand out a whole frame");
+const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX <= ZERO_SEGMENT_FRAME_BYTES_MAX, "zeros that were made ahead cost less");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
 const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
