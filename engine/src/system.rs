@@ -107,6 +107,19 @@ impl Disk for RealDisk {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn network(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(network_name(rustix::fs::statfs(path)?.f_type as u32))
+    }
+}
+
+/// The name of a network file system by the number that Linux gives it; its 32 bits may come with a sign.
+fn network_name(magic: u32) -> Option<&'static str> {
+    match magic {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        _ => None,
+    }
 }
 
 /// The directory that holds the name of `path`.
@@ -177,6 +190,13 @@ mod tests {
         assert!(!RealDisk.exists(&other));
         assert_eq!(RealDisk.open(&other, OpenMode::ReadWrite).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(RealDisk.free_bytes(&dir).unwrap() > 0);
+        assert_eq!(RealDisk.network(&dir).unwrap(), None);
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers() {
+        assert_eq!([0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42].map(network_name), [Some("NFS"), Some("SMB"), Some("SMB"), Some("SMB")]);
+        assert_eq!([0xef53, 0x0102_1994, 0x5846_5342].map(network_name), [None; 3], "ext4, tmpfs, XFS");
     }
 
     #[test]

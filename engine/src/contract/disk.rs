@@ -64,4 +64,10 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
 
     /// Bytes still free where `path` lies.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// The network file system that `path` lies on; `None` on a disk of the machine. Over a network, what a lock and a sync
+    /// are worth is up to somebody else.
+    fn network(&self, _path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
 }
