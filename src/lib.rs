@@ -7,7 +7,6 @@ pub mod cli;
 pub mod config;
 mod csv;
 pub mod data_dir;
-mod json;
 pub mod lake_catalog;
 pub mod server;
 pub mod services;

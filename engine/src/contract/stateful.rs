@@ -2,6 +2,7 @@
 //! and of the order of their event times alone: neither batches nor the order in which partitions are read show in it. `restore(snapshot())` on a
 //! fresh operator of the same plan changes nothing about what follows.
 
+use crate::batch::FailedRow;
 use crate::changes::Changes;
 use crate::error::Result;
 use crate::time::Micros;
@@ -15,6 +16,12 @@ pub trait Stateful: Send {
     /// All inputs have reached `watermark`: lets go of what is complete. Rows that leave later have event times behind the watermark
     /// that is returned, which is at most `watermark` and never decreases.
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros>;
+
+    /// Rows that it could not compute since it was asked last, in the order in which it met them. They are gone: nothing else it gives
+    /// has a part of them.
+    fn failed(&mut self) -> Vec<FailedRow> {
+        Vec::new()
+    }
 
     /// Rows that it holds, for SHOW JOBS.
     fn held(&self) -> u64;

@@ -61,7 +61,7 @@ pub use about::{About, Classification, Kind, Namespace, Tier};
 pub use catalog::{ColumnEntry, Reference};
 pub use compact::{SealScope, SealedDay};
 pub use directory::{DamagedTable, Lake, MaintenanceReport};
-pub use envelope::{cold_rows, cold_schema, dlq_rows, dlq_schema, late_rows, late_schema};
+pub use envelope::{cold_rows, cold_schema, dlq_rows, dlq_schema, failed_rows, late_rows, late_schema};
 pub use snapshot::{TableFile, TableSnapshot};
 pub use table::{LakeTable, TableSpec};
 pub use verify::{Finding, Problem, VerifyReport};

@@ -20,6 +20,7 @@ use super::worker::{Idle, Item};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
+use crate::lake;
 use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, PartitionState};
@@ -276,6 +277,14 @@ impl<'a> Driver<'a> {
             if output == 0 && self.shared.is_watched() {
                 let shown = if updating { changes.signed()? } else { changes.rows };
                 self.shared.show(shown);
+            }
+        }
+        for (scan, failed) in self.graph.failed() {
+            // A result that cannot be computed is a row more that records made; those are counted where they left their partition.
+            self.merged.expanded += failed.len() as u64;
+            self.merged.rejected += failed.len() as u64;
+            if let Some(sink) = self.sinks.rejects.get_mut(scan) {
+                sink.write(&lake::failed_rows(&self.spec.name, &failed)?)?;
             }
         }
         Ok(())

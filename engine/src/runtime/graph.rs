@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use crate::batch::FailedRow;
 use crate::changes::Changes;
 use crate::contract::{Emission, Stateful};
 use crate::error::{Error, Result};
@@ -44,6 +45,8 @@ struct Step {
     operator: Box<dyn Stateful>,
     has_state: bool,
     inputs: Vec<From>,
+    /// The first scan that it reads, directly or through other steps.
+    scan: usize,
     /// The least watermark of its inputs, as far as the operator was told.
     reached: Micros,
     /// What the operator said then.
@@ -86,7 +89,7 @@ impl Graph {
         };
         let inputs = plan.inputs.iter().map(input).collect::<Result<Vec<_>>>()?;
         let mut routes = Routes { of_inputs: vec![Readers::default(); plan.inputs.len()], of_steps: Vec::new() };
-        let mut steps = Vec::with_capacity(plan.steps.len());
+        let mut steps: Vec<Step> = Vec::with_capacity(plan.steps.len());
         for (number, step) in plan.steps.iter().enumerate() {
             let mut schemas = Vec::with_capacity(step.inputs.len());
             for (slot, &from) in step.inputs.iter().enumerate() {
@@ -95,8 +98,13 @@ impl Graph {
                 schemas.push(plan.schema(from).ok_or_else(|| astray(from))?.clone());
             }
             let operator = open(&step.kind, &schemas)?;
+            let scan = match step.inputs.first() {
+                Some(From::Input(i)) => inputs.get(*i).map_or(0, |input: &Input| input.scan),
+                Some(From::Step(s)) => steps.get(*s).map_or(0, |step| step.scan),
+                None => 0,
+            };
             let (has_state, inputs) = (step.kind.has_state(), step.inputs.clone());
-            steps.push(Step { operator, has_state, inputs, reached: Micros::MIN, watermark: Micros::MIN });
+            steps.push(Step { operator, has_state, inputs, scan, reached: Micros::MIN, watermark: Micros::MIN });
             routes.of_steps.push(Readers::default());
         }
         for (number, output) in plan.outputs.iter().enumerate() {
@@ -165,6 +173,13 @@ impl Graph {
     /// Rows in windows of inputs that wait for other partitions.
     pub fn open_rows(&self) -> u64 {
         self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::open_rows).sum()
+    }
+
+    /// Rows that steps could not compute since this was asked last, with the scan whose rejects they join: the first that the step
+    /// reads.
+    pub fn failed(&mut self) -> Vec<(usize, Vec<FailedRow>)> {
+        let failed = self.steps.iter_mut().map(|s| (s.scan, s.operator.failed()));
+        failed.filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     /// Rows that steps hold.
