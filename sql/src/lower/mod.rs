@@ -14,6 +14,7 @@ mod job;
 mod join;
 mod lookup;
 mod lowering;
+mod map_keys;
 mod markers;
 mod optimize;
 mod output;
@@ -31,4 +32,5 @@ mod window;
 
 pub(crate) use computed::computed;
 pub(crate) use job::{JobQuery, columns, explain, job};
+pub(crate) use map_keys::MapKeys;
 pub(crate) use planner::{Planner, TimestampTypes};

@@ -1,6 +1,7 @@
 //! OVER windows. Invariant: rows are taken in the order of event time, and a call sees rows up to the current one only, so that its
 //! value never changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -91,7 +92,9 @@ fn step<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>, node: &WindowNode, c
     }
     let Some(time) = time else { return Err(order_refused(rel, at)) };
     let input = rel.schema();
-    let from = lowering.behind(rel, Late::Row)?;
+    let from = lowering.behind(rel, Late::Row(time))?;
+    // The step waits for this time: the watermark behind it says nothing of others.
+    rel.times = BTreeSet::from([time]);
     let first = rel.physical.len();
     rel.physical.extend(planned.iter().map(|c| Physical { field: c.result.clone(), unit: 1 }));
     let fields: Vec<FieldRef> = rel.physical.iter().map(|p| p.field.clone()).collect();

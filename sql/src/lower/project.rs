@@ -149,6 +149,9 @@ pub(super) fn materialize<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>) ->
     if rel.updating {
         return Err(Unsupported::WINDOW_UPDATING.at(spec.at));
     }
+    if let At::Behind(from) = rel.at {
+        lowering.on_time(from, pending.time);
+    }
     let first = rel.physical.len();
     for name in WINDOW_COLUMNS {
         rel.physical.push(Physical { field: Arc::new(Field::new(name, timestamp_type(), false)), unit: MILLISECOND });

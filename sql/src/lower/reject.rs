@@ -58,11 +58,17 @@ impl Unsupported {
     );
     pub(crate) const UNNEST_KIND: Self =
         Self::new("this join with UNNEST is not supported", "write CROSS JOIN UNNEST(…), or LEFT JOIN UNNEST(…) AS u (element) ON TRUE");
+    pub(crate) const UNNEST_OF_LAKE: Self = Self::new(
+        "over tables of the lake a column is not unnested in FROM",
+        "unnest it in SELECT: SELECT id, UNNEST(list) AS element FROM t",
+    );
     pub(crate) const UNNEST_UPDATING: Self = Self::new("UNNEST needs rows that do not change", "unnest before grouping");
     pub(crate) const LOOKUP_KIND: Self =
         Self::new("a join with a reference table is inner or left", "write JOIN or LEFT JOIN reference FOR SYSTEM_TIME AS OF t.ts");
-    pub(crate) const NULL_AWARE: Self =
-        Self::new("NOT IN over rows that may be NULL is not supported on a stream", "write NOT EXISTS, or IS NOT NULL in the subquery");
+    pub(crate) const NULL_AWARE: Self = Self::new(
+        "NOT IN over values that may be NULL is not supported on a stream",
+        "write NOT EXISTS (SELECT 1 FROM b WHERE b.key = a.key)",
+    );
     pub(crate) const ASOF: Self = Self::new(
         "an ASOF join compares keys with = and the two event times with >= or >",
         "write FROM a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.key = b.key",
@@ -102,10 +108,14 @@ impl Unsupported {
     );
     pub(crate) const VERSION_TIME: Self = Self::new(
         "FOR SYSTEM_TIME AS OF takes the event time of the stream",
-        "write FOR SYSTEM_TIME AS OF t.ts; processing time is not supported",
+        "write FOR SYSTEM_TIME AS OF t.ts with the column of WATERMARK FOR, or a column AS PROCTIME() for the newest version",
     );
     pub(crate) const JOIN_KIND: Self =
         Self::new("this join is not supported on a stream", "write JOIN or LEFT JOIN with ON and all key columns");
+    pub(crate) const SEMI_BY_TIME: Self = Self::new(
+        "EXISTS and IN cannot be bounded by the distance in time",
+        "write a JOIN with the bound, or cut both sides into windows and compare window_start and window_end, or SET 'table.exec.state.ttl' = '1 h'",
+    );
     pub(crate) const JOIN_CONDITION: Self = Self::new(
         "a join with a reference table compares exactly its PRIMARY KEY",
         "write ON t.key = r.key for each key column, joined by AND; put other conditions into WHERE",

@@ -164,7 +164,7 @@ fn windowed_group<'a>(
         lowering.inputs.push(input);
         From::Input(lowering.inputs.len() - 1)
     } else {
-        let from = lowering.behind(&mut rel, if source == WindowSource::Time { Late::Row } else { Late::Keep })?;
+        let from = lowering.behind(&mut rel, if source == WindowSource::Time { Late::Row(time) } else { Late::Keep })?;
         lowering.step(vec![from], StepKind::Window { window, source, unit }, schema.clone())
     };
     let keys = schema.fields().len() - calls.len() - 2;
