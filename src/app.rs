@@ -85,7 +85,11 @@ impl Core {
             checkpoint_interval: config.checkpoint_interval,
         };
         let counters = Arc::new(GatewayCounters::default());
-        let supervisor = Arc::new(Supervisor::new(environment));
+        let supervisor = Supervisor::new(environment);
+        let supervisor = Arc::new(match config.state_memory_bytes {
+            Some(bytes) => supervisor.with_state_memory(bytes),
+            None => supervisor,
+        });
         let engine = Engine::open(crate::sql_service::Parts {
             session,
             supervisor,

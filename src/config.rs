@@ -38,6 +38,8 @@ pub struct Config {
     pub description: String,
     /// Memory of all batch queries together, in bytes.
     pub query_memory_bytes: usize,
+    /// Memory that the state of all jobs together may take, in bytes; none takes a quarter of the machine's.
+    pub state_memory_bytes: Option<u64>,
     /// Time from the beginning of a batch query to its last row.
     #[serde(deserialize_with = "duration")]
     pub query_timeout: Duration,
@@ -57,6 +59,7 @@ impl Default for Config {
             owner: "nobody@localhost".to_owned(),
             description: "no description was given".to_owned(),
             query_memory_bytes: limits::QUERY_MEMORY_BYTES_DEFAULT,
+            state_memory_bytes: None,
             query_timeout: Duration::from_secs(limits::QUERY_S_DEFAULT),
         }
     }

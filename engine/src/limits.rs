@@ -116,6 +116,22 @@ pub const WINDOWS_PER_ROW_ASSIGNED_MAX: i64 = 256;
 pub const SESSIONS_OPEN_MAX: usize = 4_000_000;
 /// Keys that one step behind the exchange may hold state of.
 pub const STATE_KEYS_MAX: usize = 16_000_000;
+/// What a row that a step holds is taken to need of memory until a snapshot tells better, in bytes.
+pub const HELD_ROW_BYTES: u64 = 256;
+/// Share of the machine's memory that the state of all jobs together may take: one part of so many; a setting.
+pub const STATE_MEMORY_PARTS: u64 = 4;
+/// The same where nobody knows how much memory the machine has, in bytes.
+pub const STATE_MEMORY_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// Percent of its bound from which on a job's partitions that are ahead in event time wait for those behind.
+pub const STATE_SOFT_PERCENT: u64 = 50;
+/// A partition waits if it is further ahead than this, in milliseconds of event time.
+pub const STATE_AHEAD_MS_MAX: i64 = 1_000;
+/// Time between two looks at what a job's state takes, in milliseconds.
+pub const STATE_LOOK_INTERVAL_MS: u64 = 50;
+/// Time over which the rate of a job is told, in seconds.
+pub const JOB_RATE_S: usize = 10;
+/// Longest name of a savepoint, in bytes.
+pub const SAVEPOINT_NAME_BYTES_MAX: usize = 128;
 /// Rows of one version of a reference table.
 pub const REFERENCE_ROWS_MAX: usize = 10_000_000;
 /// Versions of one reference table that are kept.
@@ -267,6 +283,7 @@ const _: () = assert!(FRAME_BYTES_MAX <= BATCH_BYTES_MAX, "a cursor can always r
 const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_ROWS_MAX, "a cursor can always hand out a whole frame");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
+const _: () = assert!(STATE_SOFT_PERCENT < 100, "partitions wait for one another before a job is stopped");
 const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
 const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");
 const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 16 bits");

@@ -147,6 +147,18 @@ impl Clock for SystemClock {
     }
 }
 
+/// Memory that this process may use, in bytes: of the machine, or of its control group if that has less.
+pub fn memory_bytes() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_total(&text));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(group).min()
+}
+
+fn memory_total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +189,13 @@ mod tests {
         assert!(!RealDisk.exists(&other));
         assert_eq!(RealDisk.open(&other, OpenMode::ReadWrite).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(RealDisk.free_bytes(&dir).unwrap() > 0);
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_is_read_in_kibibytes() {
+        assert_eq!(memory_total("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        assert_eq!(memory_total("MemFree: 1 kB\n"), None);
+        assert!(memory_bytes().is_some_and(|b| b > 1 << 20));
     }
 
     #[test]

@@ -181,7 +181,8 @@ async fn jobs_are_shown_in_short_and_described_in_full_under_the_same_name() {
     sql(&core, TABLES).await.unwrap();
     let shown = sql(&core, "SHOW JOBS").await.unwrap();
     let names: Vec<String> = shown[0].schema().fields().iter().map(|f| f.name().clone()).collect();
-    assert_eq!(names, ["job", "state", "records", "lag", "watermark", "late", "rejected", "checkpoint_age_s", "problem"]);
+    let want = "job state records rate lag lag_s watermark late rejected state_bytes checkpoint_age_s checkpoint_ms restarts problem";
+    assert_eq!(names.join(" "), want);
     let described = sql(&core, "DESCRIBE JOB hot").await.unwrap();
     let statement = column(&described, "value", "statement").unwrap();
     assert_eq!(statement, "INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10");
@@ -234,6 +235,42 @@ async fn views_and_the_settings_of_a_job_come_back_with_a_restart_even_if_a_tabl
     let core = open(directory.path());
     assert_eq!(sql(&core, "SELECT * FROM hottest").await.unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(column(&sql(&core, "SHOW VIEWS").await.unwrap(), "query", "hottest").is_some());
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_job_stays_until_it_or_its_table_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    sql(&core, TABLES).await.unwrap();
+    feed(&core, &[20.0, 5.0]);
+    until(&core, "both rows are committed", |c| ["hot", "cool"].iter().all(|j| committed(c, j, 2))).await;
+    sql(&core, "STOP JOB hot").await.unwrap();
+    sql(&core, "STOP JOB cool WITH SAVEPOINT 'cool'").await.unwrap();
+    close(core).await;
+
+    let core = open(directory.path());
+    let jobs = sql(&core, "SHOW JOBS").await.unwrap();
+    assert_eq!([column(&jobs, "state", "hot").as_deref(), column(&jobs, "state", "cool").as_deref()], [Some("stopped"); 2]);
+    let running = sql(&core, "DROP JOB archive.telemetry").await.unwrap_err();
+    assert!(running.message().contains("keeps the history"), "{running}");
+    sql(&core, "INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10").await.unwrap();
+    let running = sql(&core, "DROP JOB hot").await.unwrap_err();
+    assert_eq!((running.kind(), running.hint_text()), (ErrorKind::Conflict, Some("STOP JOB hot first")));
+    let running = sql(&core, "DROP TABLE telemetry").await.unwrap_err();
+    assert_eq!(running.message(), "job hot uses table telemetry");
+    sql(&core, "STOP JOB hot; DROP JOB hot").await.unwrap();
+    assert_eq!(core.engine.supervisor().status("hot").unwrap_err().kind(), ErrorKind::NotFound);
+    sql(&core, "DROP TABLE telemetry").await.unwrap();
+    assert_eq!(core.engine.supervisor().status("cool").unwrap_err().kind(), ErrorKind::NotFound);
+    let kept = sql(&core, "SHOW SAVEPOINTS").await.unwrap();
+    assert_eq!(column(&kept, "job", "cool").as_deref(), Some("cool"));
+    sql(&core, "DROP SAVEPOINT 'cool'").await.unwrap();
+    assert_eq!(sql(&core, "DROP SAVEPOINT 'cool'").await.unwrap_err().kind(), ErrorKind::NotFound);
+    close(core).await;
+
+    let core = open(directory.path());
+    assert_eq!(sql(&core, "SHOW JOBS").await.unwrap()[0].num_rows(), 0);
     close(core).await;
 }
 

@@ -3,6 +3,7 @@
 //! fresh operator of the same plan changes nothing about what follows.
 
 use crate::changes::Changes;
+use crate::contract::Usage;
 use crate::error::Result;
 use crate::time::Micros;
 
@@ -18,6 +19,11 @@ pub trait Stateful: Send {
 
     /// Rows that it holds, for SHOW JOBS.
     fn held(&self) -> u64;
+
+    /// What it takes of memory, if it can tell without looking at each row; otherwise it is estimated from `held` and the last snapshot.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 
     /// State as bytes.
     fn snapshot(&mut self) -> Result<Vec<u8>>;

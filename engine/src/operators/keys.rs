@@ -56,6 +56,16 @@ impl KeyInterner {
         self.len() == 0
     }
 
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let table = |capacity: usize| capacity * (size_of::<(u64, usize)>() + 1);
+        match self {
+            Self::None => 0,
+            Self::Text(t) => t.bytes.capacity() + t.ends.capacity() * size_of::<usize>() + table(t.table.capacity()),
+            Self::Rows(r) => r.rows.size() + table(r.table.capacity()),
+        }
+    }
+
     /// The key columns, in the order of the numbers.
     pub fn columns(&self) -> Result<Vec<ArrayRef>> {
         match self {

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
 
+use super::adopt::{Relation, Unclaimed, relate};
 use super::archive::ArchiveChain;
 use super::chain::Chain;
 use super::driver::{Begin, Driver, Part};
 use super::graph::Graph;
-use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks, StartAt};
+use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks};
+use super::position;
 use super::query::QueryChain;
 use super::room;
 use super::spawn::{join, spawn};
@@ -72,10 +74,13 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
         };
         threads.push(spawn(&format!("{index}.{}", spec.name), move || worker.run())?);
     }
+    shared.gauges.begin();
     shared.set_life(JobState::Running);
     let driver = Driver::new((spec, shared), environment, store, sinks, receivers, begin);
     let ended = driver.run();
     shared.exit.store(true, Ordering::Release);
+    shared.gauges.end();
+    shared.budget.forget(shared.id());
     let workers = threads.into_iter().map(|t| join(t).and_then(|r| r)).collect::<Vec<_>>();
     // What a worker met explains why the driver found it gone.
     workers.into_iter().collect::<Result<Vec<()>>>()?;
@@ -92,7 +97,7 @@ pub enum Durable {
 }
 
 /// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example. Returns from where.
-fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
+pub(super) fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
     let hold = |(index, &place): (usize, &Place)| {
         let offset = checkpoint.and_then(|c| c.partitions.get(index)).map_or(0, |s| s.offset);
         spec.pin(place, offset);
@@ -105,29 +110,47 @@ fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoin
     let Some(checkpoint) = checkpoint else {
         return sinks.each().try_for_each(|sink| sink.start());
     };
-    if checkpoint.fingerprint != spec.fingerprint() {
-        return Err(Error::conflict(format!("the state of job {} at checkpoint {} belongs to another query", spec.name, checkpoint.epoch))
-            .hint("write the changed query into a new table"));
+    // A changed query was admitted with its state in order; a difference now is one of tables or of the program.
+    if relate(spec.layout().as_ref(), &spec.fingerprint(), checkpoint, Unclaimed::Refuse)? != Relation::Same {
+        return Err(Error::conflict(format!(
+            "the state of job {} at checkpoint {} has its parts in another order",
+            spec.name, checkpoint.epoch
+        ))
+        .hint("STOP JOB, and give its statement again"));
     }
-    let mut prepared = checkpoint.sinks.iter();
-    for sink in sinks.each() {
-        let p = prepared.next().ok_or_else(|| Error::corrupt("a checkpoint knows fewer sinks than its job has"))?;
-        sink.recover(p).map_err(|e| e.context(format!("job {}, checkpoint {}", spec.name, checkpoint.epoch)))?;
+    if checkpoint.epoch == 0 {
+        return sinks.each().try_for_each(|sink| sink.start());
+    }
+    // Main sinks come first; a statement set may have got more of them.
+    let (main, beside) = (sinks.main.len(), usize::from(sinks.late.is_some()) + sinks.rejects.len());
+    let known = checkpoint.sinks.len().checked_sub(beside).filter(|known| *known <= main);
+    let known = known.ok_or_else(|| Error::corrupt("a checkpoint knows other sinks than its job has"))?;
+    for (index, sink) in sinks.each().enumerate() {
+        let prepared = if index < main { (index < known).then_some(index) } else { Some(index - main + known) };
+        match prepared.and_then(|at| checkpoint.sinks.get(at)) {
+            Some(p) => sink.recover(p).map_err(|e| e.context(format!("job {}, checkpoint {}", spec.name, checkpoint.epoch)))?,
+            None => sink.start()?,
+        }
     }
     Ok(())
+}
+
+/// The chain of a partition, without state.
+pub(super) fn fresh_chain(spec: &JobSpec, place: Place) -> Result<Box<dyn Chain>> {
+    Ok(match &spec.kind {
+        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, place.scan, references)?),
+        JobKind::Archive { scan } => Box::new(ArchiveChain::new(scan)?),
+    })
 }
 
 /// `index` is that of `place` among all partitions of the job.
 fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option<&Checkpoint>) -> Result<(Box<dyn Chain>, Offset)> {
     let Place { scan, partition } = place;
-    let mut chain: Box<dyn Chain> = match &spec.kind {
-        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, scan, references)?),
-        JobKind::Archive { scan } => Box::new(ArchiveChain::new(scan)?),
-    };
+    let mut chain = fresh_chain(spec, place)?;
     let log = &spec.logs[scan];
     let bounds = log.bounds(partition);
     let Some(checkpoint) = checkpoint else {
-        return Ok((chain, if spec.start == StartAt::Earliest { bounds.start } else { bounds.end }));
+        return Ok((chain, position::first(spec, place)?));
     };
     let stream = &spec.scans()[scan].stream;
     let state = checkpoint.partitions.get(index).filter(|s| s.scan == scan && s.partition == partition);

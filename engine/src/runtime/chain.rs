@@ -4,7 +4,7 @@
 use arrow::array::RecordBatch;
 
 use crate::batch::Records;
-use crate::contract::Emission;
+use crate::contract::{Emission, Usage};
 use crate::error::Result;
 use crate::metrics::JobCounters;
 use crate::time::Micros;
@@ -45,6 +45,11 @@ pub trait Chain: Send {
 
     /// Counts since the job was created, with the rows that are in open windows now.
     fn counters(&self) -> JobCounters;
+
+    /// What the state takes of memory.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// State of the operators.
     fn snapshot(&mut self) -> Result<Vec<u8>>;

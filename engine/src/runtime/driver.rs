@@ -14,13 +14,14 @@ use crossbeam::channel::{Receiver, Select};
 use super::chain::{Chunk, Target};
 use super::graph::{Graph, Leaving};
 use super::job::{JobSpec, Place, Shared, Sinks};
+use super::pressure;
 use super::room;
 use super::supervisor::Environment;
 use super::worker::{Idle, Item};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
-use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS};
+use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS, STATE_LOOK_INTERVAL_MS};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, PartitionState};
 use crate::time::Micros;
@@ -61,8 +62,12 @@ pub struct Driver<'a> {
     /// Something happened since the last checkpoint.
     dirty: bool,
     last: Duration,
+    /// When the last barrier was asked for.
+    began: Duration,
     /// When the disk was last looked at.
     looked: Duration,
+    /// When the state was last looked at.
+    measured: Duration,
     /// Offsets of the checkpoints that are kept, oldest first.
     kept: VecDeque<Vec<Offset>>,
 }
@@ -123,7 +128,9 @@ impl<'a> Driver<'a> {
             aligning: false,
             dirty: false,
             last,
+            began: last,
             looked: last,
+            measured: last,
             kept: VecDeque::from([offsets]),
         }
     }
@@ -134,9 +141,11 @@ impl<'a> Driver<'a> {
         loop {
             if self.shared.stop.load(Ordering::Acquire) && !self.aligning {
                 // What is read but not yet handed on is read again by the next run.
-                return if self.store.is_none() || !self.dirty { Ok(Ended::Stopped) } else { self.last_checkpoint() };
+                let wanted = self.dirty || self.shared.savepoint.load(Ordering::Acquire);
+                return if self.store.is_none() || !wanted { Ok(Ended::Stopped) } else { self.last_checkpoint() };
             }
             self.look_at_disk()?;
+            self.look_at_state()?;
             self.ask_for_barrier();
             match self.receive() {
                 Received::Item(feed, item) => self.take(feed, item)?,
@@ -154,6 +163,16 @@ impl<'a> Driver<'a> {
         }
         self.looked = now;
         self.check_room()
+    }
+
+    /// Now and then. Errors: the state takes more memory than it may.
+    fn look_at_state(&mut self) -> Result<()> {
+        let now = self.environment.clock.monotonic();
+        if now.saturating_sub(self.measured) < Duration::from_millis(STATE_LOOK_INTERVAL_MS) {
+            return Ok(());
+        }
+        self.measured = now;
+        pressure::look(self.spec, self.shared, &self.graph, now)
     }
 
     fn check_room(&self) -> Result<()> {
@@ -186,6 +205,7 @@ impl<'a> Driver<'a> {
     }
 
     fn begin_barrier(&mut self) {
+        self.began = self.environment.clock.monotonic();
         self.aligning = true;
         self.shared.epoch_asked.store(self.epoch + 1, Ordering::Release);
     }
@@ -296,6 +316,7 @@ impl<'a> Driver<'a> {
             sql: self.spec.sql.clone(),
             epoch,
             fingerprint: self.spec.fingerprint(),
+            layout: self.spec.layout().map(serde_json::to_value).transpose()?,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             at: self.environment.clock.now(),
             partitions,
@@ -319,6 +340,7 @@ impl<'a> Driver<'a> {
         self.aligning = false;
         self.dirty = false;
         self.last = self.environment.clock.monotonic();
+        self.shared.gauges.checkpoint(self.last.saturating_sub(self.began));
         self.kept.push_back(offsets);
         while self.kept.len() > CHECKPOINTS_KEPT {
             self.kept.pop_front();

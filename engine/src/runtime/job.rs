@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 use serde::Serialize;
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::broadcast;
 
-use crate::contract::{LogStore, Sink};
+use super::budget::Budget;
+use super::gauges::Gauges;
+use crate::contract::{LogStore, Sink, Usage};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
 use crate::limits::LIVE_BATCHES_MAX;
 use crate::metrics::JobCounters;
-use crate::plan::{JobPlan, OutputPlan, Scan};
+use crate::plan::{JobPlan, OutputPlan, Scan, StartAt, StateLayout};
 use crate::reference::ReferenceTable;
 use crate::time::Micros;
 
@@ -33,15 +36,6 @@ pub enum JobKind {
         /// All declared columns.
         scan: Scan,
     },
-}
-
-/// Where a job without a checkpoint begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// The oldest record that the log keeps.
-    Earliest,
-    /// Records that arrive from now on.
-    Latest,
 }
 
 /// The sinks of one run of a job.
@@ -86,8 +80,10 @@ pub struct JobSpec {
     pub logs: Vec<Arc<dyn LogStore>>,
     /// Its sinks.
     pub sinks: OpenSinks,
-    /// Where it begins.
+    /// Where it begins with those scans that do not say so themselves.
     pub start: StartAt,
+    /// Memory that its state may take, in bytes; `None` leaves it to the bound of all jobs.
+    pub state_memory: Option<u64>,
 }
 
 impl JobSpec {
@@ -115,10 +111,23 @@ impl JobSpec {
 
     /// Keeps what it still needs of a partition. A stream that is scanned twice has two pins.
     pub(super) fn pin(&self, place: Place, offset: Offset) {
-        let log = &self.logs[place.scan];
-        match place.scan {
-            0 => log.pin(&self.name, place.partition, offset),
-            scan => log.pin(&format!("{}#{scan}", self.name), place.partition, offset),
+        self.logs[place.scan].pin(&self.pin_name(place.scan), place.partition, offset);
+    }
+
+    fn pin_name(&self, scan: usize) -> String {
+        if scan == 0 { self.name.clone() } else { format!("{}#{scan}", self.name) }
+    }
+
+    /// Keeps nothing any more.
+    pub(super) fn unpin(&self) {
+        self.logs.iter().enumerate().for_each(|(scan, log)| log.unpin(&self.pin_name(scan)));
+    }
+
+    /// What of it keeps state; an archive keeps none but its place.
+    pub(super) fn layout(&self) -> Option<StateLayout> {
+        match &self.kind {
+            JobKind::Query { plan, .. } => Some(plan.layout()),
+            JobKind::Archive { .. } => None,
         }
     }
 
@@ -171,6 +180,19 @@ pub struct JobStatus {
     pub watermark: Option<Micros>,
     /// Records of the log that it has not read yet.
     pub lag: u64,
+    /// By how much the newest of them was received after the last one that it read, in microseconds; 0 if there are none, `None` if it
+    /// has read none yet.
+    pub lag_time: Option<Micros>,
+    /// Records that it reads in a second, over the last ones.
+    pub rate: f64,
+    /// What its state takes of memory, as far as it runs.
+    pub usage: Usage,
+    /// How long the last checkpoint took, from its barrier to its commit.
+    pub checkpoint_took: Option<Duration>,
+    /// How often it failed and was started again, since the server was.
+    pub restarts: u64,
+    /// When it is started again, in microseconds since the Unix epoch, while it waits for that.
+    pub next_attempt: Option<Micros>,
     /// Counts now; parts of it may be a batch apart.
     pub counters: JobCounters,
     /// Counts at the last checkpoint, where they balance exactly.
@@ -190,6 +212,12 @@ pub(super) struct Shared {
     pub(super) checkpoint: AtomicBool,
     /// The driver is gone: workers end.
     pub(super) exit: AtomicBool,
+    /// The last checkpoint is wanted even if nothing has happened since the one before.
+    pub(super) savepoint: AtomicBool,
+    /// What is measured.
+    pub(super) gauges: Gauges,
+    /// What the state of all jobs may take.
+    pub(super) budget: Arc<Budget>,
     live: broadcast::Sender<RecordBatch>,
     inner: Mutex<Inner>,
 }
@@ -205,7 +233,7 @@ struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(partitions: usize) -> Self {
+    pub(super) fn new(partitions: usize, budget: Arc<Budget>) -> Self {
         let partitions = vec![(0, Micros::MIN, JobCounters::default()); partitions];
         Self {
             epoch_asked: AtomicU64::new(0),
@@ -213,6 +241,9 @@ impl Shared {
             stop: AtomicBool::new(false),
             checkpoint: AtomicBool::new(false),
             exit: AtomicBool::new(false),
+            savepoint: AtomicBool::new(false),
+            gauges: Gauges::new(partitions.len()),
+            budget,
             live: broadcast::Sender::new(LIVE_BATCHES_MAX),
             inner: Mutex::new(Inner {
                 life: JobState::Starting,
@@ -255,6 +286,16 @@ impl Shared {
         inner.committed = counters;
     }
 
+    /// Tells it apart from all others of the process, those included that nobody named.
+    pub(super) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Records that all partitions have read.
+    pub(super) fn consumed(&self) -> u64 {
+        self.lock().partitions.iter().map(|(_, _, counters)| counters.consumed).sum()
+    }
+
     /// Results as they come; a slow reader loses the oldest.
     pub(super) fn live(&self) -> broadcast::Receiver<RecordBatch> {
         self.live.subscribe()
@@ -277,11 +318,18 @@ impl Shared {
     pub(super) fn status(&self, spec: &JobSpec) -> JobStatus {
         let inner = self.lock();
         let mut counters = inner.merged.clone();
-        let mut lag = 0;
-        for (place, (position, _, part)) in spec.places().into_iter().zip(&inner.partitions) {
+        let (mut lag, mut lag_time) = (0, Some(0));
+        for (index, (place, (position, _, part))) in spec.places().into_iter().zip(&inner.partitions).enumerate() {
             counters.add(part);
-            lag += spec.logs[place.scan].bounds(place.partition).end.saturating_sub(*position);
+            let log = &spec.logs[place.scan];
+            let behind = log.bounds(place.partition).end.saturating_sub(*position);
+            lag += behind;
+            if behind > 0 {
+                let newest = log.received_last(place.partition).zip(self.gauges.received(index));
+                lag_time = lag_time.zip(newest).map(|(most, (newest, read))| most.max(newest.saturating_sub(read)));
+            }
         }
+        let shown = self.gauges.show();
         let watermark = inner.partitions.iter().map(|p| p.1).filter(|&w| w > Micros::MIN).min();
         JobStatus {
             name: spec.name.clone(),
@@ -291,6 +339,12 @@ impl Shared {
             checkpoint_at: inner.checkpoint_at,
             watermark,
             lag,
+            lag_time,
+            rate: shown.rate,
+            usage: shown.usage,
+            checkpoint_took: shown.checkpoint_took,
+            restarts: shown.restarts,
+            next_attempt: shown.next_attempt,
             counters,
             committed: inner.committed.clone(),
         }

@@ -6,24 +6,35 @@
 //! driver (a thread a job):                        barriers, graph, sinks, checkpoint ◄──┘
 //! ```
 
+mod admission;
+pub mod adopt;
 pub mod archive;
 mod attempt;
+mod budget;
 pub mod chain;
 mod driver;
+mod gauges;
 mod graph;
 pub mod ingest;
 pub mod job;
+mod position;
+mod pressure;
 pub mod query;
 pub mod read;
 pub mod replay;
 mod room;
+mod savepoints;
 mod spawn;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+pub use crate::plan::StartAt;
+pub use admission::{Admission, Resumed};
+pub use adopt::Unclaimed;
+pub use budget::Budget;
 pub use chain::{Chunk, Target};
-pub use job::{JobKind, JobSpec, JobState, JobStatus, Sinks, StartAt};
+pub use job::{JobKind, JobSpec, JobState, JobStatus, Sinks};
 pub use replay::Replay;
 pub use supervisor::{Environment, Supervisor, Tail};

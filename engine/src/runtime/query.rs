@@ -9,7 +9,7 @@ use arrow::compute::{concat, concat_batches};
 use super::chain::{Chain, Chunk, Target};
 use super::read::Reader;
 use crate::batch::{Batch, Records, Reject};
-use crate::contract::{Emission, Operator, Output};
+use crate::contract::{Emission, Operator, Output, Usage};
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::lake;
@@ -162,6 +162,10 @@ impl Chain for QueryChain {
     fn counters(&self) -> JobCounters {
         let open = self.branches.iter().filter_map(|b| b.window.as_ref()).map(WindowOperator::open_rows).sum();
         JobCounters { open, ..self.counters.clone() }
+    }
+
+    fn usage(&self) -> Usage {
+        self.branches.iter().filter_map(|b| b.window.as_ref()).map(WindowOperator::usage).sum()
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {

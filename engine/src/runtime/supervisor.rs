@@ -11,12 +11,15 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use tokio::sync::broadcast;
 
-use super::attempt::{Durable, run};
+use super::attempt::{Durable, hold_log, run};
+use super::budget::Budget;
 use super::job::{JobSpec, JobState, JobStatus, Shared, is_transient};
 use super::spawn::{join, spawn};
 use crate::contract::{CheckpointStore, Clock, Disk};
 use crate::error::{Error, Result};
+use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
+use crate::time::Micros;
 
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -41,9 +44,16 @@ struct Entry {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Entry {
+    fn is_alive(&self) -> bool {
+        !matches!(self.shared.life(), JobState::Stopped | JobState::Failed(_))
+    }
+}
+
 /// All jobs of this process.
 pub struct Supervisor {
-    environment: Environment,
+    pub(super) environment: Environment,
+    budget: Arc<Budget>,
     jobs: Mutex<BTreeMap<String, Entry>>,
 }
 
@@ -71,7 +81,13 @@ impl Drop for Tail {
 impl Supervisor {
     /// Without jobs yet.
     pub fn new(environment: Environment) -> Self {
-        Self { environment, jobs: Mutex::new(BTreeMap::new()) }
+        Self { environment, budget: Arc::default(), jobs: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// With so many bytes for the state of all jobs together.
+    #[must_use]
+    pub fn with_state_memory(self, bytes: u64) -> Self {
+        Self { budget: Arc::new(Budget::new(bytes)), ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -81,37 +97,52 @@ impl Supervisor {
     /// Starts a job that survives restarts. Errors: `Conflict` if one of its name is running.
     pub fn start(&self, spec: JobSpec) -> Result<()> {
         let mut jobs = self.lock();
-        if let Some(entry) = jobs.get(&spec.name)
-            && !matches!(entry.shared.life(), JobState::Stopped | JobState::Failed(_))
-        {
+        if jobs.get(&spec.name).is_some_and(Entry::is_alive) {
             return Err(running(&spec.name));
         }
         let spec = Arc::new(spec);
-        let shared = Arc::new(Shared::new(spec.places().len()));
+        let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
         let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
         let thread = spawn(&spec.name, move || keep_running(&s, &h, &e))?;
         jobs.insert(spec.name.clone(), Entry { spec, shared, thread: Some(thread) });
         Ok(())
     }
 
-    /// Whether a job of this name may be started with this statement. Errors: `Conflict` if one is running, or if the newest
-    /// checkpoint of an earlier one belongs to another statement.
-    pub fn check_statement(&self, name: &str, sql: &str) -> Result<()> {
-        if self.lock().get(name).is_some_and(|e| !matches!(e.shared.life(), JobState::Stopped | JobState::Failed(_))) {
-            return Err(running(name));
+    /// Lists a job that was stopped before this process began. It keeps what it has not read, as a job that is stopped now does.
+    pub fn enlist(&self, spec: JobSpec) -> Result<()> {
+        let spec = Arc::new(spec);
+        let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
+        let checkpoint = self.newest_checkpoint(&spec.name)?;
+        let offsets = hold_log(&spec, &spec.places(), checkpoint.as_ref());
+        for (place, offset) in offsets.into_iter().enumerate() {
+            let stood = checkpoint.as_ref().and_then(|c| c.partitions.get(place));
+            let (watermark, counters) = stood.map_or((Micros::MIN, JobCounters::default()), |p| (p.watermark, p.counters.clone()));
+            shared.progress(place, offset, watermark, counters);
         }
-        let store = CheckpointFiles::open(self.environment.disk.clone(), &self.environment.directory.join(name))?;
-        match store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()? {
-            Some(c) if c.sql != sql => Err(Error::conflict(format!("checkpoint {} of job {name} belongs to another statement", c.epoch))
-                .hint("submit the statement that was stopped to resume it, or write the changed one into a new table")),
-            _ => Ok(()),
+        if let Some(checkpoint) = &checkpoint {
+            shared.committed(checkpoint.epoch, Some(checkpoint.at), checkpoint.counters());
+            shared.merged(&checkpoint.merged);
         }
+        shared.set_life(JobState::Stopped);
+        self.lock().insert(spec.name.clone(), Entry { spec, shared, thread: None });
+        Ok(())
+    }
+
+    /// The newest checkpoint of a job, whether it is known or not.
+    pub(super) fn newest_checkpoint(&self, job: &str) -> Result<Option<Checkpoint>> {
+        let store = CheckpointFiles::open(self.environment.disk.clone(), &self.environment.directory.join(job))?;
+        store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()
+    }
+
+    /// Whether a job of this name is doing something. Errors: `Conflict` if it is.
+    pub(super) fn check_idle(&self, name: &str) -> Result<()> {
+        if self.lock().get(name).is_some_and(Entry::is_alive) { Err(running(name)) } else { Ok(()) }
     }
 
     /// Runs a query for one watcher, without checkpoints.
     pub fn tail(&self, spec: JobSpec) -> Result<Tail> {
         let spec = Arc::new(spec);
-        let shared = Arc::new(Shared::new(spec.places().len()));
+        let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
         let results = shared.live();
         let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
         spawn(&spec.name, move || match run(&s, &h, &e, Durable::No) {
@@ -123,9 +154,15 @@ impl Supervisor {
 
     /// Ends a job after a last checkpoint. Errors: `NotFound`.
     pub fn stop(&self, name: &str) -> Result<JobStatus> {
+        self.end(name, false)
+    }
+
+    /// The same; `always` takes a checkpoint even if nothing has happened since the last one, or there is none.
+    pub(super) fn end(&self, name: &str, always: bool) -> Result<JobStatus> {
         let (spec, shared, thread) = {
             let mut jobs = self.lock();
             let entry = jobs.get_mut(name).ok_or_else(|| no_job(name))?;
+            entry.shared.savepoint.store(always, Ordering::Release);
             entry.shared.ask_stop();
             (entry.spec.clone(), entry.shared.clone(), entry.thread.take())
         };
@@ -145,11 +182,13 @@ impl Supervisor {
         }
     }
 
-    /// Forgets a job that has ended.
+    /// Forgets a job that has ended, and keeps nothing for it any more; its checkpoints stay.
     pub fn forget(&self, name: &str) {
         let mut jobs = self.lock();
-        if jobs.get(name).is_some_and(|e| matches!(e.shared.life(), JobState::Stopped | JobState::Failed(_))) {
-            jobs.remove(name);
+        if jobs.get(name).is_some_and(|e| !e.is_alive())
+            && let Some(entry) = jobs.remove(name)
+        {
+            entry.spec.unpin();
         }
     }
 
@@ -200,6 +239,7 @@ fn keep_running(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment)
             pause = PAUSE_MIN;
         }
         tracing::warn!(job = %spec.name, %error, pause_ms = pause.as_millis() as u64, "job failed; it is started again from its last checkpoint");
+        shared.gauges.restart(environment.clock.now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(0)));
         shared.set_life(JobState::Restarting(error.to_string()));
         let until = environment.clock.monotonic() + pause;
         while environment.clock.monotonic() < until {

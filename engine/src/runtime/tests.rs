@@ -26,6 +26,9 @@ use crate::plan::{
 use crate::system::SystemClock;
 use crate::time::{self, MILLISECOND, Micros, SECOND};
 
+mod starting;
+mod state;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Rows that a sink committed.
@@ -81,6 +84,7 @@ fn scan(stream: &str, idle_timeout: Micros) -> Scan {
         format_options: std::collections::BTreeMap::new(),
         future_tolerance: SECOND,
         idle_timeout,
+        start: None,
     }
 }
 
@@ -130,6 +134,10 @@ impl Bench {
     }
 
     fn start(&self, plan: JobPlan, logs: &[usize]) {
+        self.supervisor.start(self.spec("job", plan, logs)).unwrap();
+    }
+
+    fn spec(&self, name: &str, plan: JobPlan, logs: &[usize]) -> JobSpec {
         let tables = self.tables.clone();
         let sinks = move || {
             let sink = |i: usize| -> Box<dyn Sink> {
@@ -137,15 +145,15 @@ impl Bench {
             };
             Ok(Sinks { main: vec![sink(0), sink(1)], late: Some(sink(2)), rejects: vec![sink(3), sink(4)] })
         };
-        let spec = JobSpec {
-            name: "job".to_owned(),
+        JobSpec {
+            name: name.to_owned(),
             sql: String::new(),
             kind: JobKind::Query { plan, references: vec![] },
             logs: logs.iter().map(|&i| self.logs[i].clone() as Arc<dyn LogStore>).collect(),
             sinks: Box::new(sinks),
             start: StartAt::Earliest,
-        };
-        self.supervisor.start(spec).unwrap();
+            state_memory: None,
+        }
     }
 
     /// Leaves so much of the disk free.

@@ -9,6 +9,7 @@ use crossbeam::channel::Sender;
 
 use super::chain::{Chain, Chunk};
 use super::job::Shared;
+use super::pressure::is_held_back;
 use crate::contract::{Clock, LogStore};
 use crate::error::Result;
 use crate::ids::{Epoch, Offset, Partition};
@@ -61,7 +62,11 @@ impl Worker {
             if !self.barrier()? {
                 return Ok(());
             }
-            if self.log.wait(self.partition, self.position, TICK) {
+            if is_held_back(&self.shared, self.chain.watermark()) {
+                // It has records, and is not idle: others have to come after it.
+                heard = self.clock.monotonic();
+                std::thread::sleep(TICK);
+            } else if self.log.wait(self.partition, self.position, TICK) {
                 heard = self.clock.monotonic();
                 idle = Idle::No;
                 if !self.batch()? {
@@ -86,6 +91,9 @@ impl Worker {
             self.chain.push(&records, &mut chunks)?;
         }
         self.position = records.end();
+        if let Some(last) = records.entries.last() {
+            self.shared.gauges.read(self.place, last.received);
+        }
         self.publish();
         Ok(self.sender.send(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }).is_ok())
     }
@@ -124,6 +132,7 @@ impl Worker {
     }
 
     fn publish(&self) {
+        self.shared.gauges.holds(self.place, self.chain.usage());
         self.shared.progress(self.place, self.position, self.chain.watermark(), self.chain.counters());
     }
 }

@@ -16,6 +16,9 @@ use crate::time::Micros;
 
 const MAGIC: [u8; 4] = *b"TWCK";
 const VERSION: u16 = 1;
+/// Magic, version, two bytes that are not used, checksum.
+const HEAD_BYTES: usize = 12;
+const CHECKSUM_AT: usize = 8;
 
 /// Where one partition stood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,10 @@ pub struct Checkpoint {
     pub sql: String,
     /// `JobPlan::fingerprint` of the job: state fits only the same one.
     pub fingerprint: String,
+    /// `StateLayout` of the job: which parts keep state, and in which order. Older checkpoints, and those of archives, have none: their state
+    /// fits a plan with the same fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<serde_json::Value>,
     /// Version of the engine that wrote it, for people.
     pub engine: String,
     /// When, in microseconds; informative.
@@ -72,19 +79,20 @@ impl Checkpoint {
 
     /// As bytes.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut body = Vec::new();
         let head = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
-        for blob in [&head].into_iter().chain(self.partitions.iter().map(|p| &p.state)).chain([&self.state]) {
-            let length = u32::try_from(blob.len()).map_err(|_| Error::unavailable("the state of a partition exceeds 4 GiB"))?;
-            body.extend_from_slice(&length.to_le_bytes());
-            body.extend_from_slice(blob);
-        }
-        let mut bytes = Vec::with_capacity(body.len() + 12);
+        let blobs = || [&head].into_iter().chain(self.partitions.iter().map(|p| &p.state)).chain([&self.state]);
+        // One buffer of the right size: state may be large.
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + blobs().map(|b| b.len() + size_of::<u32>()).sum::<usize>());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0, 0]);
-        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&[0; HEAD_BYTES - CHECKSUM_AT + 2]);
+        for blob in blobs() {
+            let length = u32::try_from(blob.len()).map_err(|_| Error::unavailable("the state of a partition exceeds 4 GiB"))?;
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(blob);
+        }
+        let checksum = crc32c::crc32c(&bytes[HEAD_BYTES..]);
+        bytes[CHECKSUM_AT..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
     }
 
@@ -106,7 +114,7 @@ impl Checkpoint {
 
 /// Whether bytes are a whole checkpoint file of a known version.
 pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
-    let Some((head, body)) = bytes.split_first_chunk::<12>() else { return Err(Error::corrupt("a checkpoint is cut short")) };
+    let Some((head, body)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Err(Error::corrupt("a checkpoint is cut short")) };
     if head[..4] != MAGIC {
         return Err(Error::corrupt("this is not a checkpoint"));
     }
@@ -147,6 +155,7 @@ mod tests {
             sql: "INSERT INTO site_10s SELECT 1".into(),
             epoch: 4,
             fingerprint: "abc".into(),
+            layout: Some(serde_json::json!({"scans": []})),
             engine: "0.1.0".into(),
             at: 1,
             partitions: vec![partition(0), partition(1)],
@@ -154,6 +163,14 @@ mod tests {
             merged: JobCounters::default(),
             state: b"merge".to_vec(),
         }
+    }
+
+    #[test]
+    fn a_checkpoint_from_before_there_were_layouts_is_read() {
+        let older = Checkpoint { layout: None, ..sample() };
+        let bytes = older.encode().unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("layout"), "it is written as it was then");
+        assert_eq!(Checkpoint::decode(&bytes).unwrap(), older);
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub static RULES: &[&Rule] = &[
     &clauses::QUALIFY,
     &names::QUOTES,
     &names::RESERVED,
+    &statements::SAVEPOINT,
     &settings::SETTING,
     &statements::SHOW_CREATE,
     &clauses::STAR,

@@ -11,6 +11,7 @@ mod lake;
 mod like;
 mod marker;
 mod options;
+pub(crate) mod startup;
 mod uses;
 
 pub(crate) use catalog::{Catalog, Found, conflict, what};
@@ -25,4 +26,4 @@ pub use lake::{LakeCatalog, LakeFile, LakeFiles};
 pub(crate) use like::merged;
 pub(crate) use marker::Marker;
 pub(crate) use options::{Defaults, stream_of};
-pub(crate) use uses::named_tables;
+pub(crate) use uses::{named_tables, written_tables};

@@ -14,6 +14,7 @@ use thalweg_engine::limits::{FUTURE_TOLERANCE_MS_DEFAULT, IDLE_TIMEOUT_MS_DEFAUL
 use thalweg_engine::time::{MILLISECOND, Micros};
 
 use super::definition::{Classification, StreamInput, TableKind, Tier};
+use super::startup;
 use crate::diagnostics::suggestion;
 
 /// How often reference data are looked at again if the table does not say.
@@ -88,7 +89,9 @@ fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], de
     };
     let idle_timeout = duration("scan.watermark.idle-timeout", IDLE_TIMEOUT_MS_DEFAULT)?;
     let future_tolerance = duration("scan.future-tolerance", FUTURE_TOLERANCE_MS_DEFAULT)?;
-    Ok(StreamInput { stream, format, format_options, idle_timeout, future_tolerance })
+    let [mode, millis, offsets] = [startup::MODE, startup::MILLIS, startup::OFFSETS].map(|key| options.take(key));
+    let start = startup::startup(mode.as_deref(), millis.as_deref(), offsets.as_deref())?;
+    Ok(StreamInput { stream, format, format_options, idle_timeout, future_tolerance, start })
 }
 
 fn reference(options: &mut Options, defaults: Defaults<'_>) -> Result<TableKind> {
@@ -169,4 +172,5 @@ fn connector_options(connector: &ConnectorSpec, pairs: &mut BTreeMap<String, Str
 }
 
 /// Options of every table that is a stream.
-const STREAM_OPTIONS: [&str; 4] = ["format", "scan.future-tolerance", "scan.watermark.idle-timeout", "stream"];
+const STREAM_OPTIONS: [&str; 7] =
+    ["format", "scan.future-tolerance", startup::MODE, startup::OFFSETS, startup::MILLIS, "scan.watermark.idle-timeout", "stream"];

@@ -136,7 +136,7 @@ fn statements_that_only_name_things() {
     for (sql, job) in
         [("STOP JOB Site_10s", "site_10s"), ("STOP JOB archive.telemetry", "archive.telemetry"), ("STOP JOB a WITH SAVEPOINT", "a")]
     {
-        let Statement::StopJob { name } = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
+        let Statement::StopJob { name, .. } = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
         assert_eq!(name, job);
     }
     let Statement::DescribeJob { name } = session.prepare("DESC JOB archive.telemetry", &Settings::default()).unwrap() else { panic!() };

@@ -15,7 +15,7 @@ END";
 /// Name, sinks, plan and text of a job.
 fn job(statement: Statement) -> (String, Vec<String>, JobPlan, String) {
     match statement {
-        Statement::InsertJob { name, sinks, plan, sql, fingerprint } => {
+        Statement::InsertJob { name, sinks, plan, sql, fingerprint, .. } => {
             assert_eq!(plan.fingerprint(), fingerprint);
             (name.to_string(), sinks.iter().map(ToString::to_string).collect(), *plan, sql)
         }

@@ -16,7 +16,7 @@ use super::late::put_aside;
 use super::panes::Pane;
 use super::slices::Slices;
 use crate::batch::Batch;
-use crate::contract::{Emission, Operator, Output};
+use crate::contract::{Emission, Operator, Output, Usage};
 use crate::error::{Error, Result};
 use crate::limits::PANES_OPEN_MAX;
 use crate::plan;
@@ -61,6 +61,11 @@ impl SlicedOperator {
     /// Rows in panes.
     pub fn open_rows(&self) -> u64 {
         self.panes.values().map(|p| p.rows).sum()
+    }
+
+    /// What its panes take of memory.
+    pub fn usage(&self) -> Usage {
+        self.panes.values().map(Pane::usage).sum()
     }
 
     fn add(&mut self, key: (Micros, Micros), columns: &[ArrayRef], rows: usize) -> Result<()> {

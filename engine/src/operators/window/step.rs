@@ -17,8 +17,9 @@ use super::operator::WindowOperator;
 use super::panes::Pane;
 use crate::batch::Batch;
 use crate::changes::Changes;
-use crate::contract::{Operator, Output, Stateful};
+use crate::contract::{Operator, Output, Stateful, Usage};
 use crate::error::{Error, Result};
+use crate::limits::HELD_ROW_BYTES;
 use crate::operators::reorder::Reorder;
 use crate::plan::{self, WindowSource};
 use crate::state::snapshot;
@@ -116,6 +117,13 @@ impl Stateful for WindowStep {
     fn held(&self) -> u64 {
         let timed = self.timed.as_ref().map_or(0, |(operator, merge)| operator.open_rows() + merge.open_rows());
         self.waiting.len() as u64 + timed
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let (operator, merge) = self.timed.as_ref()?;
+        let waiting = self.waiting.len() as u64;
+        let rows = Usage { bytes: waiting * HELD_ROW_BYTES, groups: waiting };
+        Some([rows, operator.usage(), merge.usage()].into_iter().sum())
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {

@@ -135,6 +135,7 @@ fn scan(stream: &str) -> Scan {
         format_options: std::collections::BTreeMap::new(),
         future_tolerance: SECOND,
         idle_timeout: SECOND,
+        start: None,
     }
 }
 

@@ -59,6 +59,7 @@ fn scan(projection: &[usize]) -> Scan {
         watermark: Some(computed(1, time_of(divided(MINUTE / 2, "n")))),
         future_tolerance: MINUTE,
         idle_timeout: MINUTE,
+        start: None,
     }
 }
 
