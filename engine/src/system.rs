@@ -85,6 +85,10 @@ impl Disk for RealDisk {
         std::fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
@@ -171,6 +175,9 @@ mod tests {
 
         let other = dir.join("other");
         RealDisk.rename(&path, &other).unwrap();
+        RealDisk.link(&other, &path).unwrap();
+        assert_eq!(RealDisk.link(&other, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        RealDisk.remove(&path).unwrap();
         RealDisk.sync_dir(&dir).unwrap();
         assert_eq!(RealDisk.list(&dir).unwrap(), std::slice::from_ref(&other));
         RealDisk.remove(&other).unwrap();

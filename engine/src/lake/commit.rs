@@ -80,6 +80,7 @@ impl CommitGuard<'_> {
 
     fn write(&mut self, actions: Vec<Action>, operation: DeltaOperation, properties: CommitProperties) -> Result<()> {
         let table = self.table;
+        table.environment.check_fence()?;
         let state = table.state();
         let properties = properties.with_cleanup_expired_logs(Some(false));
         let builder = CommitBuilder::from(properties).with_actions(actions);

@@ -25,7 +25,8 @@ pub(super) struct OpenFile {
 /// A whole file without a name.
 pub(super) struct FinishedFile {
     scratch: Scratch,
-    file: File,
+    /// Open until the file is synced: else an error of the system's own writing could be forgotten before.
+    _file: File,
     bytes: u64,
     rows: u64,
     crc32c: u32,
@@ -87,7 +88,7 @@ impl OpenFile {
         let rows = groups.iter().map(|g| g.num_rows() as u64).sum();
         let stats = layout.statistics_json(groups);
         let Checksummed { file, bytes, crc32c } = writer.into_inner()?;
-        Ok(FinishedFile { scratch, file, bytes, rows, crc32c, stats })
+        Ok(FinishedFile { scratch, _file: file, bytes, rows, crc32c, stats })
     }
 }
 
@@ -101,7 +102,7 @@ impl FinishedFile {
         }
         let durable = &table.environment.durable;
         to.parent().map_or(Ok(()), |parent| durable.create_dir_all(parent))?;
-        durable.publish(&self.file, &self.scratch.0, &to, Place::Any)?;
+        durable.publish(&self.scratch.0, &to, Place::Any)?;
         Ok(StagedFile { path, date, bytes: self.bytes, rows: self.rows, crc32c: self.crc32c, stats: self.stats })
     }
 }
