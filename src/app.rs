@@ -62,7 +62,11 @@ impl Core {
     /// Opens the data directory of `config` and resumes its jobs. Must be called inside a Tokio runtime. Errors: `Conflict` if
     /// another process has it, `Corrupt` if something in it is damaged that the rest cannot do without.
     pub fn open(config: Config) -> Result<Self> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Self::open_on(Arc::new(RealDisk), config)
+    }
+
+    /// Like `open`, with log, checkpoints and lake on a disk that makes bytes and names durable in its own way.
+    pub fn open_on(disk: Arc<dyn Disk>, config: Config) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let owner = DataDir::open(&config.data)?;
         let layout = Layout::of(owner.root());
@@ -74,7 +78,7 @@ impl Core {
         };
         let logs = Logs::open(&layout.log, disk.clone(), clock.clone(), log_config)?;
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;
-        let lake = Lake::open(&layout.lake, clock.clone(), Handle::current())?;
+        let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), Handle::current())?;
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
         layout.empty_spill()?;
         let session = session(&config, &layout.lake, lake.clone(), Some(layout.spill.clone()))?;
@@ -236,7 +240,17 @@ fn one_round(core: &Core, maintenance: bool) {
             Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
             Err(error) => tracing::error!(%error, "the lake could not be maintained"),
         }
+        warn("files that were never committed stay", remove_orphans(core));
     }
+}
+
+/// Removes files that were staged more than a day ago, and that no commit and no checkpoint knows.
+fn remove_orphans(core: &Core) -> Result<()> {
+    let removed = core.lake.remove_orphans(core.clock.now(), &core.engine.supervisor().prepared()?)?;
+    if !removed.is_empty() {
+        tracing::info!(files = removed.len(), "files that were never committed are removed");
+    }
+    Ok(())
 }
 
 /// The lake of a data directory, to be read; a server may own it meanwhile. Errors: `NotFound` if there is none.

@@ -20,7 +20,7 @@ use super::supervisor::Environment;
 use super::worker::{Item, Worker};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
-use crate::ids::Offset;
+use crate::ids::{Epoch, Offset};
 use crate::limits::CHAIN_QUEUE_MAX;
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
@@ -28,13 +28,15 @@ use crate::time::MILLISECOND;
 
 /// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
 pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, durable: Durable) -> Result<()> {
-    let (store, checkpoint) = match durable {
-        Durable::No => (None, None),
+    let (store, kept, checkpoint) = match durable {
+        Durable::No => (None, Kept::default(), None),
         Durable::Yes => {
             let directory = environment.directory.join(&spec.name);
             let store = CheckpointFiles::open(environment.disk.clone(), &directory)?;
             let checkpoint = store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()?;
-            (Some(Box::new(store) as Box<dyn CheckpointStore>), checkpoint)
+            let older = checkpoint.as_ref().map_or(Ok(Vec::new()), |c| store.older(c.epoch))?;
+            let kept = Kept { newest: store.newest()?, older };
+            (Some(Box::new(store) as Box<dyn CheckpointStore>), kept, checkpoint)
         }
     };
     let places = spec.places();
@@ -43,7 +45,7 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
         room::check(spec, environment, &offsets)?;
     }
     let mut sinks = (spec.sinks)()?;
-    settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
+    settle_sinks(spec, &mut sinks, &kept.older, checkpoint.as_ref()).map_err(|e| fallen_back(e, kept.newest, checkpoint.as_ref()))?;
     let open = |(index, &place): (usize, &Place)| open_partition(spec, place, index, checkpoint.as_ref());
     let partitions = places.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
     let begin = begin(spec, &places, checkpoint.as_ref(), &partitions)?;
@@ -82,6 +84,15 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
     ended.map(|_| ())
 }
 
+/// Checkpoints beside the one that a run continues from.
+#[derive(Default)]
+struct Kept {
+    /// Number of the newest, whole or not.
+    newest: Option<Epoch>,
+    /// Whole ones before it, oldest first.
+    older: Vec<Checkpoint>,
+}
+
 /// Whether a job keeps checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durable {
@@ -101,7 +112,7 @@ fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -
     places.iter().enumerate().map(hold).collect()
 }
 
-fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoint>) -> Result<()> {
+fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, older: &[Checkpoint], checkpoint: Option<&Checkpoint>) -> Result<()> {
     let Some(checkpoint) = checkpoint else {
         return sinks.each().try_for_each(|sink| sink.start());
     };
@@ -109,12 +120,30 @@ fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoin
         return Err(Error::conflict(format!("the state of job {} at checkpoint {} belongs to another query", spec.name, checkpoint.epoch))
             .hint("write the changed query into a new table"));
     }
+    spec.check_references(checkpoint)?;
+    for (number, sink) in sinks.each().enumerate() {
+        let lost = older.iter().filter(|o| o.fingerprint == checkpoint.fingerprint).filter_map(|o| o.sinks.get(number));
+        if let Err(error) = lost.into_iter().try_for_each(|prepared| sink.repeat(prepared)) {
+            tracing::warn!(job = %spec.name, %error, "a commit that the lake has lost cannot be repeated");
+        }
+    }
     let mut prepared = checkpoint.sinks.iter();
     for sink in sinks.each() {
         let p = prepared.next().ok_or_else(|| Error::corrupt("a checkpoint knows fewer sinks than its job has"))?;
         sink.recover(p).map_err(|e| e.context(format!("job {}, checkpoint {}", spec.name, checkpoint.epoch)))?;
     }
     Ok(())
+}
+
+/// An older checkpoint than the newest fits only a lake that the newest had not reached: what it committed cannot be told apart from
+/// what would be computed again.
+fn fallen_back(error: Error, newest: Option<Epoch>, checkpoint: Option<&Checkpoint>) -> Error {
+    match (newest, checkpoint) {
+        (Some(newest), Some(taken)) if newest > taken.epoch => error
+            .context(format!("checkpoint {newest} and its copy are damaged, and the one before does not do"))
+            .hint(format!("restore {newest:020}.checkpoint from a backup, or write into a new table")),
+        _ => error,
+    }
 }
 
 /// `index` is that of `place` among all partitions of the job.

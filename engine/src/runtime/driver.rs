@@ -300,6 +300,7 @@ impl<'a> Driver<'a> {
             at: self.environment.clock.now(),
             partitions,
             sinks,
+            references: self.spec.reference_pins(),
             merged: self.counters(),
             state: self.graph.snapshot()?,
         };
@@ -309,11 +310,15 @@ impl<'a> Driver<'a> {
             tracing::error!(job = %self.spec.name, epoch, rows, windows, ?counters, "the counts of a job do not balance");
             debug_assert!(false, "the counts of job {} do not balance: {counters:?}", self.spec.name);
         }
+        let bytes = checkpoint.encode()?;
         if let Some(store) = self.store.as_mut() {
-            store.save(epoch, &checkpoint.encode()?)?;
+            store.save(epoch, &bytes)?;
         }
         for (sink, prepared) in self.sinks.each().zip(&checkpoint.sinks) {
             sink.commit(prepared)?;
+        }
+        if let Some(store) = self.store.as_mut() {
+            store.copy(epoch, &bytes)?;
         }
         self.epoch = epoch;
         self.aligning = false;

@@ -16,7 +16,8 @@ use crate::ids::{Epoch, Offset, Partition};
 use crate::limits::LIVE_BATCHES_MAX;
 use crate::metrics::JobCounters;
 use crate::plan::{JobPlan, OutputPlan, Scan};
-use crate::reference::ReferenceTable;
+use crate::reference::{ReferenceTable, Version};
+use crate::state::{Checkpoint, ReferencePin};
 use crate::time::Micros;
 
 /// What a job does.
@@ -120,6 +121,35 @@ impl JobSpec {
             0 => log.pin(&self.name, place.partition, offset),
             scan => log.pin(&format!("{}#{scan}", self.name), place.partition, offset),
         }
+    }
+
+    /// The newest version of each reference table that it looks things up in.
+    pub(super) fn reference_pins(&self) -> Vec<ReferencePin> {
+        let JobKind::Query { references, .. } = &self.kind else { return Vec::new() };
+        let pin = |table: &Arc<ReferenceTable>| {
+            let versions = table.versions();
+            let newest = versions.last()?;
+            let (sha256, valid_from) = (newest.content.sha256.clone(), newest.valid_from);
+            Some(ReferencePin { table: table.name().to_string(), sha256, valid_from })
+        };
+        references.iter().filter_map(pin).collect()
+    }
+
+    /// Errors: `Corrupt` if reference data is gone that rows before the checkpoint have met: those after it would meet other data.
+    pub(super) fn check_references(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let JobKind::Query { references, .. } = &self.kind else { return Ok(()) };
+        for pin in &checkpoint.references {
+            let table = references.iter().find(|table| table.name().as_str() == pin.table);
+            let is_it = |version: &Version| version.content.sha256 == pin.sha256 && version.valid_from == pin.valid_from;
+            if table.is_some_and(|table| !table.versions().iter().any(is_it)) {
+                return Err(Error::corrupt(format!(
+                    "checkpoint {} of job {} was computed with version {} of reference table {}, which is not there or has lost its predecessors",
+                    checkpoint.epoch, self.name, pin.sha256, pin.table
+                ))
+                .hint(format!("restore references/{} from a backup, or start a new job", pin.table)));
+            }
+        }
+        Ok(())
     }
 
     /// State of another fingerprint does not fit this job.

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use super::attempt::{Durable, run};
 use super::job::{JobSpec, JobState, JobStatus, Shared, is_transient};
 use super::spawn::{join, spawn};
-use crate::contract::{CheckpointStore, Clock, Disk};
+use crate::contract::{CheckpointStore, Clock, Disk, PreCommit};
 use crate::error::{Error, Result};
 use crate::state::{Checkpoint, CheckpointFiles};
 
@@ -166,6 +166,14 @@ impl Supervisor {
     /// Results of a job as they come. Errors: `NotFound`.
     pub fn live(&self, name: &str) -> Result<broadcast::Receiver<RecordBatch>> {
         self.lock().get(name).map(|e| e.shared.live()).ok_or_else(|| no_job(name))
+    }
+
+    /// What the stored checkpoints may still commit, also those of jobs that do not run. Errors: one of them is damaged.
+    pub fn prepared(&self) -> Result<Vec<PreCommit>> {
+        let Environment { disk, directory, .. } = &self.environment;
+        let jobs = if disk.exists(directory) { disk.list(directory)? } else { Vec::new() };
+        let prepared = jobs.iter().map(|job| CheckpointFiles::open(disk.clone(), job)?.prepared());
+        Ok(prepared.collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// Asks every job for a checkpoint now.

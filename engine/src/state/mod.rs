@@ -5,5 +5,5 @@ mod checkpoint;
 mod files;
 pub mod snapshot;
 
-pub use checkpoint::{Checkpoint, PartitionState};
+pub use checkpoint::{Checkpoint, PartitionState, ReferencePin};
 pub use files::CheckpointFiles;
