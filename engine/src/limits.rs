@@ -168,6 +168,12 @@ pub const SQL_STACK_BYTES: usize = 64 * 1024 * 1024;
 pub const RECENT_FILES_MAX: usize = 48;
 /// Rows of one Parquet row group.
 pub const ROW_GROUP_ROWS: usize = 1024 * 1024;
+/// Rows that wait before the columns of a Parquet file are encoded, together.
+pub const LAKE_ENCODE_ROWS: usize = 64 * 1024;
+/// Memory that those rows may hold on to, in bytes; buffers that columns share count once for each.
+pub const LAKE_ENCODE_BYTES: usize = 64 * 1024 * 1024;
+/// Threads that encode the columns of one Parquet file.
+pub const LAKE_ENCODE_THREADS_MAX: usize = 8;
 /// Compressed bytes of small files that one sealed file is made of; they are sorted in memory.
 pub const SEAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Rows of small files that one sealed file is made of.

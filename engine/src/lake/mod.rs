@@ -45,6 +45,7 @@ mod table;
 mod actions;
 mod commit;
 mod compact;
+mod encode;
 mod file;
 mod keyed;
 mod settle;
