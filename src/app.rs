@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_connectors::gateway::{GatewayContext, MqttGateway};
+use thalweg_connectors::gateway::{AmqpGateway, GatewayContext, MqttGateway};
 use thalweg_devices::{Devices, Secret};
 use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::{Error, Result};
@@ -137,9 +137,11 @@ pub struct App {
     pub http: SocketAddr,
     /// Where the MQTT gateway listens.
     pub mqtt: SocketAddr,
+    /// Where the AMQP gateway listens.
+    pub amqp: SocketAddr,
     /// The admin's token, if this was the first start.
     pub admin_token: Option<Secret>,
-    gateway: MqttGateway,
+    gateways: (MqttGateway, AmqpGateway),
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
 }
@@ -149,10 +151,11 @@ impl App {
     pub async fn start(config: Config) -> Result<Self> {
         let http = bind(config.http, "HTTP", "--http").await?;
         let mqtt = bind(config.mqtt, "MQTT", "--mqtt").await?;
+        let amqp = bind(config.amqp, "AMQP", "--amqp").await?;
         let core = Arc::new(Core::open(config)?);
         let admin_token = core.devices.ensure_admin()?;
         let shutdown = CancellationToken::new();
-        let context = GatewayContext { authority: core.devices.clone(), logs: core.logs.clone(), counters: core.counters.clone() };
+        let context = GatewayContext::new(core.devices.clone(), core.logs.clone(), core.counters.clone());
         let services = Arc::new(Services::new(core.clone(), context.clone()));
         let state = ServerState {
             devices: core.devices.clone(),
@@ -165,11 +168,12 @@ impl App {
         };
         let address = |l: &TcpListener| l.local_addr().map_err(|e| Error::from(e).context("HTTP listener"));
         let http_address = address(&http)?;
-        let gateway = MqttGateway::start(mqtt, context)?;
+        let gateways = (MqttGateway::start(mqtt, context.clone())?, AmqpGateway::start(amqp, context)?);
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(http, server::router(state)?, Deadlines::default(), shutdown.clone()));
         tasks.spawn(upkeep(core.clone(), shutdown.clone()));
-        Ok(Self { core, http: http_address, mqtt: gateway.address(), admin_token, gateway, tasks, shutdown })
+        let (mqtt, amqp) = (gateways.0.address(), gateways.1.address());
+        Ok(Self { core, http: http_address, mqtt, amqp, admin_token, gateways, tasks, shutdown })
     }
 
     /// Returns, with the reason, when the disk has failed under a log. Nothing more can be acknowledged then, and only a new
@@ -185,7 +189,8 @@ impl App {
 
     /// Stops taking telemetry, ends jobs after a last checkpoint, and closes everything.
     pub async fn stop(self) -> Result<()> {
-        self.gateway.shutdown().await;
+        let (mqtt, amqp) = self.gateways;
+        tokio::join!(mqtt.shutdown(), amqp.shutdown());
         self.shutdown.cancel();
         let mut tasks = self.tasks;
         while tasks.join_next().await.is_some() {}

@@ -51,11 +51,11 @@ pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of sealed segments that are read again in a second, to find damage.
 pub const SCRUB_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 
-/// Open connections of devices, those included that have not yet proved who they are.
+/// Open connections of devices over one protocol, those included that have not yet proved who they are.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Connections from one network address that have not yet proved who they are.
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 1_024;
-/// Connections one device may hold at once, each with a client id of its own.
+/// Connections one device may hold at once over one protocol, each with a client id of its own.
 pub const CONNECTIONS_PER_DEVICE_MAX: usize = 8;
 /// Longest packet of a peer that has not yet proved who it is, in bytes.
 pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
@@ -63,6 +63,28 @@ pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
 pub const CLIENT_ID_BYTES_MAX: usize = 256;
 /// Longest MQTT packet of a known device, in bytes: the largest payload, its topic and properties.
 pub const MQTT_PACKET_BYTES_MAX: usize = RECORD_PAYLOAD_BYTES_MAX + 16 * 1024;
+/// Longest AMQP frame of a known device, in bytes. Told to it when it connects.
+pub const AMQP_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Longest AMQP message, in bytes: the largest payload with its properties. Told to devices when they attach a link.
+pub const AMQP_MESSAGE_BYTES_MAX: usize = RECORD_PAYLOAD_BYTES_MAX + 16 * 1024;
+/// Bytes of messages in several frames that one AMQP connection may have begun and not completed.
+pub const AMQP_PARTIAL_BYTES_MAX: usize = AMQP_MESSAGE_BYTES_MAX * 2;
+/// Sessions of one AMQP connection.
+pub const AMQP_SESSIONS_MAX: u16 = 4;
+/// Links of one AMQP session.
+pub const AMQP_LINKS_MAX: u32 = 8;
+/// Frames with messages that an AMQP session may send before it is told to go on.
+pub const AMQP_WINDOW_FRAMES: u32 = 2_048;
+/// Longest tag of an AMQP delivery, in bytes.
+pub const AMQP_TAG_BYTES_MAX: usize = 32;
+/// Longest name of an AMQP link together with the description of its ends, in bytes: they are said back.
+pub const AMQP_ATTACH_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the answer to an AMQP attach beside its name and its ends.
+pub const AMQP_ANSWER_BYTES: usize = 96;
+/// Silence that an AMQP device is asked not to exceed, in milliseconds; its connection ends after twice that.
+pub const AMQP_IDLE_MS: u64 = 60_000;
+/// Least time between two signs of life for an AMQP device that wants them more often, in milliseconds.
+pub const AMQP_HEARTBEAT_MS_MIN: u64 = 250;
 /// Time a peer has to prove who it is, in milliseconds.
 pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Time a peer may leave what was sent to it unread, in milliseconds.
@@ -269,6 +291,10 @@ const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
 const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
 const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");
+const _: () = assert!(CONNECT_BYTES_MAX < AMQP_FRAME_BYTES_MAX, "an unknown peer may send less than a known one");
+const _: () = assert!(AMQP_MESSAGE_BYTES_MAX <= AMQP_PARTIAL_BYTES_MAX, "one message in several frames is always taken");
+const _: () = assert!(AMQP_ANSWER_BYTES < 512, "the least frame that a peer takes holds an answer");
+const _: () = assert!(AMQP_MESSAGE_BYTES_MAX / 512 < AMQP_WINDOW_FRAMES as usize, "a window holds a message in the smallest frames");
 const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 16 bits");
 const _: () = assert!(METADATA_BYTES_MAX * DEVICE_PAGE_MAX <= JOURNAL_LINE_BYTES_MAX, "a page of devices can be registered at once");
 const _: () = assert!(HTTP_TELEMETRY_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a whole body of telemetry can wait for one commit");

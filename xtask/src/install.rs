@@ -60,7 +60,12 @@ pub fn python(target: &Path) -> Result<PathBuf, String> {
         debian("python3-venv", "python3 cannot make a virtual environment")?;
         make()?;
     }
-    run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]).current_dir(root()))?;
+    let install =
+        || run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]).current_dir(root()));
+    if let Err(failure) = install() {
+        debian("python3-dev", &format!("{failure}; one of the packages is built here and needs Python's headers"))?;
+        install()?;
+    }
     std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(interpreter)
 }
