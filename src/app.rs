@@ -30,6 +30,7 @@ use crate::lake_catalog::SharedLake;
 use crate::server::{self, Deadlines, ServerState};
 use crate::services::Services;
 use crate::sql_service::{Engine, Service};
+use crate::stream_samples::StreamSamples;
 
 const UPKEEP: Duration = Duration::from_secs(5);
 const POISON_CHECK: Duration = Duration::from_millis(500);
@@ -78,6 +79,7 @@ impl Core {
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
         layout.empty_spill()?;
         let session = session(&config, &layout.lake, lake.clone(), Some(layout.spill.clone()))?;
+        let session = session.with_sampler(Arc::new(StreamSamples(logs.clone())));
         let environment = Environment {
             disk: disk.clone(),
             clock: clock.clone(),

@@ -114,6 +114,8 @@ pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 pub const WINDOWS_PER_ROW_ASSIGNED_MAX: i64 = 256;
 /// Sessions that may be open at once in one partition, or wait for other partitions in the merge stage.
 pub const SESSIONS_OPEN_MAX: usize = 4_000_000;
+/// Rows that LEAD may look ahead: a row waits for so many later ones of its partition.
+pub const LEAD_ROWS_MAX: u64 = 1_000;
 /// Keys that one step behind the exchange may hold state of.
 pub const STATE_KEYS_MAX: usize = 16_000_000;
 /// Rows of one version of a reference table.
@@ -138,6 +140,10 @@ pub const LIVE_BATCHES_MAX: usize = 256;
 pub const SQL_BYTES_MAX: usize = 1024 * 1024;
 /// Tokens of a SQL statement between two commas, those before open parentheses included: its syntax tree is no deeper.
 pub const SQL_CHAIN_TOKENS_MAX: usize = 1_000;
+/// Newest records of a stream that are looked at to tell its columns.
+pub const SAMPLE_RECORDS_MAX: u64 = 1_000;
+/// Bytes of them after which no more are read.
+pub const SAMPLE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Parentheses and brackets of a SQL statement that may be open at once.
 pub const SQL_NESTING_MAX: usize = 16;
 /// Beginnings of expressions that the SQL parser may try for each token, beside those for any statement: where a keyword may

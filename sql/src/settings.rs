@@ -37,11 +37,33 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "table.exec.emit.early-fire.delay",
+        default: "0",
+        about: "event time between two early results of a window, counted from its start, such as 5 s or 1 min",
+        parse: |values, text| {
+            values.early_delay = length(text, "a number and a unit, such as 5 s or 1 min")?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: EARLY_FIRE,
+        default: "false",
+        about: "whether open windows tell what they have so far, as changes; needs table.exec.emit.early-fire.delay",
+        parse: |values, text| {
+            values.early_enabled = match text.to_ascii_lowercase().as_str() {
+                "true" => true,
+                "false" => false,
+                other => return Err(Error::invalid(format!("'{other}' is neither true nor false")).hint("write 'true' or 'false'")),
+            };
+            Ok(())
+        },
+    },
+    Setting {
         name: "table.exec.state.ttl",
         default: "0",
         about: "how long joins and groups without a window keep rows at least, in event time, such as 1 h, 30 min, 10s or 1 d; 0: for ever",
         parse: |values, text| {
-            values.state_ttl = state_ttl(text)?;
+            values.state_ttl = length(text, "a number and a unit, such as 1 h, 30 min, 10s or 1 d; 0 keeps rows for ever")?;
             Ok(())
         },
     },
@@ -58,12 +80,16 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
+/// Key of what turns early results on, as Flink calls it.
+pub(crate) const EARLY_FIRE: &str = "table.exec.emit.early-fire.enabled";
 /// Key of the time zone, as Flink calls it.
 pub(crate) const TIME_ZONE: &str = "table.local-time-zone";
 
 /// Values in the types in which they are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Values {
+    early_delay: Option<Micros>,
+    early_enabled: bool,
     pipeline_name: Option<Name>,
     state_ttl: Option<Micros>,
 }
@@ -192,6 +218,17 @@ impl Settings {
         self.values.state_ttl
     }
 
+    /// How often windows tell early results, in microseconds of event time; `None` if they do not. Errors: `Invalid` if they are asked for
+    /// without saying how often.
+    pub(crate) fn early(&self) -> Result<Option<Micros>> {
+        match (self.values.early_enabled, self.values.early_delay) {
+            (false, _) => Ok(None),
+            (true, Some(delay)) => Ok(Some(delay)),
+            (true, None) => Err(Error::invalid("early results are asked for, but not how often")
+                .hint("SET 'table.exec.emit.early-fire.delay' = '5 s', or RESET 'table.exec.emit.early-fire.enabled'")),
+        }
+    }
+
     fn value(&self, setting: &Setting) -> &str {
         self.given.get(setting.name).map_or(setting.default, String::as_str)
     }
@@ -214,11 +251,12 @@ fn find(key: &str) -> Result<&'static Setting> {
     })
 }
 
-fn state_ttl(text: &str) -> Result<Option<Micros>> {
-    let hint = "write a number and a unit, such as 1 h, 30 min, 10s or 1 d; 0 keeps rows for ever";
+/// A length of event time in microseconds; `None` for 0.
+fn length(text: &str, what: &str) -> Result<Option<Micros>> {
+    let hint = format!("write {what}");
     let length = match text {
         "0" => return Ok(None),
-        text => parse_duration(text).map_err(|e| e.hint(hint))?,
+        text => parse_duration(text).map_err(|e| e.hint(hint.as_str()))?,
     };
     let micros = i64::try_from(length.as_micros()).map_err(|_| Error::invalid(format!("'{text}' is too long")).hint(hint))?;
     Ok(Some(micros).filter(|m| *m > 0))
@@ -231,7 +269,8 @@ mod tests {
     #[test]
     fn settings_are_sorted_and_their_defaults_are_the_default() {
         assert!(SETTINGS.is_sorted_by_key(|s| s.name));
-        let mut values = Values { pipeline_name: Some(Name::new("x").unwrap()), state_ttl: Some(1) };
+        let mut values =
+            Values { early_delay: Some(1), early_enabled: true, pipeline_name: Some(Name::new("x").unwrap()), state_ttl: Some(1) };
         for setting in SETTINGS {
             (setting.parse)(&mut values, setting.default).unwrap();
         }
@@ -240,12 +279,13 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_flink_writes_them() {
-        let micros = |text| state_ttl(text).unwrap();
+        let length = |text| length(text, "1 h");
+        let micros = |text| length(text).unwrap();
         let second = 1_000_000;
         assert_eq!([micros("1 h"), micros("30 min"), micros("10s")], [Some(3600 * second), Some(1800 * second), Some(10 * second)]);
         assert_eq!([micros("1 d"), micros("0"), micros("0 ms")], [Some(86_400 * second), None, None]);
         for wrong in ["", "1", "-1 h", "h", "1 month", "9999999999999 d", "1.5 h"] {
-            assert!(state_ttl(wrong).unwrap_err().hint_text().is_some(), "{wrong}");
+            assert!(length(wrong).unwrap_err().hint_text().is_some(), "{wrong}");
         }
     }
 
@@ -266,6 +306,17 @@ mod tests {
         assert_eq!(settings.given().collect::<Vec<_>>(), [("table.exec.state.ttl", "1 h")]);
         settings.apply(&SettingChange::ResetAll).unwrap();
         assert_eq!((settings.state_ttl(), settings.given().count()), (None, 0));
+    }
+
+    #[test]
+    fn early_results_say_how_often() {
+        let mut settings = Settings::new([("table.exec.emit.early-fire.enabled", "TRUE")]).unwrap();
+        assert!(settings.early().unwrap_err().hint_text().unwrap().contains("delay"));
+        settings.set("table.exec.emit.early-fire.delay", "5 s").unwrap();
+        assert_eq!(settings.early().unwrap(), Some(5_000_000));
+        assert!(settings.set("table.exec.emit.early-fire.enabled", "yes").unwrap_err().message().contains("neither true nor false"));
+        settings.reset("table.exec.emit.early-fire.enabled").unwrap();
+        assert_eq!(settings.early().unwrap(), None);
     }
 
     #[test]

@@ -41,6 +41,15 @@ async fn sql_as(core: &Core, role: Role, sql: &str) -> Result<Vec<RecordBatch>> 
     }
 }
 
+/// What a statement without rows says.
+async fn message(core: &Core, sql: &str) -> String {
+    let who = Principal { name: Name::new("tester").unwrap(), role: Role::Admin };
+    match Service(core.engine.clone()).execute(&who, sql).await.unwrap() {
+        SqlOutcome::Message(text) => text,
+        SqlOutcome::Rows(_) => panic!("{sql} gives rows"),
+    }
+}
+
 async fn sql(core: &Core, sql: &str) -> Result<Vec<RecordBatch>> {
     sql_as(core, Role::Admin, sql).await
 }
@@ -248,5 +257,42 @@ async fn an_analyst_may_not_change_tables_and_errors_name_lines_of_the_script() 
     sql_as(&core, Role::Analyst, "SET 'table.exec.state.ttl' = '1 h'; SHOW VIEWS").await.unwrap();
     let wrong = sql(&core, "EXPLAIN SELECT 1;\n\n  SELECT x\n FROM nothing").await.unwrap_err();
     assert!(wrong.message().starts_with("4:7: table 'nothing' does not exist"), "{wrong}");
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_were_taken_from_records_stay_the_same_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    let create = "CREATE TABLE telemetry WITH ('connector' = 'log', 'stream' = 'telemetry', 'format' = 'json')";
+    let empty = sql(&core, create).await.unwrap_err();
+    assert!(empty.message().starts_with("1:14: stream telemetry has no records that columns could be taken from"), "{empty}");
+    assert!(empty.hint_text().unwrap().contains("declare the columns, or send records first"));
+    let none = sql(&core, "CREATE TABLE t WITH ('connector' = 'log', 'stream' = 'pumps')").await.unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+    assert!(none.message().starts_with("1:14: there is no stream pumps whose records would tell the columns"), "{none}");
+    assert!(none.hint_text().unwrap().ends_with("'stream' = '…': telemetry"), "{none}");
+    assert_eq!(core.logs.streams().len(), 1, "a refused statement made a stream");
+
+    feed(&core, &[20.5]);
+    let log = core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+    log.progress(0).wait_for(|p| p.durable == 1).await.unwrap();
+    let said = message(&core, create).await;
+    let expected = "table telemetry is declared\n\
+        note: columns taken from the newest records: device_id STRING, ts TIMESTAMP(3), v DOUBLE\n\
+        note: no WATERMARK: the event time is that of receipt. If it is ts, drop the table and write CREATE TABLE telemetry \
+        (WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH (…)";
+    assert_eq!(said, expected);
+    let before = sql(&core, "DESCRIBE telemetry").await.unwrap();
+    close(core).await;
+
+    let core = open(directory.path());
+    let log = core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+    let payload = br#"{"device_id":"a","v":"a text now","more":1}"#;
+    log.append(&Record { device: "a", topic: "t", content_type: ContentType::Json, producer: None, payload }).unwrap();
+    log.progress(0).wait_for(|p| p.durable == 2).await.unwrap();
+    close(core).await;
+    let core = open(directory.path());
+    assert_eq!(sql(&core, "DESCRIBE telemetry").await.unwrap(), before);
     close(core).await;
 }

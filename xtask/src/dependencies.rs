@@ -15,7 +15,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("engine/loom/Cargo.toml", &[]),
     ("tests/differ/Cargo.toml", &["thalweg-engine", "thalweg-replay"]),
     ("tests/replay/Cargo.toml", &["thalweg-connectors", "thalweg-engine", "thalweg-sql"]),
-    ("tests/torture/Cargo.toml", &["thalweg-differ", "thalweg-engine"]),
+    ("tests/torture/Cargo.toml", &["thalweg-differ", "thalweg-engine", "thalweg-replay"]),
     ("xtask/Cargo.toml", &[]),
 ];
 

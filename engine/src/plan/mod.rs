@@ -19,5 +19,5 @@ pub use node::{
 };
 pub use stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,
-    RetractableFactory, SortKey, Upsert, WindowJoin,
+    RetractableFactory, SortKey, Told, Upsert, WindowJoin,
 };

@@ -206,7 +206,11 @@ pub struct Assign {
     pub time: usize,
     /// Smallest step of event time in microseconds.
     pub unit: Micros,
-    /// Input columns, then `window_start`, `window_end` and `window_time`, which is a millisecond before the end.
+    /// Early results: a column with the last event time before the row counts in one. They are told so often, in microseconds, counted
+    /// from the start of the window, and at its end.
+    pub early: Option<Micros>,
+    /// Input columns, then `window_start`, `window_end` and `window_time`, which is a millisecond before the end; then that of early
+    /// results.
     pub schema: SchemaRef,
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Lowering<'a> {
     pub(super) tokens: &'a Tokens,
     /// How long rows of joins and groups are kept, in microseconds of event time; `None` if nobody said.
     pub(super) ttl: Option<Micros>,
+    /// How often windows tell early results, in microseconds of event time; `None` if they do not.
+    pub(super) early: Option<Micros>,
     /// Columns that are read of each table.
     pub(super) wanted: BTreeMap<Name, BTreeSet<usize>>,
     pub(super) scans: Vec<Scan>,

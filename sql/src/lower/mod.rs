@@ -9,6 +9,7 @@ mod aggregate;
 mod bounds;
 mod check;
 mod computed;
+mod early;
 mod grouping;
 mod job;
 mod join;

@@ -44,6 +44,18 @@ impl Unsupported {
         Self::new("a session is known only when it has ended", "group by window_start, window_end and the columns of its PARTITION BY");
     pub(crate) const WINDOW_UPDATING: Self =
         Self::new("windows need rows that do not change", "cut the stream into windows first, and group the windows");
+    pub(crate) const EARLY_SESSION: Self = Self::new(
+        "early results are told of TUMBLE, HOP and CUMULATE: sessions grow together",
+        "RESET 'table.exec.emit.early-fire.enabled', or write TUMBLE",
+    );
+    pub(crate) const EARLY_ATTACHED: Self = Self::new(
+        "early results are told of windows over a stream, not of those over other windows or joins of them",
+        "RESET 'table.exec.emit.early-fire.enabled', or group the stream itself",
+    );
+    pub(crate) const EARLY_MANY: Self = Self::new(
+        "early results are told of windows of which a row lies in few",
+        "choose a longer slide or step, or RESET 'table.exec.emit.early-fire.enabled'",
+    );
     pub(crate) const OVER_UPDATING: Self =
         Self::new("OVER needs rows that do not change", "use OVER before grouping, or number rows: ROW_NUMBER() OVER (…) <= n");
     pub(crate) const LOOKUP_UPDATING: Self =
@@ -75,9 +87,10 @@ impl Unsupported {
         "a computed column or a watermark is computed from the columns of one row",
         "leave aggregates and OVER out; write them in the SELECT",
     );
-    pub(crate) const LAG_OFFSET: Self = Self::new("the second argument of LAG is a whole number", "write LAG(x, 1)");
-    pub(crate) const LEAD: Self =
-        Self::new("LEAD would wait for a row that may never come", "write LAG and look back: LAG(x) OVER (PARTITION BY key ORDER BY ts)");
+    pub(crate) const ROW_OFFSET: Self =
+        Self::new("the second argument of LAG and LEAD is a whole number", "write LAG(x, 1), or LEAD(x, 1) for the other direction");
+    pub(crate) const LEAD_ROWS: Self =
+        Self::new("LEAD would hold back too many rows of each partition", "look fewer rows ahead, or write LAG and look back");
     pub(crate) const FRAME: Self = Self::new(
         "a frame ends at the current row and begins before it",
         "write ROWS BETWEEN 9 PRECEDING AND CURRENT ROW, or RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW",

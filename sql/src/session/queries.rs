@@ -36,7 +36,7 @@ impl Session {
             Ok(JobQuery { planner, bound, sink: Some(sink) })
         };
         let queries = queries.into_iter().zip(sinks.iter().map(Arc::as_ref)).zip(relations.iter().map(Vec::as_slice)).map(query);
-        let plan = lower::job(queries.collect::<Result<_>>()?, settings.state_ttl())?;
+        let plan = lower::job(queries.collect::<Result<_>>()?, settings)?;
         Ok((sinks, plan))
     }
 
@@ -64,7 +64,7 @@ impl Session {
             Bound::Stream(bound) => {
                 let relations = bound.relations.clone();
                 let planner = Planner::new(self.sandbox.state(), &relations)?;
-                let plan = lower::job(vec![JobQuery { planner, bound, sink: None }], settings.state_ttl())?;
+                let plan = lower::job(vec![JobQuery { planner, bound, sink: None }], settings)?;
                 Ok(Statement::Tail { plan: Box::new(plan), sql: sql.trim().to_owned() })
             }
             Bound::Batch(bound) => Ok(Statement::Batch(Box::new(batch::batch(&self.sandbox, bound)?))),

@@ -14,6 +14,7 @@ use thalweg_engine::limits::{FUTURE_TOLERANCE_MS_DEFAULT, IDLE_TIMEOUT_MS_DEFAUL
 use thalweg_engine::time::{MILLISECOND, Micros};
 
 use super::definition::{Classification, StreamInput, TableKind, Tier};
+use super::infer::SampleFormat;
 use crate::diagnostics::suggestion;
 
 /// How often reference data are looked at again if the table does not say.
@@ -58,14 +59,16 @@ pub(super) fn table_kind(
     Ok(kind)
 }
 
-/// The stream and the format that a table's options name; what else they say is not looked at.
-pub(crate) fn stream_of(name: &Name, options: &[(String, String, Location)]) -> Result<(Name, String)> {
+/// The stream and the format that a table's options name; what else they say is not looked at. Errors: the format is not known.
+pub(crate) fn stream_of(name: &Name, options: &[(String, String, Location)]) -> Result<(Name, SampleFormat)> {
     let option = |key: &str| options.iter().find(|(k, ..)| k == key).map(|(_, value, _)| value.as_str());
     let stream = match option("stream") {
         Some(text) => Name::new(text).map_err(|e| e.context("option 'stream'"))?,
         None => name.clone(),
     };
-    Ok((stream, option("format").unwrap_or(FORMAT_DEFAULT).to_owned()))
+    let format = decode::find(option("format").unwrap_or(FORMAT_DEFAULT)).map_err(|e| e.context("option 'format'"))?;
+    let own = format.options.iter().filter_map(|o| Some((o.name.to_owned(), option(o.name)?.to_owned()))).collect();
+    Ok((stream, SampleFormat { name: format.name.to_owned(), options: own }))
 }
 
 fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], defaults: Defaults<'_>) -> Result<StreamInput> {

@@ -108,9 +108,9 @@ fn what_is_computed_is_not_stored_and_can_be_described() {
     let shown = arrow::util::pretty::pretty_format_batches(&[rows]).unwrap().to_string();
     let lines: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [
-        "| f | DOUBLE | YES | | AS c * 1.8 + 32 |",
-        "| ts | TIMESTAMP | YES | | AS TO_TIMESTAMP_LTZ(epoch_ms, 3), WATERMARK ts - 5000 ms |",
-        "| proc | TIMESTAMP | NO | | AS PROCTIME() |",
+        "| f | DOUBLE | TRUE | | AS c * 1.8 + 32 | |",
+        "| ts | TIMESTAMP(3) *ROWTIME* | TRUE | | AS TO_TIMESTAMP_LTZ(epoch_ms, 3) | ts - INTERVAL '5' SECOND |",
+        "| proc | TIMESTAMP_LTZ(3) *PROCTIME* | FALSE | | AS PROCTIME() | |",
     ] {
         assert!(lines.contains(&line.to_owned()), "{shown}");
     }

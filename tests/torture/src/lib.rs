@@ -26,6 +26,7 @@ mod bitflip;
 mod clock;
 mod crashstates;
 mod full;
+pub mod fuzz;
 mod ioerrors;
 mod kill;
 mod killpoints;
@@ -41,6 +42,7 @@ pub static TESTS: &[&Test] = &[
     &clock::TEST,
     &crashstates::TEST,
     &full::TEST,
+    &fuzz::TEST,
     &ioerrors::TEST,
     &kill::TEST,
     &killpoints::TEST,

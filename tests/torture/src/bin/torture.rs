@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use thalweg_torture::harness::{self, Outcome, Settings, Test};
-use thalweg_torture::{TESTS, machine, writer};
+use thalweg_torture::{TESTS, fuzz, machine, writer};
 
 /// Crash, power-cut, error and corruption tests of the Thalweg log.
 #[derive(Debug, Parser)]
@@ -37,6 +37,9 @@ struct Run {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The child process that treats texts.
+    #[command(hide = true, name = "fuzz-child")]
+    Fuzz(fuzz::Options),
     /// The child process that writes.
     #[command(hide = true)]
     Writer(writer::Options),
@@ -44,8 +47,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Writer(options)) = arguments.command {
-        return ExitCode::from(writer::main(&options));
+    match &arguments.command {
+        Some(Command::Fuzz(options)) => return ExitCode::from(fuzz::main(options)),
+        Some(Command::Writer(options)) => return ExitCode::from(writer::main(options)),
+        None => {}
     }
     let Some(name) = &arguments.run.name else {
         list();
