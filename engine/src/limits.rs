@@ -102,6 +102,23 @@ pub const JSON_DEPTH_MAX: usize = 64;
 pub const JSON_ORDER_ATTRIBUTES_MAX: usize = 256;
 /// Longest attribute name that is remembered so, in bytes with its quotes.
 pub const JSON_ORDER_NAME_BYTES_MAX: usize = 256;
+/// Decoded records of one stream that are kept for those of its jobs that come a little later, in bytes; one batch a partition at least.
+pub const SHARED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records that a job may be behind another one and still be expected to catch up with it.
+pub const SHARED_ROWS_BEHIND_MAX: u64 = 1024 * 1024;
+/// Time that a job which catches up waits at most, before each batch, for another one that is a little behind, in milliseconds; no
+/// longer than decoding takes either.
+pub const SHARED_WAIT_MS_MAX: u64 = 100;
+/// Records that a partition of a job is behind the log when it gets a thread of its own.
+pub const APART_ROWS_MIN: u64 = 4 * 1024;
+/// Time for which such a thread reads no batch of so many records before it ends, in milliseconds.
+pub const APART_QUIET_MS: u64 = 1_000;
+/// Time in which new records are gathered before a job that just read is woken again, in milliseconds.
+pub const GATHER_MS_MIN: u64 = 2;
+/// The same on a stream that many jobs read, for each of them, in microseconds: some times what waking a job costs.
+pub const GATHER_US_PER_JOB: u64 = 400;
+/// The same at most, in milliseconds.
+pub const GATHER_MS_MAX: u64 = 40;
 /// Messages between a partition's chain and the job's merge stage.
 pub const CHAIN_QUEUE_MAX: usize = 8;
 /// Groups one pane of one partition may hold.

@@ -3,31 +3,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use crossbeam::channel::{Receiver, bounded};
 
 use super::archive::ArchiveChain;
 use super::chain::Chain;
-use super::driver::{Begin, Driver, Part};
+use super::driver::{Begin, Driver};
 use super::graph::Graph;
 use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks, StartAt};
 use super::query::QueryChain;
 use super::room;
-use super::spawn::{join, spawn};
-use super::supervisor::Environment;
-use super::worker::{Item, Worker};
+use super::supervisor::{Environment, SharedStreams};
+use super::worker::{Idle, Worker};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::Offset;
-use crate::limits::CHAIN_QUEUE_MAX;
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
 use crate::time::MILLISECOND;
 
 /// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
-pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, durable: Durable) -> Result<()> {
+pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams, durable: Durable) -> Result<()> {
     let (store, checkpoint) = match durable {
         Durable::No => (None, None),
         Durable::Yes => {
@@ -44,42 +39,39 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
     }
     let mut sinks = (spec.sinks)()?;
     settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
-    let open = |(index, &place): (usize, &Place)| open_partition(spec, place, index, checkpoint.as_ref());
-    let partitions = places.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
-    let begin = begin(spec, &places, checkpoint.as_ref(), &partitions)?;
     shared.exit.store(false, Ordering::Release);
-    shared.epoch_asked.store(begin.epoch, Ordering::Release);
-    shared.committed(begin.epoch, checkpoint.as_ref().map(|c| c.at), checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
-    shared.merged(&begin.counters());
-    let mut receivers: Vec<Receiver<Item>> = Vec::new();
-    let mut threads: Vec<JoinHandle<Result<()>>> = Vec::new();
-    for (index, (&Place { scan, partition }, (chain, position))) in places.iter().zip(partitions).enumerate() {
-        shared.progress(index, position, chain.watermark(), chain.counters());
-        let (sender, receiver) = bounded(CHAIN_QUEUE_MAX);
-        receivers.push(receiver);
+    // Before anything is read, so that nothing comes unheard.
+    let _listening = spec.logs.iter().map(|log| streams.bells.listen(log, shared.bell_rope())).collect::<Result<Vec<_>>>()?;
+    let epoch = checkpoint.as_ref().map_or(0, |c| c.epoch);
+    shared.epoch_asked.store(epoch, Ordering::Release);
+    let worker = |(index, &place): (usize, &Place)| {
+        let (chain, position) = open_partition(spec, place, index, checkpoint.as_ref())?;
+        let scan = &spec.scans()[place.scan];
+        let at = (place.partition, position);
+        let reader = streams.scans.reader(&spec.logs[place.scan], scan, at, spec.company(), &environment.clock)?;
         let worker = Worker {
-            scan,
-            partition,
-            place: index,
-            log: spec.logs[scan].clone(),
+            place,
+            index,
+            reader,
             chain,
             position,
             shared: shared.clone(),
-            sender,
             clock: environment.clock.clone(),
-            idle_timeout: Duration::from_millis(u64::try_from(spec.scans()[scan].idle_timeout / MILLISECOND).unwrap_or(0)),
-            epoch: begin.epoch,
+            idle_timeout: Duration::from_millis(u64::try_from(scan.idle_timeout / MILLISECOND).unwrap_or(0)),
+            epoch,
+            seen: position,
+            heard: environment.clock.monotonic(),
+            idle: Idle::No,
         };
-        threads.push(spawn(&format!("{index}.{}", spec.name), move || worker.run())?);
-    }
+        worker.publish();
+        Ok(worker)
+    };
+    let workers = places.iter().enumerate().map(worker).collect::<Result<Vec<_>>>()?;
+    let begin = begin(spec, checkpoint.as_ref(), workers)?;
+    shared.committed(epoch, checkpoint.as_ref().map(|c| c.at), checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
+    shared.merged(&begin.counters());
     shared.set_life(JobState::Running);
-    let driver = Driver::new((spec, shared), environment, store, sinks, receivers, begin);
-    let ended = driver.run();
-    shared.exit.store(true, Ordering::Release);
-    let workers = threads.into_iter().map(|t| join(t).and_then(|r| r)).collect::<Vec<_>>();
-    // What a worker met explains why the driver found it gone.
-    workers.into_iter().collect::<Result<Vec<()>>>()?;
-    ended.map(|_| ())
+    Driver::new((spec, shared), environment, store, sinks, begin).run()
 }
 
 /// Whether a job keeps checkpoints.
@@ -152,7 +144,7 @@ fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option
     Ok((chain, state.offset))
 }
 
-fn begin(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>, partitions: &[(Box<dyn Chain>, Offset)]) -> Result<Begin> {
+fn begin(spec: &JobSpec, checkpoint: Option<&Checkpoint>, workers: Vec<Worker>) -> Result<Begin> {
     let mut graph = match &spec.kind {
         JobKind::Query { plan, references } => Graph::new(plan, references)?,
         JobKind::Archive { .. } => Graph::default(),
@@ -160,12 +152,10 @@ fn begin(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>, part
     if let Some(checkpoint) = checkpoint {
         graph.restore(&checkpoint.state)?;
     }
-    let part =
-        |(&place, (chain, offset)): (&Place, &(Box<dyn Chain>, Offset))| Part { place, watermark: chain.watermark(), offset: *offset };
     Ok(Begin {
         epoch: checkpoint.map_or(0, |c| c.epoch),
         merged: checkpoint.map_or_else(JobCounters::default, |c| JobCounters { open: 0, held: 0, ..c.merged.clone() }),
         graph,
-        parts: places.iter().zip(partitions).map(part).collect(),
+        workers,
     })
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
+use crossbeam::channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 use std::sync::Mutex;
 use tokio::sync::broadcast;
 
+use super::scan::Company;
 use crate::contract::{LogStore, Sink};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
@@ -96,6 +98,14 @@ impl JobSpec {
         match &self.kind {
             JobKind::Query { plan, .. } => &plan.scans,
             JobKind::Archive { scan } => std::slice::from_ref(scan),
+        }
+    }
+
+    /// An archive writes every record: jobs that share its stream do not wait for it.
+    pub(super) fn company(&self) -> Company {
+        match &self.kind {
+            JobKind::Query { .. } => Company::Awaited,
+            JobKind::Archive { .. } => Company::Background,
         }
     }
 
@@ -191,6 +201,8 @@ pub(super) struct Shared {
     /// The driver is gone: workers end.
     pub(super) exit: AtomicBool,
     live: broadcast::Sender<RecordBatch>,
+    /// Wakes the driver: its streams have something new, or something is asked for.
+    bell: (Sender<()>, Receiver<()>),
     inner: Mutex<Inner>,
 }
 
@@ -214,6 +226,7 @@ impl Shared {
             checkpoint: AtomicBool::new(false),
             exit: AtomicBool::new(false),
             live: broadcast::Sender::new(LIVE_BATCHES_MAX),
+            bell: bounded(1),
             inner: Mutex::new(Inner {
                 life: JobState::Starting,
                 epoch: 0,
@@ -272,6 +285,27 @@ impl Shared {
 
     pub(super) fn ask_stop(&self) {
         self.stop.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn ask_checkpoint(&self) {
+        self.checkpoint.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // It rings already if it is full.
+        let _ = self.bell.0.try_send(());
+    }
+
+    /// What the driver hears.
+    pub(super) fn bell(&self) -> &Receiver<()> {
+        &self.bell.1
+    }
+
+    /// What others pull.
+    pub(super) fn bell_rope(&self) -> &Sender<()> {
+        &self.bell.0
     }
 
     pub(super) fn status(&self, spec: &JobSpec) -> JobStatus {

@@ -2,14 +2,17 @@
 //! restart continues from the last one as if nothing had happened.
 //!
 //! ```text
-//! worker (a thread a scan and partition):  cursor.read ─► chain.push ─► bounded queue ─┐
-//! driver (a thread a job):                        barriers, graph, sinks, checkpoint ◄──┘
+//! worker (one a scan and partition):  read what all jobs decode once ─► chain.push ─► item ─┐
+//! driver (a thread a job):                            barriers, graph, sinks, checkpoint ◄──┘
 //! ```
 
+mod apart;
 pub mod archive;
 mod attempt;
+mod bells;
 pub mod chain;
 mod driver;
+mod feeds;
 mod graph;
 pub mod ingest;
 pub mod job;
@@ -17,6 +20,7 @@ pub mod query;
 pub mod read;
 pub mod replay;
 mod room;
+mod scan;
 mod spawn;
 pub mod supervisor;
 #[cfg(test)]

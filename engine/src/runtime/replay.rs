@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::chain::{Chain, Chunk, Target};
 use super::graph::{Graph, Leaving};
-use super::query::QueryChain;
+use super::query::{QueryChain, decode_schema};
 use crate::batch::Records;
 use crate::changes::Changes;
+use crate::contract::Decoder;
+use crate::decode;
 use crate::error::{Error, Result};
 use crate::metrics::JobCounters;
-use crate::plan::JobPlan;
+use crate::plan::{JobPlan, Scan};
 use crate::reference::ReferenceTable;
 use crate::time::Micros;
 
@@ -19,6 +21,8 @@ const END: Micros = Micros::MAX / 4;
 
 /// One run of a plan.
 pub struct Replay {
+    /// Of each scan; decoding keeps no state.
+    decoders: Vec<Box<dyn Decoder>>,
     /// Of each scan, a chain a partition.
     chains: Vec<Vec<QueryChain>>,
     graph: Graph,
@@ -40,14 +44,17 @@ impl Replay {
         let chain = |scan: usize| QueryChain::new("replay", plan, scan, references);
         let chains = (0..plan.scans.len()).map(|s| (0..partitions).map(|_| chain(s)).collect::<Result<Vec<_>>>());
         let chains = chains.collect::<Result<Vec<_>>>()?;
-        Ok(Self { chains, graph: Graph::new(plan, references)?, outputs: vec![Vec::new(); plan.outputs.len()], late: 0 })
+        let decoder = |scan: &Scan| decode::open(&scan.format, decode_schema(scan));
+        let decoders = plan.scans.iter().map(decoder).collect::<Result<Vec<_>>>()?;
+        Ok(Self { decoders, chains, graph: Graph::new(plan, references)?, outputs: vec![Vec::new(); plan.outputs.len()], late: 0 })
     }
 
     /// Takes records of one partition of a scan's stream.
     pub fn feed(&mut self, scan: usize, records: &Records) -> Result<()> {
         let mut chunks = Vec::new();
         let chain = self.chains.get_mut(scan).and_then(|c| c.get_mut(records.partition as usize));
-        chain.ok_or_else(|| Error::internal("records of a partition that is not there"))?.push(records, &mut chunks)?;
+        let chain = chain.ok_or_else(|| Error::internal("records of a partition that is not there"))?;
+        chain.push(records, self.decoders[scan].decode(records)?, &mut chunks)?;
         self.take(records.partition, chunks)?;
         self.advance()
     }

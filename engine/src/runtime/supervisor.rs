@@ -12,7 +12,9 @@ use arrow::array::RecordBatch;
 use tokio::sync::broadcast;
 
 use super::attempt::{Durable, run};
+use super::bells::Bells;
 use super::job::{JobSpec, JobState, JobStatus, Shared, is_transient};
+use super::scan::SharedScans;
 use super::spawn::{join, spawn};
 use crate::contract::{CheckpointStore, Clock, Disk};
 use crate::error::{Error, Result};
@@ -35,6 +37,13 @@ pub struct Environment {
     pub checkpoint_interval: Duration,
 }
 
+/// Streams as the jobs of this process read them together.
+#[derive(Default)]
+pub(super) struct SharedStreams {
+    pub(super) scans: SharedScans,
+    pub(super) bells: Bells,
+}
+
 struct Entry {
     spec: Arc<JobSpec>,
     shared: Arc<Shared>,
@@ -44,6 +53,7 @@ struct Entry {
 /// All jobs of this process.
 pub struct Supervisor {
     environment: Environment,
+    streams: Arc<SharedStreams>,
     jobs: Mutex<BTreeMap<String, Entry>>,
 }
 
@@ -71,7 +81,7 @@ impl Drop for Tail {
 impl Supervisor {
     /// Without jobs yet.
     pub fn new(environment: Environment) -> Self {
-        Self { environment, jobs: Mutex::new(BTreeMap::new()) }
+        Self { environment, streams: Arc::default(), jobs: Mutex::new(BTreeMap::new()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -88,8 +98,8 @@ impl Supervisor {
         }
         let spec = Arc::new(spec);
         let shared = Arc::new(Shared::new(spec.places().len()));
-        let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
-        let thread = spawn(&spec.name, move || keep_running(&s, &h, &e))?;
+        let (s, h, e, t) = (spec.clone(), shared.clone(), self.environment.clone(), self.streams.clone());
+        let thread = spawn(&spec.name, move || keep_running(&s, &h, &e, &t))?;
         jobs.insert(spec.name.clone(), Entry { spec, shared, thread: Some(thread) });
         Ok(())
     }
@@ -113,8 +123,8 @@ impl Supervisor {
         let spec = Arc::new(spec);
         let shared = Arc::new(Shared::new(spec.places().len()));
         let results = shared.live();
-        let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
-        spawn(&spec.name, move || match run(&s, &h, &e, Durable::No) {
+        let (s, h, e, t) = (spec.clone(), shared.clone(), self.environment.clone(), self.streams.clone());
+        spawn(&spec.name, move || match run(&s, &h, &e, &t, Durable::No) {
             Ok(()) => h.set_life(JobState::Stopped),
             Err(error) => h.set_life(JobState::Failed(error.to_string())),
         })?;
@@ -171,7 +181,7 @@ impl Supervisor {
     /// Asks every job for a checkpoint now.
     pub fn checkpoint_all(&self) {
         for entry in self.lock().values() {
-            entry.shared.checkpoint.store(true, Ordering::Release);
+            entry.shared.ask_checkpoint();
         }
     }
 }
@@ -184,11 +194,11 @@ fn no_job(name: &str) -> Error {
     Error::not_found(format!("there is no job {name}")).hint("SHOW JOBS lists them")
 }
 
-fn keep_running(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment) {
+fn keep_running(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams) {
     let mut pause = PAUSE_MIN;
     loop {
         let began = environment.clock.monotonic();
-        let error = match run(spec, shared, environment, Durable::Yes) {
+        let error = match run(spec, shared, environment, streams, Durable::Yes) {
             Ok(()) => return shared.set_life(JobState::Stopped),
             Err(error) => error,
         };

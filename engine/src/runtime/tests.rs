@@ -17,7 +17,7 @@ use crate::changes::Changes;
 use crate::contract::{LogStore, PreCommit, Sink};
 use crate::error::Result;
 use crate::ids::{Epoch, Name};
-use crate::limits::DISK_SCARCE_BYTES;
+use crate::limits::{APART_QUIET_MS, APART_ROWS_MIN, DISK_SCARCE_BYTES};
 use crate::log::sim::SimDisk;
 use crate::log::{Durability, MemoryLog};
 use crate::plan::{
@@ -293,6 +293,37 @@ fn a_stream_that_is_scanned_twice_is_kept_for_the_scan_that_is_behind() {
     };
     assert!(start_without("job") <= 2, "the second scan has a pin of its own");
     assert_eq!(start_without("job#1"), 4);
+}
+
+#[test]
+fn partitions_with_much_to_read_go_apart_and_come_home_and_lose_nothing() {
+    let bench = Bench::new([2, 1]);
+    let many = 6 * APART_ROWS_MIN as i64;
+    let feed = |from: i64, rows: i64| {
+        let rows: Vec<(i64, i64)> = (from..from + rows).map(|v| (v, v)).collect();
+        for (i, rows) in rows.chunks(100).enumerate() {
+            bench.feed(0, ["x", "y", "z"][i % 3], rows);
+        }
+    };
+    feed(0, many);
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    // Somewhere on the way.
+    bench.supervisor.stop("job").unwrap();
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    bench.until("most records", |s| s.counters.consumed > many as u64 / 2);
+    bench.supervisor.stop("job").unwrap();
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    bench.until("many records", |s| s.committed.consumed == many as u64);
+    std::thread::sleep(Duration::from_millis(APART_QUIET_MS + 500));
+    feed(many, 10);
+    bench.until("a few at home", |s| s.committed.consumed == many as u64 + 10);
+    feed(many + 10, many);
+    let all = 2 * many + 10;
+    let status = bench.until("many again", |s| s.committed.consumed == all as u64 && s.lag == 0);
+    let c = &status.committed;
+    assert_eq!((c.row_balance(), c.filtered, c.passed + c.late, c.rejected), (0, 11, 2 * all as u64 - 11, 0), "{c:?}");
+    let over: Vec<i64> = (11..all).collect();
+    assert_eq!(bench.values(1), over);
 }
 
 /// Windows of 10 s and of 20 s over one stream, each with a row for each value.
