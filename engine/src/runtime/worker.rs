@@ -94,7 +94,7 @@ impl Worker {
                 self.position = lost.end;
             }
             Some(Read::Rows(records, decoded)) => {
-                self.chain.push(&records, decoded, &mut chunks)?;
+                self.chain.push(&records, *decoded, &mut chunks)?;
                 self.position = records.end();
             }
         }

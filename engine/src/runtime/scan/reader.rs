@@ -20,10 +20,13 @@ use crate::limits::{APART_ROWS_MIN, BATCH_ROWS_MAX};
 /// What comes next in a partition.
 pub enum Read {
     /// Records and what they are decoded to.
-    Rows(Arc<Records>, Decoded),
+    Rows(Arc<Records>, Box<Decoded>),
     /// Records that the log has lost.
     Lost(Range<Offset>),
 }
+
+/// A decoder of these columns.
+type Wider = (Arc<[usize]>, Box<dyn Decoder>);
 
 /// See the module.
 pub struct ScanReader {
@@ -35,7 +38,7 @@ pub struct ScanReader {
     schema: SchemaRef,
     decoder: Box<dyn Decoder>,
     /// For the columns of all readers, once it had to decode them.
-    wider: Option<(Arc<[usize]>, Box<dyn Decoder>)>,
+    wider: Option<Wider>,
     clock: Arc<dyn Clock>,
 }
 
@@ -85,7 +88,7 @@ impl ScanReader {
                     Some(lost) => Ok(Some(Read::Lost(lost.clone()))),
                     None => {
                         let decoded = self.decoder.decode(&records)?;
-                        Ok(Some(Read::Rows(Arc::new(records), decoded)))
+                        Ok(Some(Read::Rows(Arc::new(records), Box::new(decoded))))
                     }
                 }
             }
@@ -129,7 +132,7 @@ impl ScanReader {
         if entry == 0 {
             let Decoded { offsets, received, rejects, .. } = decoded;
             let decoded = Decoded { rows, offsets: offsets.clone(), received: received.clone(), rejects: rejects.clone() };
-            return Ok(Read::Rows(records.clone(), decoded));
+            return Ok(Read::Rows(records.clone(), Box::new(decoded)));
         }
         let left = rows.num_rows() - row;
         let decoded = Decoded {
@@ -140,7 +143,7 @@ impl ScanReader {
         };
         let entries = records.entries[entry..].to_vec();
         let records = Records { partition: records.partition, bytes: records.bytes.clone(), entries, lost: None };
-        Ok(Read::Rows(Arc::new(records), decoded))
+        Ok(Read::Rows(Arc::new(records), Box::new(decoded)))
     }
 }
 

@@ -67,7 +67,7 @@ impl Bench {
 
 fn next(reader: &mut ScanReader, from: Offset) -> Option<(Arc<Records>, Decoded)> {
     match reader.next(from).unwrap()? {
-        Read::Rows(records, decoded) => Some((records, decoded)),
+        Read::Rows(records, decoded) => Some((records, *decoded)),
         Read::Lost(lost) => panic!("{lost:?} are not lost"),
     }
 }
