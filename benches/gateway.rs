@@ -90,7 +90,7 @@ fn provision(data: &Path) -> Vec<DeviceLogin> {
 fn serve(data: &Path, mqtt: SocketAddr) -> Server {
     let http = free_port().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
-    command.args(["serve", "--http", &http, "--mqtt", &mqtt.to_string(), "--data"]).arg(data);
+    command.args(["serve", "--http", &http, "--mqtt", &mqtt.to_string(), "--amqp", "127.0.0.1:0", "--data"]).arg(data);
     started(command, mqtt)
 }
 

@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 use thalweg_engine::batch::{ContentType, Record};
 use thalweg_engine::contract::LogStore;
 use thalweg_engine::ids::{Name, partition_of};
+use thalweg_engine::limits::SEGMENT_BYTES_DEFAULT;
 use thalweg_engine::log::{Log, LogConfig, Logs};
 use thalweg_engine::system::{RealDisk, SystemClock};
 
@@ -23,10 +24,14 @@ const PRODUCERS: usize = 64;
 /// Records that one producer sends before it waits for them.
 const IN_FLIGHT: usize = 256;
 const PAYLOAD_BYTES: usize = 130;
+/// What such a record takes in the log, about.
+const STORED_BYTES: f64 = 170.0;
 const ROUND_RECORDS: u64 = 2_000_000;
 const ROUNDS: usize = 5;
 /// What a log has to take on any disk that allows it, in records a second.
 const FLOOR_RATE: f64 = 1_000_000.0;
+/// Longest latency that is told from a longer one, in microseconds.
+const LATENCY_US_MAX: u64 = 60_000_000;
 const MIB: f64 = 1024.0 * 1024.0;
 
 fn main() {
@@ -143,36 +148,85 @@ fn write_raw(path: &Path, bytes: u64) -> f64 {
     seconds
 }
 
-/// Acknowledgement latency at `rate` records a second, and that of a bare fdatasync, in turns.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_US_MAX, 3).expect("a histogram")
+}
+
+/// A file of zeros, all of them durable.
+fn zeros(path: &Path, bytes: u64) -> File {
+    let file = File::create(path).expect("a file");
+    let piece = vec![0; 1 << 20];
+    (0..bytes >> 20).for_each(|n| file.write_all_at(&piece, n << 20).expect("a write"));
+    file.sync_all().expect("a sync");
+    file
+}
+
+/// Acknowledgement latency at `rate` records a second, that of a bare fdatasync, and that of plain loops at the same rate, in
+/// turns. Measured once every partition has filled its first segment, which is the only one without zeros ahead.
 fn latency(dir: &Path, rate: f64) {
-    let (logs, log) = open(&dir.join("latency"), partitions());
-    let mut acknowledged: Histogram<u64> = Histogram::new(3).expect("a histogram");
-    let mut raw: Histogram<u64> = Histogram::new(3).expect("a histogram");
+    let (logs, log) = open(&dir.join(format!("latency-{rate:.0}")), partitions());
+    let bare = zeros(&dir.join("bare"), 8 << 20);
+    let files: Vec<File> = (0..partitions()).map(|n| zeros(&dir.join(format!("plain-{n}")), SEGMENT_BYTES_DEFAULT)).collect();
+    while log.bytes() < u64::from(partitions()) * SEGMENT_BYTES_DEFAULT * 9 / 8 {
+        paced(&log, rate, Duration::from_secs(1), &mut histogram());
+    }
+    let (mut acknowledged, mut raw, mut plain) = (histogram(), histogram(), histogram());
     for _ in 0..ROUNDS {
-        bare_sync(&dir.join("sync"), &mut raw);
+        bare_sync(&bare, &mut raw);
+        plain_loops(&files, rate, Duration::from_secs(3), &mut plain);
         paced(&log, rate, Duration::from_secs(3), &mut acknowledged);
     }
     logs.close();
-    let (ours, bare) = (acknowledged.value_at_quantile(0.99) as f64 / 1e3, raw.value_at_quantile(0.99) as f64 / 1e3);
+    let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    let (ours, bare, floor) = (ms(&acknowledged, 0.99), ms(&raw, 0.99), ms(&plain, 0.99));
     println!(
-        "acknowledgement at {rate:.0} records/s: p50 {:.2} ms, p99 {ours:.2} ms = {:.2} x fdatasync (p50 {:.2} ms, p99 {bare:.2} ms)",
-        acknowledged.value_at_quantile(0.5) as f64 / 1e3,
+        "acknowledgement at {rate:.0} records/s: p50 {:.2} ms, p99 {ours:.2} ms = {:.2} x fdatasync (p50 {:.2} ms, p99 {bare:.2} ms) \
+         = {:.2} x plain loops (p50 {:.2} ms, p99 {floor:.2} ms)",
+        ms(&acknowledged, 0.5),
         ours / bare,
-        raw.value_at_quantile(0.5) as f64 / 1e3,
+        ms(&raw, 0.5),
+        ours / floor,
+        ms(&plain, 0.5),
     );
 }
 
 /// Latency in microseconds of writing 4 KiB into a file of zeros and making it durable.
-fn bare_sync(path: &Path, latency: &mut Histogram<u64>) {
-    let file = File::create(path).expect("a file");
-    file.write_all_at(&vec![0; 8 << 20], 0).expect("a write");
-    file.sync_all().expect("a sync");
+fn bare_sync(file: &File, latency: &mut Histogram<u64>) {
     for n in 0..400u64 {
         let start = Instant::now();
         file.write_all_at(&[n as u8; 4096], n * 4096).expect("a write");
         file.sync_data().expect("a sync");
         latency.saturating_record(start.elapsed().as_micros() as u64);
     }
+}
+
+/// What a group commit cannot beat: a thread a file that writes what would have come since its last write, and makes it durable.
+/// Microseconds from the moment at which a record would have come.
+fn plain_loops(files: &[File], rate: f64, time: Duration, latency: &mut Histogram<u64>) {
+    let (shared, bytes) = (Mutex::new(latency), vec![b'.'; SEGMENT_BYTES_DEFAULT as usize]);
+    std::thread::scope(|scope| {
+        for file in files {
+            let (shared, bytes) = (&shared, &bytes);
+            scope.spawn(move || {
+                let (mut own, start) = (histogram(), Instant::now());
+                let (mut at, mut from) = (0, Duration::ZERO);
+                while from < time {
+                    let until = start.elapsed();
+                    let came = ((until - from).as_secs_f64() * rate / files.len() as f64).max(1.0);
+                    let length = ((came * STORED_BYTES) as usize).min(bytes.len());
+                    at = if at + length > bytes.len() { 0 } else { at };
+                    file.write_all_at(&bytes[..length], at as u64).expect("a write");
+                    file.sync_data().expect("a sync");
+                    at += length;
+                    // Records come evenly: sixteen stand for all of a group.
+                    let (end, gap) = (start.elapsed(), (until - from) / 16);
+                    (0..16).for_each(|n| own.saturating_record_n((end - from - gap * n).as_micros() as u64, (came / 16.0).ceil() as u64));
+                    from = until;
+                }
+                shared.lock().expect("a lock").add(&own).expect("histograms of one kind");
+            });
+        }
+    });
 }
 
 /// Sends at an even pace from one thread; a thread a partition notes when records become durable. Microseconds.
@@ -183,7 +237,7 @@ fn paced(log: &Log, rate: f64, time: Duration, latency: &mut Histogram<u64>) {
         for partition in 0..log.partitions() {
             let (waiting, over, shared) = (&waiting[partition as usize], &over, &shared);
             scope.spawn(move || {
-                let mut own: Histogram<u64> = Histogram::new(3).expect("a histogram");
+                let mut own = histogram();
                 let mut next = log.bounds(partition).end;
                 loop {
                     let is_over = over.load(Ordering::Acquire) && waiting.lock().expect("a lock").is_empty();
@@ -191,8 +245,8 @@ fn paced(log: &Log, rate: f64, time: Duration, latency: &mut Histogram<u64>) {
                         break;
                     }
                     if log.wait(partition, next, Duration::from_millis(20)) {
-                        let now = Instant::now();
                         next = log.bounds(partition).end;
+                        let now = Instant::now();
                         let mut waiting = waiting.lock().expect("a lock");
                         while let Some((_, sent)) = waiting.front().copied().filter(|(offset, _)| *offset < next) {
                             own.saturating_record((now - sent).as_micros() as u64);

@@ -141,6 +141,7 @@ fn replay(setup: &Setup) -> Duration {
         logs: vec![setup.log.clone()],
         sinks: Box::new(|| Ok(Sinks::default())),
         start: StartAt::Earliest,
+        state_memory: None,
     };
     let began = Instant::now();
     let tail = supervisor.tail(spec).expect("a thread");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_connectors::gateway::{GatewayContext, MqttGateway};
+use thalweg_connectors::gateway::{AmqpGateway, GatewayContext, MqttGateway};
 use thalweg_devices::{Devices, Secret};
 use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::{Error, Result};
@@ -30,6 +30,7 @@ use crate::lake_catalog::SharedLake;
 use crate::server::{self, Deadlines, ServerState};
 use crate::services::Services;
 use crate::sql_service::{Engine, Service};
+use crate::stream_samples::StreamSamples;
 
 const UPKEEP: Duration = Duration::from_secs(5);
 const POISON_CHECK: Duration = Duration::from_millis(500);
@@ -62,7 +63,11 @@ impl Core {
     /// Opens the data directory of `config` and resumes its jobs. Must be called inside a Tokio runtime. Errors: `Conflict` if
     /// another process has it, `Corrupt` if something in it is damaged that the rest cannot do without.
     pub fn open(config: Config) -> Result<Self> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Self::open_on(Arc::new(RealDisk), config)
+    }
+
+    /// Like `open`, with log, checkpoints and lake on a disk that makes bytes and names durable in its own way.
+    pub fn open_on(disk: Arc<dyn Disk>, config: Config) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let owner = DataDir::open(&config.data)?;
         let layout = Layout::of(owner.root());
@@ -74,10 +79,11 @@ impl Core {
         };
         let logs = Logs::open(&layout.log, disk.clone(), clock.clone(), log_config)?;
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;
-        let lake = Lake::open(&layout.lake, clock.clone(), Handle::current())?;
+        let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), Handle::current())?;
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
         layout.empty_spill()?;
         let session = session(&config, &layout.lake, lake.clone(), Some(layout.spill.clone()))?;
+        let session = session.with_sampler(Arc::new(StreamSamples(logs.clone())));
         let environment = Environment {
             disk: disk.clone(),
             clock: clock.clone(),
@@ -85,7 +91,11 @@ impl Core {
             checkpoint_interval: config.checkpoint_interval,
         };
         let counters = Arc::new(GatewayCounters::default());
-        let supervisor = Arc::new(Supervisor::new(environment));
+        let supervisor = Supervisor::new(environment);
+        let supervisor = Arc::new(match config.state_memory_bytes {
+            Some(bytes) => supervisor.with_state_memory(bytes),
+            None => supervisor,
+        });
         let engine = Engine::open(crate::sql_service::Parts {
             session,
             supervisor,
@@ -137,9 +147,11 @@ pub struct App {
     pub http: SocketAddr,
     /// Where the MQTT gateway listens.
     pub mqtt: SocketAddr,
+    /// Where the AMQP gateway listens.
+    pub amqp: SocketAddr,
     /// The admin's token, if this was the first start.
     pub admin_token: Option<Secret>,
-    gateway: MqttGateway,
+    gateways: (MqttGateway, AmqpGateway),
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
 }
@@ -149,10 +161,11 @@ impl App {
     pub async fn start(config: Config) -> Result<Self> {
         let http = bind(config.http, "HTTP", "--http").await?;
         let mqtt = bind(config.mqtt, "MQTT", "--mqtt").await?;
+        let amqp = bind(config.amqp, "AMQP", "--amqp").await?;
         let core = Arc::new(Core::open(config)?);
         let admin_token = core.devices.ensure_admin()?;
         let shutdown = CancellationToken::new();
-        let context = GatewayContext { authority: core.devices.clone(), logs: core.logs.clone(), counters: core.counters.clone() };
+        let context = GatewayContext::new(core.devices.clone(), core.logs.clone(), core.counters.clone());
         let services = Arc::new(Services::new(core.clone(), context.clone()));
         let state = ServerState {
             devices: core.devices.clone(),
@@ -165,11 +178,12 @@ impl App {
         };
         let address = |l: &TcpListener| l.local_addr().map_err(|e| Error::from(e).context("HTTP listener"));
         let http_address = address(&http)?;
-        let gateway = MqttGateway::start(mqtt, context)?;
+        let gateways = (MqttGateway::start(mqtt, context.clone())?, AmqpGateway::start(amqp, context)?);
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(http, server::router(state)?, Deadlines::default(), shutdown.clone()));
         tasks.spawn(upkeep(core.clone(), shutdown.clone()));
-        Ok(Self { core, http: http_address, mqtt: gateway.address(), admin_token, gateway, tasks, shutdown })
+        let (mqtt, amqp) = (gateways.0.address(), gateways.1.address());
+        Ok(Self { core, http: http_address, mqtt, amqp, admin_token, gateways, tasks, shutdown })
     }
 
     /// Returns, with the reason, when the disk has failed under a log. Nothing more can be acknowledged then, and only a new
@@ -185,7 +199,8 @@ impl App {
 
     /// Stops taking telemetry, ends jobs after a last checkpoint, and closes everything.
     pub async fn stop(self) -> Result<()> {
-        self.gateway.shutdown().await;
+        let (mqtt, amqp) = self.gateways;
+        tokio::join!(mqtt.shutdown(), amqp.shutdown());
         self.shutdown.cancel();
         let mut tasks = self.tasks;
         while tasks.join_next().await.is_some() {}
@@ -236,7 +251,17 @@ fn one_round(core: &Core, maintenance: bool) {
             Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
             Err(error) => tracing::error!(%error, "the lake could not be maintained"),
         }
+        warn("files that were never committed stay", remove_orphans(core));
     }
+}
+
+/// Removes files that were staged more than a day ago, and that no commit and no checkpoint knows.
+fn remove_orphans(core: &Core) -> Result<()> {
+    let removed = core.lake.remove_orphans(core.clock.now(), &core.engine.supervisor().prepared()?)?;
+    if !removed.is_empty() {
+        tracing::info!(files = removed.len(), "files that were never committed are removed");
+    }
+    Ok(())
 }
 
 /// The lake of a data directory, to be read; a server may own it meanwhile. Errors: `NotFound` if there is none.

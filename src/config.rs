@@ -20,6 +20,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Address of the MQTT gateway.
     pub mqtt: SocketAddr,
+    /// Address of the AMQP gateway.
+    pub amqp: SocketAddr,
     /// Partitions of a new stream; 0 takes the number of cores.
     pub partitions: u32,
     /// Time between checkpoints of a job, which is how old the lake is at most.
@@ -38,6 +40,8 @@ pub struct Config {
     pub description: String,
     /// Memory of all batch queries together, in bytes.
     pub query_memory_bytes: usize,
+    /// Memory that the state of all jobs together may take, in bytes; none takes a quarter of the machine's.
+    pub state_memory_bytes: Option<u64>,
     /// Time from the beginning of a batch query to its last row.
     #[serde(deserialize_with = "duration")]
     pub query_timeout: Duration,
@@ -49,6 +53,7 @@ impl Default for Config {
             data: PathBuf::from("thalweg-data"),
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             mqtt: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            amqp: SocketAddr::from(([127, 0, 0, 1], 5672)),
             partitions: 0,
             checkpoint_interval: Duration::from_millis(limits::CHECKPOINT_INTERVAL_MS_DEFAULT),
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
@@ -57,6 +62,7 @@ impl Default for Config {
             owner: "nobody@localhost".to_owned(),
             description: "no description was given".to_owned(),
             query_memory_bytes: limits::QUERY_MEMORY_BYTES_DEFAULT,
+            state_memory_bytes: None,
             query_timeout: Duration::from_secs(limits::QUERY_S_DEFAULT),
         }
     }
@@ -98,9 +104,10 @@ mod tests {
     fn a_file_sets_what_it_names_and_a_wrong_key_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.toml");
-        std::fs::write(&path, "http = '127.0.0.1:9000'\ncheckpoint-interval = '2s'\nretention = '7d'\n").unwrap();
+        std::fs::write(&path, "http = '127.0.0.1:9000'\namqp = '127.0.0.1:0'\ncheckpoint-interval = '2s'\nretention = '7d'\n").unwrap();
         let config = Config::load(Some(&path)).unwrap();
         assert_eq!((config.http.port(), config.checkpoint_interval), (9000, Duration::from_secs(2)));
+        assert_eq!((config.amqp.port(), Config::default().amqp.port()), (0, 5672));
         assert_eq!((config.retention, config.mqtt.port()), (Some(Duration::from_secs(7 * 86_400)), 1883));
         std::fs::write(&path, "htpp = 'x'\n").unwrap();
         let error = Config::load(Some(&path)).unwrap_err().to_string();

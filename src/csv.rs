@@ -7,8 +7,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
 use thalweg_engine::error::Result;
-
-use crate::json;
+use thalweg_engine::json;
 
 /// What spreadsheets take for the beginning of a formula, also after a tab or a line break.
 const BEGINNINGS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];

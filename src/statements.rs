@@ -17,6 +17,9 @@ pub struct Stored {
     pub kind: StoredKind,
     /// Text that does it again.
     pub sql: String,
+    /// A job that was stopped: it is listed, and does nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// What a stored statement does.
@@ -61,6 +64,12 @@ impl Statements {
         self.save()
     }
 
+    /// Marks a job as stopped, durably, where it stands.
+    pub fn stop(&mut self, name: &str) -> Result<()> {
+        self.stored.iter_mut().filter(|s| s.kind == StoredKind::Job && s.name == name).for_each(|s| s.stopped = true);
+        self.save()
+    }
+
     /// Removes a statement, durably.
     pub fn remove(&mut self, kind: StoredKind, name: &str) -> Result<()> {
         self.stored.retain(|s| (s.kind, s.name.as_str()) != (kind, name));
@@ -68,7 +77,9 @@ impl Statements {
     }
 
     fn save(&self) -> Result<()> {
-        let document = Document { version: 1, statements: self.stored.clone() };
+        // A program that knows no stopped jobs would run them: it has to refuse the file.
+        let version = if self.stored.iter().any(|s| s.stopped) { 2 } else { 1 };
+        let document = Document { version, statements: self.stored.clone() };
         let bytes = serde_json::to_vec_pretty(&document).map_err(|e| Error::internal(e.to_string()))?;
         let temporary = self.path.with_extension("tmp");
         if self.disk.exists(&temporary) {
@@ -89,7 +100,38 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<Stored>> {
     let read = file.read_at(&mut bytes, 0)?;
     let document: Document = serde_json::from_slice(&bytes[..read]).map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))?;
     match document.version {
-        1 => Ok(document.statements),
+        1 | 2 => Ok(document.statements),
         other => Err(Error::corrupt(format!("{}: version {other} is not known", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_engine::log::sim::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_stopped_job_stays_where_it_was_and_older_programs_refuse_the_file() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::default());
+        let path = Path::new("statements.json");
+        let mut statements = Statements::open(disk.clone(), path).unwrap();
+        let stored = |name: &str, kind| Stored { name: name.to_owned(), kind, sql: String::new(), stopped: false };
+        for (name, kind) in [("a", StoredKind::Table), ("a", StoredKind::Job), ("b", StoredKind::Job)] {
+            statements.put(stored(name, kind)).unwrap();
+        }
+        let version = |disk: &Arc<dyn Disk>| {
+            let file = disk.open(path, OpenMode::Read).unwrap();
+            let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+            file.read_at(&mut bytes, 0).unwrap();
+            serde_json::from_slice::<Document>(&bytes).unwrap().version
+        };
+        assert_eq!(version(&disk), 1);
+        statements.stop("a").unwrap();
+        assert_eq!(version(&disk), 2);
+        let again = Statements::open(disk.clone(), path).unwrap();
+        assert_eq!(again.all().iter().map(|s| s.stopped).collect::<Vec<_>>(), [false, true, false]);
+        statements.put(stored("a", StoredKind::Job)).unwrap();
+        assert_eq!(version(&disk), 1);
     }
 }

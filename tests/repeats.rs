@@ -1,5 +1,5 @@
-//! Devices that send everything again. Invariant: over a real server and MQTT 5, a record that is sent three times is in the log
-//! once, and the counters say how often it came.
+//! Devices that send everything again. Invariant: over a real server, a record that is sent three times, over MQTT 5 and AMQP in
+//! turns, is in the log once, and the counters say how often it came.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +38,12 @@ fn active_devices(devices: &Devices) -> Vec<DeviceLogin> {
     ids.into_iter().map(login).collect()
 }
 
-async fn send(devices: &[DeviceLogin], app: &App) -> Report {
+async fn send(devices: &[DeviceLogin], target: Target) -> Report {
     let simulation = Simulation {
         rate: Rate::Unlimited,
         records: Some(RECORDS),
         drain: Duration::from_secs(30),
-        ..Simulation::new(Target::Mqtt5(app.mqtt.to_string()), devices.to_vec(), Name::new("telemetry").unwrap())
+        ..Simulation::new(target, devices.to_vec(), Name::new("telemetry").unwrap())
     };
     simulator::run(simulation, Arc::new(SystemClock::new()), Arc::default(), CancellationToken::new()).await.unwrap()
 }
@@ -52,13 +52,14 @@ async fn send(devices: &[DeviceLogin], app: &App) -> Report {
 async fn what_ten_thousand_devices_send_three_times_is_stored_once() {
     let dir = tempfile::tempdir().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
-    let app = App::start(Config { data: dir.path().join("data"), http: any, mqtt: any, ..Config::default() }).await.unwrap();
+    let app = App::start(Config { data: dir.path().join("data"), http: any, mqtt: any, amqp: any, ..Config::default() }).await.unwrap();
     let devices = active_devices(&app.core.devices);
     let expected = DEVICES as u64 * RECORDS;
     for part in devices.chunks(AT_ONCE) {
-        for _ in 0..=REPETITIONS {
+        for round in 0..=REPETITIONS {
+            let target = if round % 2 == 0 { Target::Mqtt5(app.mqtt.to_string()) } else { Target::Amqp(app.amqp.to_string()) };
             // Each run connects anew, and counts from the same number in the same epoch.
-            let report = send(part, &app).await;
+            let report = send(part, target).await;
             assert_eq!(report.acknowledged, part.len() as u64 * RECORDS);
         }
     }

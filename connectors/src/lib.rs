@@ -2,7 +2,8 @@
 //! nothing is acknowledged to the outside before the log has made it durable.
 //!
 //! ```text
-//! gateway/    devices connect to us: MQTT 3.1.1 and 5, HTTP ingest
+//! gateway/    devices connect to us: MQTT 3.1.1 and 5, AMQP 1.0, HTTP ingest
+//! amqp/       AMQP 1.0 as bytes
 //! mqtt/       we connect to an outside broker
 //! simulator   devices that do not exist, over the same protocols: demo, load, crash tests
 //! *.rs        what a table may say in WITH ('connector' = …)
@@ -10,6 +11,7 @@
 
 use thalweg_engine::contract::ConnectorSpec;
 
+mod amqp;
 pub mod gateway;
 mod lake;
 mod load;

@@ -2,7 +2,7 @@
 //! does, over a real connection with a real key, and counts only what the server acknowledged.
 //!
 //! ```text
-//! Simulation ─► run ─► one task a device: readings ─► pace ─► MQTT (window of QoS 1) or HTTP (batches of lines)
+//! Simulation ─► run ─► one task a device: readings ─► pace ─► MQTT, AMQP (window of QoS 1) or HTTP (batches of lines)
 //!                 └──► Progress (live), journal (each acknowledged record), Report (at the end)
 //! ```
 
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{DeviceTally, HttpDevice, Journal, MqttDevice, Pace, Readings, Tally};
+use crate::load::{DeviceTally, HttpDevice, Journal, LinkedDevice, Pace, Protocol, Readings, Tally};
 
 pub use crate::load::{Mix, Progress};
 
@@ -30,6 +30,8 @@ pub enum Target {
     Mqtt3(String),
     /// An MQTT server at `host:port`, spoken to in 5: records carry their number, so a repetition is recognised.
     Mqtt5(String),
+    /// An AMQP 1.0 server at `host:port`; records carry their number.
+    Amqp(String),
     /// An HTTP server, such as `http://host:port`.
     Http(String),
 }
@@ -75,7 +77,7 @@ pub struct Simulation {
     pub duration: Option<Duration>,
     /// Records of each device; none means no end.
     pub records: Option<u64>,
-    /// MQTT: records of one device that may wait for their acknowledgement.
+    /// MQTT, AMQP: records of one device that may wait for their acknowledgement.
     pub window: usize,
     /// HTTP: most records in one request.
     pub batch: usize,
@@ -256,12 +258,9 @@ fn start_devices(run: &Arc<Run>) -> Result<JoinSet<(usize, DeviceOutcome)>> {
     for index in 0..run.simulation.devices.len() {
         let run = run.clone();
         match run.simulation.target.clone() {
-            Target::Mqtt3(address) => {
-                tasks.spawn(async move { (index, MqttDevice::new(run, index, &address, Version::V3_1_1).run().await) });
-            }
-            Target::Mqtt5(address) => {
-                tasks.spawn(async move { (index, MqttDevice::new(run, index, &address, Version::V5_0).run().await) });
-            }
+            Target::Mqtt3(address) => drop(tasks.spawn(linked(run, index, address, Protocol::Mqtt(Version::V3_1_1)))),
+            Target::Mqtt5(address) => drop(tasks.spawn(linked(run, index, address, Protocol::Mqtt(Version::V5_0)))),
+            Target::Amqp(address) => drop(tasks.spawn(linked(run, index, address, Protocol::Amqp))),
             Target::Http(url) => {
                 let client = client.clone();
                 tasks.spawn(async move { (index, HttpDevice::new(run, index, &url, client).run().await) });
@@ -269,6 +268,10 @@ fn start_devices(run: &Arc<Run>) -> Result<JoinSet<(usize, DeviceOutcome)>> {
         }
     }
     Ok(tasks)
+}
+
+async fn linked(run: Arc<Run>, index: usize, address: String, protocol: Protocol) -> (usize, DeviceOutcome) {
+    (index, LinkedDevice::new(run, index, &address, protocol).run().await)
 }
 
 /// Ends the sending after the run's duration; never returns before.

@@ -204,5 +204,5 @@ impl Streams for OneStream {
 
 /// A gateway's context over the stand-ins.
 pub(crate) fn context(authority: FakeAuthority, log: Arc<MemoryLog>) -> GatewayContext {
-    GatewayContext { authority: Arc::new(authority), logs: Arc::new(OneStream(log)), counters: Arc::new(GatewayCounters::default()) }
+    GatewayContext::new(Arc::new(authority), Arc::new(OneStream(log)), Arc::new(GatewayCounters::default()))
 }

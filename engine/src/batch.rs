@@ -179,6 +179,15 @@ pub struct Reject {
     pub reason: String,
 }
 
+/// A row behind the exchange that could not be computed, and why. It comes from several records, or from one that nobody knows any more.
+#[derive(Debug, Clone)]
+pub struct FailedRow {
+    /// The row alone, as the step got it that failed.
+    pub row: RecordBatch,
+    /// What was wrong, for a person.
+    pub reason: String,
+}
+
 /// The SQL of a column's type, which declares it: `DOUBLE`, `ARRAY<DECIMAL(5, 2)>`. A type without one gives its Arrow name.
 pub fn type_name(data_type: &DataType) -> String {
     let name = match data_type {

@@ -90,6 +90,13 @@ impl Changes {
         Ok(Self { rows: filter_record_batch(&self.rows, mask)?, kinds })
     }
 
+    /// `count` rows from row `from` on.
+    #[must_use]
+    pub fn slice(&self, from: usize, count: usize) -> Self {
+        let kinds = self.kinds.as_ref().map(|k| k[from..from + count].to_vec());
+        Self { rows: self.rows.slice(from, count), kinds }
+    }
+
     /// `schema` with the column `op` before its own.
     pub fn signed_schema(schema: &Schema) -> SchemaRef {
         let op: FieldRef = Arc::new(Field::new("op", DataType::Utf8View, false));

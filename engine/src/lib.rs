@@ -7,6 +7,7 @@ pub mod changes;
 pub mod decimal;
 pub mod error;
 pub mod ids;
+pub mod json;
 pub mod limits;
 pub mod metrics;
 pub mod time;

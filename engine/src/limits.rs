@@ -31,6 +31,9 @@ pub const ZERO_AHEAD_BYTES: usize = 512 * 1024;
 pub const ZERO_PIECE_BYTES: usize = 64 * 1024;
 /// Frames from this size on are appended without zeros ahead, in bytes.
 pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
+/// Segments whose frames are larger on the average are followed by one without zeros, in bytes. Up to here a sync that makes
+/// the file longer takes more than the zeros do.
+pub const ZERO_SEGMENT_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Places that a partition remembers for its sequential readers.
 pub const READ_HINTS_MAX: usize = 16;
 /// Capacity that an idle group buffer may keep, in bytes.
@@ -51,11 +54,11 @@ pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of sealed segments that are read again in a second, to find damage.
 pub const SCRUB_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 
-/// Open connections of devices, those included that have not yet proved who they are.
+/// Open connections of devices over one protocol, those included that have not yet proved who they are.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Connections from one network address that have not yet proved who they are.
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 1_024;
-/// Connections one device may hold at once, each with a client id of its own.
+/// Connections one device may hold at once over one protocol, each with a client id of its own.
 pub const CONNECTIONS_PER_DEVICE_MAX: usize = 8;
 /// Longest packet of a peer that has not yet proved who it is, in bytes.
 pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
@@ -63,6 +66,28 @@ pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
 pub const CLIENT_ID_BYTES_MAX: usize = 256;
 /// Longest MQTT packet of a known device, in bytes: the largest payload, its topic and properties.
 pub const MQTT_PACKET_BYTES_MAX: usize = RECORD_PAYLOAD_BYTES_MAX + 16 * 1024;
+/// Longest AMQP frame of a known device, in bytes. Told to it when it connects.
+pub const AMQP_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Longest AMQP message, in bytes: the largest payload with its properties. Told to devices when they attach a link.
+pub const AMQP_MESSAGE_BYTES_MAX: usize = RECORD_PAYLOAD_BYTES_MAX + 16 * 1024;
+/// Bytes of messages in several frames that one AMQP connection may have begun and not completed.
+pub const AMQP_PARTIAL_BYTES_MAX: usize = AMQP_MESSAGE_BYTES_MAX * 2;
+/// Sessions of one AMQP connection.
+pub const AMQP_SESSIONS_MAX: u16 = 4;
+/// Links of one AMQP session.
+pub const AMQP_LINKS_MAX: u32 = 8;
+/// Frames with messages that an AMQP session may send before it is told to go on.
+pub const AMQP_WINDOW_FRAMES: u32 = 2_048;
+/// Longest tag of an AMQP delivery, in bytes.
+pub const AMQP_TAG_BYTES_MAX: usize = 32;
+/// Longest name of an AMQP link together with the description of its ends, in bytes: they are said back.
+pub const AMQP_ATTACH_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the answer to an AMQP attach beside its name and its ends.
+pub const AMQP_ANSWER_BYTES: usize = 96;
+/// Silence that an AMQP device is asked not to exceed, in milliseconds; its connection ends after twice that.
+pub const AMQP_IDLE_MS: u64 = 60_000;
+/// Least time between two signs of life for an AMQP device that wants them more often, in milliseconds.
+pub const AMQP_HEARTBEAT_MS_MIN: u64 = 250;
 /// Time a peer has to prove who it is, in milliseconds.
 pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Time a peer may leave what was sent to it unread, in milliseconds.
@@ -102,6 +127,23 @@ pub const JSON_DEPTH_MAX: usize = 64;
 pub const JSON_ORDER_ATTRIBUTES_MAX: usize = 256;
 /// Longest attribute name that is remembered so, in bytes with its quotes.
 pub const JSON_ORDER_NAME_BYTES_MAX: usize = 256;
+/// Decoded records of one stream that are kept for those of its jobs that come a little later, in bytes; one batch a partition at least.
+pub const SHARED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records that a job may be behind another one and still be expected to catch up with it.
+pub const SHARED_ROWS_BEHIND_MAX: u64 = 1024 * 1024;
+/// Time that a job which catches up waits at most, before each batch, for another one that is a little behind, in milliseconds; no
+/// longer than decoding takes either.
+pub const SHARED_WAIT_MS_MAX: u64 = 100;
+/// Records that a partition of a job is behind the log when it gets a thread of its own.
+pub const APART_ROWS_MIN: u64 = 4 * 1024;
+/// Time for which such a thread reads no batch of so many records before it ends, in milliseconds.
+pub const APART_QUIET_MS: u64 = 1_000;
+/// Time in which new records are gathered before a job that just read is woken again, in milliseconds.
+pub const GATHER_MS_MIN: u64 = 2;
+/// The same on a stream that many jobs read, for each of them, in microseconds: some times what waking a job costs.
+pub const GATHER_US_PER_JOB: u64 = 400;
+/// The same at most, in milliseconds.
+pub const GATHER_MS_MAX: u64 = 40;
 /// Messages between a partition's chain and the job's merge stage.
 pub const CHAIN_QUEUE_MAX: usize = 8;
 /// Groups one pane of one partition may hold.
@@ -114,8 +156,26 @@ pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 pub const WINDOWS_PER_ROW_ASSIGNED_MAX: i64 = 256;
 /// Sessions that may be open at once in one partition, or wait for other partitions in the merge stage.
 pub const SESSIONS_OPEN_MAX: usize = 4_000_000;
+/// Rows that LEAD may look ahead: a row waits for so many later ones of its partition.
+pub const LEAD_ROWS_MAX: u64 = 1_000;
 /// Keys that one step behind the exchange may hold state of.
 pub const STATE_KEYS_MAX: usize = 16_000_000;
+/// What a row that a step holds is taken to need of memory until a snapshot tells better, in bytes.
+pub const HELD_ROW_BYTES: u64 = 256;
+/// Share of the machine's memory that the state of all jobs together may take: one part of so many; a setting.
+pub const STATE_MEMORY_PARTS: u64 = 4;
+/// The same where nobody knows how much memory the machine has, in bytes.
+pub const STATE_MEMORY_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// Percent of its bound from which on a job's partitions that are ahead in event time wait for those behind.
+pub const STATE_SOFT_PERCENT: u64 = 50;
+/// A partition waits if it is further ahead than this, in milliseconds of event time.
+pub const STATE_AHEAD_MS_MAX: i64 = 1_000;
+/// Time between two looks at what a job's state takes, in milliseconds.
+pub const STATE_LOOK_INTERVAL_MS: u64 = 50;
+/// Time over which the rate of a job is told, in seconds.
+pub const JOB_RATE_S: usize = 10;
+/// Longest name of a savepoint, in bytes.
+pub const SAVEPOINT_NAME_BYTES_MAX: usize = 128;
 /// Rows of one version of a reference table.
 pub const REFERENCE_ROWS_MAX: usize = 10_000_000;
 /// Versions of one reference table that are kept.
@@ -138,6 +198,10 @@ pub const LIVE_BATCHES_MAX: usize = 256;
 pub const SQL_BYTES_MAX: usize = 1024 * 1024;
 /// Tokens of a SQL statement between two commas, those before open parentheses included: its syntax tree is no deeper.
 pub const SQL_CHAIN_TOKENS_MAX: usize = 1_000;
+/// Newest records of a stream that are looked at to tell its columns.
+pub const SAMPLE_RECORDS_MAX: u64 = 1_000;
+/// Bytes of them after which no more are read.
+pub const SAMPLE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Parentheses and brackets of a SQL statement that may be open at once.
 pub const SQL_NESTING_MAX: usize = 16;
 /// Beginnings of expressions that the SQL parser may try for each token, beside those for any statement: where a keyword may
@@ -168,6 +232,12 @@ pub const SQL_STACK_BYTES: usize = 64 * 1024 * 1024;
 pub const RECENT_FILES_MAX: usize = 48;
 /// Rows of one Parquet row group.
 pub const ROW_GROUP_ROWS: usize = 1024 * 1024;
+/// Rows that wait before the columns of a Parquet file are encoded, together.
+pub const LAKE_ENCODE_ROWS: usize = 64 * 1024;
+/// Memory that those rows may hold on to, in bytes; buffers that columns share count once for each.
+pub const LAKE_ENCODE_BYTES: usize = 64 * 1024 * 1024;
+/// Threads that encode the columns of one Parquet file.
+pub const LAKE_ENCODE_THREADS_MAX: usize = 8;
 /// Compressed bytes of small files that one sealed file is made of; they are sorted in memory.
 pub const SEAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Rows of small files that one sealed file is made of.
@@ -265,10 +335,16 @@ const _: () = assert!(FRAME_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a full frame 
 const _: () = assert!((FRAME_BYTES_MAX as u64) * 4 <= SEGMENT_BYTES_DEFAULT, "a segment holds several frames of the largest size");
 const _: () = assert!(FRAME_BYTES_MAX <= BATCH_BYTES_MAX, "a cursor can always read a whole frame");
 const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_ROWS_MAX, "a cursor can always hand out a whole frame");
+const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX <= ZERO_SEGMENT_FRAME_BYTES_MAX, "zeros that were made ahead cost less");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
+const _: () = assert!(STATE_SOFT_PERCENT < 100, "partitions wait for one another before a job is stopped");
 const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
 const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");
+const _: () = assert!(CONNECT_BYTES_MAX < AMQP_FRAME_BYTES_MAX, "an unknown peer may send less than a known one");
+const _: () = assert!(AMQP_MESSAGE_BYTES_MAX <= AMQP_PARTIAL_BYTES_MAX, "one message in several frames is always taken");
+const _: () = assert!(AMQP_ANSWER_BYTES < 512, "the least frame that a peer takes holds an answer");
+const _: () = assert!(AMQP_MESSAGE_BYTES_MAX / 512 < AMQP_WINDOW_FRAMES as usize, "a window holds a message in the smallest frames");
 const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 16 bits");
 const _: () = assert!(METADATA_BYTES_MAX * DEVICE_PAGE_MAX <= JOURNAL_LINE_BYTES_MAX, "a page of devices can be registered at once");
 const _: () = assert!(HTTP_TELEMETRY_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a whole body of telemetry can wait for one commit");

@@ -58,7 +58,7 @@ pub struct JobCounters {
     /// Records that damage took from the log before they were read, as an operator accepted; not part of `consumed`.
     #[serde(default)]
     pub lost: u64,
-    /// Rows beyond the first that UNNEST, overlapping windows or several outputs made from a record.
+    /// Rows beyond the first that UNNEST, overlapping windows or several outputs made from a record, and results that were rejected.
     #[serde(default)]
     pub expanded: u64,
     /// Rows dropped by WHERE or by an inner join without a match.
@@ -69,7 +69,7 @@ pub struct JobCounters {
     pub passed: u64,
     /// Rows whose windows had all closed.
     pub late: u64,
-    /// Records that could not be decoded or evaluated, or lie too far in the future.
+    /// Records that could not be decoded or evaluated, or lie too far in the future; results that could not be computed.
     pub rejected: u64,
     /// Rows whose windows have all closed, each once however many they were.
     pub emitted: u64,

@@ -85,6 +85,10 @@ impl Disk for RealDisk {
         std::fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
@@ -106,6 +110,19 @@ impl Disk for RealDisk {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn network(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(network_name(rustix::fs::statfs(path)?.f_type as u32))
+    }
+}
+
+/// The name of a network file system by the number that Linux gives it; its 32 bits may come with a sign.
+fn network_name(magic: u32) -> Option<&'static str> {
+    match magic {
+        0x6969 => Some("NFS"),
+        0x517b | 0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        _ => None,
     }
 }
 
@@ -147,6 +164,18 @@ impl Clock for SystemClock {
     }
 }
 
+/// Memory that this process may use, in bytes: of the machine, or of its control group if that has less.
+pub fn memory_bytes() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_total(&text));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    machine.into_iter().chain(group).min()
+}
+
+fn memory_total(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,12 +200,29 @@ mod tests {
 
         let other = dir.join("other");
         RealDisk.rename(&path, &other).unwrap();
+        RealDisk.link(&other, &path).unwrap();
+        assert_eq!(RealDisk.link(&other, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        RealDisk.remove(&path).unwrap();
         RealDisk.sync_dir(&dir).unwrap();
         assert_eq!(RealDisk.list(&dir).unwrap(), std::slice::from_ref(&other));
         RealDisk.remove(&other).unwrap();
         assert!(!RealDisk.exists(&other));
         assert_eq!(RealDisk.open(&other, OpenMode::ReadWrite).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(RealDisk.free_bytes(&dir).unwrap() > 0);
+        assert_eq!(RealDisk.network(&dir).unwrap(), None);
+    }
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers() {
+        assert_eq!([0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42].map(network_name), [Some("NFS"), Some("SMB"), Some("SMB"), Some("SMB")]);
+        assert_eq!([0xef53, 0x0102_1994, 0x5846_5342].map(network_name), [None; 3], "ext4, tmpfs, XFS");
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_is_read_in_kibibytes() {
+        assert_eq!(memory_total("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        assert_eq!(memory_total("MemFree: 1 kB\n"), None);
+        assert!(memory_bytes().is_some_and(|b| b > 1 << 20));
     }
 
     #[test]

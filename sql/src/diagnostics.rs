@@ -8,6 +8,8 @@ use sqlparser::tokenizer::{Location, TokenizerError};
 use thalweg_engine::contract::connector::distance;
 use thalweg_engine::error::{Error, ErrorKind};
 
+use crate::bind::WINDOW_COLUMNS;
+
 /// Result inside this crate: the statement's text is added when the error leaves it.
 pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
@@ -184,6 +186,11 @@ fn schema_problem(error: &SchemaError) -> (String, Option<String>) {
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
             let hint = suggestion(&field.name, names.iter().copied()).unwrap_or_else(|| format!("columns here: {}", names.join(", ")));
             (format!("column '{}' does not exist", shown(field)), Some(hint))
+        }
+        SchemaError::AmbiguousReference { field } if WINDOW_COLUMNS.contains(&field.name.as_str()) => {
+            let hint = "write the table's alias before it: t.window_start; before a window over windows, give those of the first other names: \
+                        SELECT window_start AS first_start, window_time AS ts";
+            (format!("column '{}' is there more than once", field.name), Some(hint.to_owned()))
         }
         SchemaError::AmbiguousReference { field } => {
             (format!("column '{}' is in more than one table", field.name), Some("write the table's alias before it: t.column".to_owned()))

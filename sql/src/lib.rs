@@ -27,7 +27,9 @@ mod lower;
 mod tables;
 
 pub use batch::{BatchQuery, BatchStream};
-pub use parser::ScriptStatement;
+pub use parser::{SavepointWanted, ScriptStatement};
 pub use session::{Session, SessionConfig, Statement};
-pub use settings::{SETTINGS, SettingChange, Settings, without_settings};
-pub use tables::{Classification, LakeCatalog, LakeFile, LakeFiles, StreamInput, StreamSampler, TableDefinition, TableKind, Tier};
+pub use settings::{JobSettings, SETTINGS, SettingChange, Settings, without_settings};
+pub use tables::{
+    Classification, LakeCatalog, LakeFile, LakeFiles, Sample, SampleFormat, StreamInput, StreamSampler, TableDefinition, TableKind, Tier,
+};

@@ -20,7 +20,7 @@ use crate::functions::Functions;
 use crate::parser::{self, Parsed, ScriptStatement};
 use crate::settings::{Settings, without_settings};
 use crate::stack::with_room;
-use crate::tables::{self, Catalog, LakeCatalog, StreamSampler, TableDefinition, list, named_tables};
+use crate::tables::{self, Catalog, LakeCatalog, StreamSampler, TableDefinition, list, named_tables, written_tables};
 pub use statement::Statement;
 
 /// What a session is made with.
@@ -131,6 +131,12 @@ impl Session {
         Ok(used)
     }
 
+    /// Names of the tables that a stored text writes, in its order. Errors: `Invalid` if it is no statement any more.
+    pub fn writes(&self, text: &str) -> Result<Vec<String>> {
+        let statement = without_settings(text).1;
+        with_room(|| Ok(written_tables(&parser::parse(statement).map_err(|p| p.into_error(statement))?)))
+    }
+
     /// Makes a prepared table known. Errors: `Conflict` if the name is taken.
     pub fn declare(&self, definition: TableDefinition) -> Result<()> {
         self.catalog.declare(definition)
@@ -161,13 +167,16 @@ impl Session {
             Parsed::Query(query) => self.query(query, sql, settings),
             Parsed::Explain(inner) => self.explain(*inner, sql, settings),
             Parsed::ShowJobs => Ok(Statement::ShowJobs),
+            Parsed::ShowSavepoints => Ok(Statement::ShowSavepoints),
             Parsed::ShowTables => Ok(Statement::ShowTables),
             Parsed::ShowViews => self.show_views(),
             Parsed::ShowFunctions => Ok(Statement::List { rows: list(["function", "kind"], &self.functions.list())? }),
             Parsed::ShowCreate(name) => self.show_create(&name),
             Parsed::Describe(name) => self.describe(&name),
             Parsed::DescribeJob(name) => Ok(Statement::DescribeJob { name: job_name(&name)? }),
-            Parsed::StopJob(name) => Ok(Statement::StopJob { name: job_name(&name)? }),
+            Parsed::StopJob(stop) => Ok(Statement::StopJob { name: job_name(&stop.name)?, savepoint: stop.savepoint }),
+            Parsed::DropJob(name) => Ok(Statement::DropJob { name: job_name(&name)? }),
+            Parsed::DropSavepoint(name) => Ok(Statement::DropSavepoint { name }),
             Parsed::Setting(setting) => self.setting(setting, settings),
         }
     }

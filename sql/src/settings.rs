@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use thalweg_engine::contract::connector::parse_duration;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
+use thalweg_engine::plan::StartAt;
 use thalweg_engine::time::Micros;
 
 use crate::diagnostics::suggestion;
 use crate::parser::{self, Parsed, ScriptStatement};
+use crate::tables::startup;
+pub use values::JobSettings;
+use values::{Values, length, size, some, truth};
+
+mod values;
 
 /// One setting.
 pub struct Setting {
@@ -23,10 +28,51 @@ pub struct Setting {
     pub about: &'static str,
     /// Reads a value.
     parse: fn(&mut Values, &str) -> Result<()>,
+    /// Whether a job is planned with it.
+    of: Part,
+}
+
+/// What a setting is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The text of a job: whoever plans it again needs it.
+    Plan,
+    /// Only its first start: what it did then is in the checkpoints.
+    Start,
 }
 
 /// Every setting, sorted by name.
 pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "execution.state-recovery.ignore-unclaimed-state",
+        default: "false",
+        about: "whether the next job may leave state behind that its query has no place for; what is new begins empty",
+        parse: |values, text| {
+            values.ignore_unclaimed = truth(text)?;
+            Ok(())
+        },
+        of: Part::Start,
+    },
+    Setting {
+        name: "execution.state-recovery.path",
+        default: "",
+        about: "savepoint that the next job starts from, by its name in SHOW SAVEPOINTS; empty: none",
+        parse: |values, text| {
+            values.savepoint = some(text);
+            Ok(())
+        },
+        of: Part::Start,
+    },
+    Setting {
+        name: "job.state.memory",
+        default: "",
+        about: "memory that the state of the next job may take, such as 256 MB; empty: a quarter of the machine's, shared by all jobs",
+        parse: |values, text| {
+            values.state_memory = size(text)?;
+            Ok(())
+        },
+        of: Part::Plan,
+    },
     Setting {
         name: "pipeline.name",
         default: "",
@@ -35,15 +81,67 @@ pub static SETTINGS: &[Setting] = &[
             values.pipeline_name = if text.is_empty() { None } else { Some(Name::new(text)?) };
             Ok(())
         },
+        of: Part::Plan,
+    },
+    Setting {
+        name: "scan.startup.mode",
+        default: "",
+        about: "where the next job begins if it has no checkpoint: earliest-offset, latest-offset, timestamp or specific-offsets; empty: as its tables say",
+        parse: |values, text| {
+            values.startup_mode = some(text);
+            values.startup_mode.as_deref().map_or(Ok(()), startup::check_mode)
+        },
+        of: Part::Plan,
+    },
+    Setting {
+        name: "scan.startup.specific-offsets",
+        default: "",
+        about: "offsets of the mode specific-offsets: partition:0,offset:42;partition:1,offset:300",
+        parse: |values, text| {
+            values.startup_offsets = some(text);
+            values.startup_offsets.as_deref().map_or(Ok(()), |t| startup::parse_offsets(t).map(drop))
+        },
+        of: Part::Plan,
+    },
+    Setting {
+        name: "scan.startup.timestamp-millis",
+        default: "",
+        about: "time of receipt of the mode timestamp, in milliseconds since 1970",
+        parse: |values, text| {
+            values.startup_millis = some(text);
+            values.startup_millis.as_deref().map_or(Ok(()), |t| startup::time(t).map(drop))
+        },
+        of: Part::Plan,
+    },
+    Setting {
+        name: "table.exec.emit.early-fire.delay",
+        default: "0",
+        about: "event time between two early results of a window, counted from its start, such as 5 s or 1 min",
+        parse: |values, text| {
+            values.early_delay = length(text, "a number and a unit, such as 5 s or 1 min")?;
+            Ok(())
+        },
+        of: Part::Plan,
+    },
+    Setting {
+        name: EARLY_FIRE,
+        default: "false",
+        about: "whether open windows tell what they have so far, as changes; needs table.exec.emit.early-fire.delay",
+        parse: |values, text| {
+            values.early_enabled = truth(text)?;
+            Ok(())
+        },
+        of: Part::Plan,
     },
     Setting {
         name: "table.exec.state.ttl",
         default: "0",
         about: "how long joins and groups without a window keep rows at least, in event time, such as 1 h, 30 min, 10s or 1 d; 0: for ever",
         parse: |values, text| {
-            values.state_ttl = state_ttl(text)?;
+            values.state_ttl = length(text, "a number and a unit, such as 1 h, 30 min, 10s or 1 d; 0 keeps rows for ever")?;
             Ok(())
         },
+        of: Part::Plan,
     },
     Setting {
         name: TIME_ZONE,
@@ -55,18 +153,14 @@ pub static SETTINGS: &[Setting] = &[
                 Err(Error::invalid(format!("times are UTC, not '{other}'")).hint("write 'UTC', and convert times where they are shown"))
             }
         },
+        of: Part::Plan,
     },
 ];
 
+/// Key of what turns early results on, as Flink calls it.
+pub(crate) const EARLY_FIRE: &str = "table.exec.emit.early-fire.enabled";
 /// Key of the time zone, as Flink calls it.
 pub(crate) const TIME_ZONE: &str = "table.local-time-zone";
-
-/// Values in the types in which they are used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Values {
-    pipeline_name: Option<Name>,
-    state_ttl: Option<Micros>,
-}
 
 /// The settings that hold for the next statement.
 #[derive(Debug, Clone, Default)]
@@ -130,7 +224,9 @@ impl Settings {
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         let setting = find(key)?;
         let value = value.trim();
-        (setting.parse)(&mut self.values, value).map_err(|e| e.context(format!("setting '{key}'")))?;
+        let mut values = self.values.clone();
+        (setting.parse)(&mut values, value).map_err(|e| e.context(format!("setting '{key}'")))?;
+        self.values = values;
         if value == setting.default {
             self.given.remove(setting.name)
         } else {
@@ -178,7 +274,9 @@ impl Settings {
 
     /// A statement behind the settings that it is planned with.
     pub(crate) fn before(&self, statement: &str) -> String {
-        let set: String = self.given.iter().map(|(key, value)| format!("SET '{key}' = '{}';\n", value.replace('\'', "''"))).collect();
+        let planned = |key: &str| SETTINGS.iter().any(|s| s.name == key && s.of == Part::Plan);
+        let given = self.given.iter().filter(|(key, _)| planned(key));
+        let set: String = given.map(|(key, value)| format!("SET '{key}' = '{}';\n", value.replace('\'', "''"))).collect();
         set + statement
     }
 
@@ -190,6 +288,29 @@ impl Settings {
     /// How long joins and groups keep rows, in microseconds of event time; `None` is for ever.
     pub(crate) fn state_ttl(&self) -> Option<Micros> {
         self.values.state_ttl
+    }
+
+    /// Where the next job begins, if they say so. Errors: `Invalid` if they do not go together.
+    pub(crate) fn startup(&self) -> Result<Option<StartAt>> {
+        let Values { startup_mode, startup_millis, startup_offsets, .. } = &self.values;
+        startup::startup(startup_mode.as_deref(), startup_millis.as_deref(), startup_offsets.as_deref())
+    }
+
+    /// What they say of the next job beside its plan.
+    pub(crate) fn job(&self) -> JobSettings {
+        let Values { savepoint, ignore_unclaimed, state_memory, .. } = &self.values;
+        JobSettings { savepoint: savepoint.clone(), ignore_unclaimed: *ignore_unclaimed, state_memory: *state_memory }
+    }
+
+    /// How often windows tell early results, in microseconds of event time; `None` if they do not. Errors: `Invalid` if they are asked for
+    /// without saying how often.
+    pub(crate) fn early(&self) -> Result<Option<Micros>> {
+        match (self.values.early_enabled, self.values.early_delay) {
+            (false, _) => Ok(None),
+            (true, Some(delay)) => Ok(Some(delay)),
+            (true, None) => Err(Error::invalid("early results are asked for, but not how often")
+                .hint("SET 'table.exec.emit.early-fire.delay' = '5 s', or RESET 'table.exec.emit.early-fire.enabled'")),
+        }
     }
 
     fn value(&self, setting: &Setting) -> &str {
@@ -206,22 +327,24 @@ pub fn without_settings(text: &str) -> (&str, &str) {
     }
 }
 
+/// Names that settings had in older versions of Flink.
+const FORMER: [(&str, &str); 2] = [
+    ("execution.savepoint.ignore-unclaimed-state", "execution.state-recovery.ignore-unclaimed-state"),
+    ("execution.savepoint.path", "execution.state-recovery.path"),
+];
+
+/// Whether there is a setting of this name.
+pub(crate) fn is_known(key: &str) -> bool {
+    find(key).is_ok()
+}
+
 fn find(key: &str) -> Result<&'static Setting> {
+    let key = FORMER.iter().find(|(former, _)| *former == key).map_or(key, |(_, now)| *now);
     SETTINGS.iter().find(|s| s.name == key).ok_or_else(|| {
         let names = || SETTINGS.iter().map(|s| s.name);
         let hint = suggestion(key, names()).unwrap_or_else(|| format!("settings are {}", names().collect::<Vec<_>>().join(", ")));
         Error::invalid(format!("setting '{key}' is not known")).hint(hint)
     })
-}
-
-fn state_ttl(text: &str) -> Result<Option<Micros>> {
-    let hint = "write a number and a unit, such as 1 h, 30 min, 10s or 1 d; 0 keeps rows for ever";
-    let length = match text {
-        "0" => return Ok(None),
-        text => parse_duration(text).map_err(|e| e.hint(hint))?,
-    };
-    let micros = i64::try_from(length.as_micros()).map_err(|_| Error::invalid(format!("'{text}' is too long")).hint(hint))?;
-    Ok(Some(micros).filter(|m| *m > 0))
 }
 
 #[cfg(test)]
@@ -231,22 +354,22 @@ mod tests {
     #[test]
     fn settings_are_sorted_and_their_defaults_are_the_default() {
         assert!(SETTINGS.is_sorted_by_key(|s| s.name));
-        let mut values = Values { pipeline_name: Some(Name::new("x").unwrap()), state_ttl: Some(1) };
+        let mut values = Values {
+            early_delay: Some(1),
+            early_enabled: true,
+            pipeline_name: Some(Name::new("x").unwrap()),
+            state_ttl: Some(1),
+            state_memory: Some(1),
+            savepoint: some("s"),
+            ignore_unclaimed: true,
+            startup_mode: some("timestamp"),
+            startup_millis: some("1"),
+            startup_offsets: some("partition:0,offset:1"),
+        };
         for setting in SETTINGS {
             (setting.parse)(&mut values, setting.default).unwrap();
         }
         assert_eq!(values, Values::default());
-    }
-
-    #[test]
-    fn durations_are_read_as_flink_writes_them() {
-        let micros = |text| state_ttl(text).unwrap();
-        let second = 1_000_000;
-        assert_eq!([micros("1 h"), micros("30 min"), micros("10s")], [Some(3600 * second), Some(1800 * second), Some(10 * second)]);
-        assert_eq!([micros("1 d"), micros("0"), micros("0 ms")], [Some(86_400 * second), None, None]);
-        for wrong in ["", "1", "-1 h", "h", "1 month", "9999999999999 d", "1.5 h"] {
-            assert!(state_ttl(wrong).unwrap_err().hint_text().is_some(), "{wrong}");
-        }
     }
 
     #[test]
@@ -266,6 +389,41 @@ mod tests {
         assert_eq!(settings.given().collect::<Vec<_>>(), [("table.exec.state.ttl", "1 h")]);
         settings.apply(&SettingChange::ResetAll).unwrap();
         assert_eq!((settings.state_ttl(), settings.given().count()), (None, 0));
+    }
+
+    #[test]
+    fn how_a_job_starts_is_no_part_of_its_text_and_former_names_are_understood() {
+        let mut settings = Settings::default();
+        settings.set("execution.savepoint.path", "hot-7").unwrap();
+        settings.set("execution.savepoint.ignore-unclaimed-state", "TRUE").unwrap();
+        settings.set("job.state.memory", "256 MB").unwrap();
+        let want = JobSettings { savepoint: some("hot-7"), ignore_unclaimed: true, state_memory: Some(256 << 20) };
+        assert_eq!(settings.job(), want);
+        assert_eq!(settings.before("INSERT"), "SET 'job.state.memory' = '256 MB';\nINSERT");
+        settings.reset("execution.savepoint.path").unwrap();
+        assert_eq!(settings.job().savepoint, None);
+    }
+
+    #[test]
+    fn where_a_job_begins_takes_several_settings() {
+        let mut settings = Settings::default();
+        settings.set("scan.startup.mode", "timestamp").unwrap();
+        assert!(settings.startup().unwrap_err().message().contains("needs"));
+        settings.set("scan.startup.timestamp-millis", "1500").unwrap();
+        assert_eq!(settings.startup().unwrap(), Some(StartAt::Time(1_500_000)));
+        assert!(settings.set("scan.startup.mode", "sometime").is_err());
+        assert!(settings.startup().is_ok(), "a wrong value changes nothing");
+    }
+
+    #[test]
+    fn early_results_say_how_often() {
+        let mut settings = Settings::new([("table.exec.emit.early-fire.enabled", "TRUE")]).unwrap();
+        assert!(settings.early().unwrap_err().hint_text().unwrap().contains("delay"));
+        settings.set("table.exec.emit.early-fire.delay", "5 s").unwrap();
+        assert_eq!(settings.early().unwrap(), Some(5_000_000));
+        assert!(settings.set("table.exec.emit.early-fire.enabled", "yes").is_err());
+        settings.reset("table.exec.emit.early-fire.enabled").unwrap();
+        assert_eq!(settings.early().unwrap(), None);
     }
 
     #[test]

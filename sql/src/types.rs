@@ -234,6 +234,16 @@ pub(crate) fn widens(from: &DataType, to: &DataType) -> bool {
     }
 }
 
+/// The SQL of a column's type with the digits of its times, which are cut to whole multiples of `unit`, in microseconds.
+pub(crate) fn declared_name(data_type: &DataType, unit: Micros) -> String {
+    let digits = (0..=6).find(|&digits| unit_of(digits) <= unit).unwrap_or(6);
+    match data_type {
+        DataType::Timestamp(..) => format!("TIMESTAMP({digits})"),
+        DataType::Time64(_) => format!("TIME({digits})"),
+        other => name(other),
+    }
+}
+
 /// The SQL of a type, which declares it.
 pub(crate) fn name(data_type: &DataType) -> String {
     let name = type_name(data_type);

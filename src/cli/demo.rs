@@ -54,6 +54,9 @@ pub struct Demo {
     /// Address of the MQTT gateway; the default takes 1883, or any free port
     #[arg(long)]
     mqtt: Option<SocketAddr>,
+    /// Address of the AMQP gateway; the default takes 5672, or any free port
+    #[arg(long)]
+    amqp: Option<SocketAddr>,
 }
 
 impl Demo {
@@ -107,6 +110,7 @@ impl Demo {
         };
         config.http = self.http.unwrap_or_else(|| free(config.http));
         config.mqtt = self.mqtt.unwrap_or_else(|| free(config.mqtt));
+        config.amqp = self.amqp.unwrap_or_else(|| free(config.amqp));
         Ok(config)
     }
 }

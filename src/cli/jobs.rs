@@ -35,6 +35,30 @@ enum Action {
     },
 }
 
+/// What fits beside one another on a terminal; `thalweg jobs show` tells the rest.
+const COLUMNS: [&str; 9] = ["name", "state", "rate", "lag", "lag_s", "watermark", "late", "rejected", "memory"];
+
+fn line(job: &Value) -> Value {
+    let mut row = job.clone();
+    for name in ["late", "rejected"] {
+        row[name] = job["counters"][name].clone();
+    }
+    if let Some(micros) = job["watermark"].as_i64() {
+        // To the second: the rest is of no use in a list.
+        row["watermark"] = time::format(micros.div_euclid(time::SECOND) * time::SECOND).into();
+    }
+    row["rate"] = job["rate"].as_f64().map_or(Value::Null, |rate| format!("{rate:.0}").into());
+    row["memory"] = job["state_bytes"].as_f64().map_or(Value::Null, |bytes| format!("{:.1} MB", bytes / 1e6).into());
+    row
+}
+
+fn problem(job: &Value) -> String {
+    let text = |name: &str| job[name].as_str().unwrap_or_default();
+    let next = job["next_attempt"].as_i64().filter(|_| job["state"] == "restarting");
+    let next = next.map_or_else(String::new, |at| format!("; next attempt at {}", time::format(at)));
+    format!("{} is {}: {}{next}", text("name"), text("state"), text("error"))
+}
+
 impl Jobs {
     /// Runs the action.
     pub async fn run(self) -> Result<ExitCode> {
@@ -42,21 +66,12 @@ impl Jobs {
         match self.action {
             Action::List => {
                 let answer = client.json(Method::GET, "/v1/jobs", None).await?;
-                let flat = |job: &Value| {
-                    let mut row = job.clone();
-                    for (name, value) in job["counters"].as_object().into_iter().flatten() {
-                        row[name] = value.clone();
-                    }
-                    for name in ["watermark", "checkpoint_at"] {
-                        if let Some(micros) = job[name].as_i64() {
-                            row[name] = time::format(micros).into();
-                        }
-                    }
-                    row
-                };
-                let rows: Vec<Value> = answer["jobs"].as_array().into_iter().flatten().map(flat).collect();
-                let columns = ["name", "state", "consumed", "lag", "watermark", "late", "rejected", "checkpoint_at", "error"];
-                output::table(&rows, &columns);
+                let jobs = || answer["jobs"].as_array().into_iter().flatten();
+                output::table(&jobs().map(line).collect::<Vec<_>>(), &COLUMNS);
+                // A reason needs a line of its own.
+                for job in jobs().filter(|job| job["error"].is_string()) {
+                    println!("{}", problem(job));
+                }
             }
             Action::Show { job } => {
                 let answer = client.json(Method::GET, &format!("/v1/jobs/{job}"), None).await?;
@@ -68,5 +83,24 @@ impl Jobs {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_has_what_is_looked_at_first_and_a_problem_its_reason() {
+        let job = json!({
+            "name": "hot", "state": "restarting", "rate": 12.4, "lag": 3, "lag_s": 1, "watermark": 1_767_225_600_500_000i64,
+            "counters": {"late": 2, "rejected": 1}, "state_bytes": 1_500_000, "error": "the disk is full", "next_attempt": 1_767_225_601_000_000i64,
+        });
+        let row = line(&job);
+        assert_eq!((&row["rate"], &row["memory"], &row["late"]), (&json!("12"), &json!("1.5 MB"), &json!(2)));
+        assert_eq!(row["watermark"], "2026-01-01T00:00:00Z");
+        assert_eq!(problem(&job), "hot is restarting: the disk is full; next attempt at 2026-01-01T00:00:01Z");
     }
 }

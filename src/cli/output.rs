@@ -13,9 +13,9 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use thalweg_engine::error::{Error, Result};
+use thalweg_engine::json;
 
 use crate::csv::without_formulas;
-use crate::json;
 
 /// How rows are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -36,6 +36,9 @@ pub struct Publish {
     /// Address of the MQTT gateway
     #[arg(long, default_value = "127.0.0.1:1883")]
     mqtt: String,
+    /// Address of the AMQP gateway
+    #[arg(long, default_value = "127.0.0.1:5672")]
+    amqp: String,
     /// Stream to publish to
     #[arg(long, default_value = "telemetry")]
     stream: String,
@@ -68,6 +71,8 @@ enum Protocol {
     Mqtt,
     /// MQTT 3.1.1, QoS 1
     Mqtt3,
+    /// AMQP 1.0, unsettled
+    Amqp,
     /// HTTP, lines of JSON
     Http,
 }
@@ -82,6 +87,7 @@ impl Publish {
         let target = match self.protocol {
             Protocol::Mqtt => Target::Mqtt5(self.mqtt.clone()),
             Protocol::Mqtt3 => Target::Mqtt3(self.mqtt.clone()),
+            Protocol::Amqp => Target::Amqp(self.amqp.clone()),
             Protocol::Http => Target::Http(self.server.server.clone()),
         };
         let duration = parse_duration(&self.duration).map_err(|e| e.context("--duration"))?;

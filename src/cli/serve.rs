@@ -35,6 +35,9 @@ pub struct Settings {
     /// Address of the MQTT gateway [default: 127.0.0.1:1883]
     #[arg(long)]
     mqtt: Option<SocketAddr>,
+    /// Address of the AMQP gateway [default: 127.0.0.1:5672]
+    #[arg(long)]
+    amqp: Option<SocketAddr>,
     /// Partitions of a new stream [default: the number of cores]
     #[arg(long)]
     partitions: Option<u32>,
@@ -52,6 +55,7 @@ impl Settings {
         }
         config.http = self.http.unwrap_or(config.http);
         config.mqtt = self.mqtt.unwrap_or(config.mqtt);
+        config.amqp = self.amqp.unwrap_or(config.amqp);
         config.partitions = self.partitions.unwrap_or(config.partitions);
         if let Some(text) = &self.checkpoint_interval {
             config.checkpoint_interval = parse_duration(text).map_err(|e| e.context("--checkpoint-interval"))?;
@@ -64,7 +68,7 @@ impl Serve {
     /// Serves until Ctrl-C or SIGTERM.
     pub async fn run(self) -> Result<ExitCode> {
         let config = self.settings.config()?;
-        for (what, address) in [("HTTP", config.http), ("MQTT", config.mqtt)] {
+        for (what, address) in [("HTTP", config.http), ("MQTT", config.mqtt), ("AMQP", config.amqp)] {
             if !address.ip().is_loopback() {
                 eprintln!("warning: {what} on {address} is open to the network without TLS; keys and tokens can be read on the way");
             }
@@ -73,6 +77,7 @@ impl Serve {
         println!("thalweg {} serves {}", env!("CARGO_PKG_VERSION"), app.core.config.data.display());
         println!("HTTP API: http://{}", app.http);
         println!("MQTT:     {}", app.mqtt);
+        println!("AMQP:     {}", app.amqp);
         if let Some(token) = &app.admin_token {
             println!("admin token: {}", token.expose());
             println!("             (shown once; give it with --token or THALWEG_TOKEN)");

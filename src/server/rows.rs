@@ -14,12 +14,12 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use thalweg_engine::error::{Error, Result};
+use thalweg_engine::json;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, ApiResult};
 use super::services::{Rows, RowsEnd};
 use crate::csv::without_formulas;
-use crate::json;
 
 /// Forms in which rows can be asked for, by media type; the first is the default.
 const FORMS: &[(&str, Form)] =

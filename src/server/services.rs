@@ -141,12 +141,26 @@ pub struct JobView {
     pub committed: JobCounters,
     /// Records of the log that it has not read yet.
     pub lag: u64,
+    /// By how many seconds the newest of them was received after the last one that it read; 0 if there are none.
+    pub lag_s: Option<u64>,
+    /// Records that it reads in a second.
+    pub rate: f64,
+    /// Memory that its state takes, in bytes, as far as it runs.
+    pub state_bytes: u64,
+    /// Groups, sessions and rows that its state is made of.
+    pub state_groups: u64,
     /// Event time up to which its windows are closed, in microseconds since the Unix epoch.
     pub watermark: Option<Micros>,
     /// Its newest checkpoint; 0 if there is none.
     pub epoch: Epoch,
     /// When that was taken, in microseconds since the Unix epoch.
     pub checkpoint_at: Option<Micros>,
+    /// How long that took, in milliseconds.
+    pub checkpoint_ms: Option<u64>,
+    /// How often it failed and was started again, since the server was.
+    pub restarts: u64,
+    /// When it is started again, in microseconds since the Unix epoch, while it waits for that.
+    pub next_attempt: Option<Micros>,
     /// What stopped it.
     pub error: Option<String>,
 }

@@ -121,10 +121,17 @@ fn job() -> JobView {
         sql: "CREATE JOB …".to_owned(),
         counters: JobCounters { consumed: 7, ..JobCounters::default() },
         committed: JobCounters::default(),
-        lag: 0,
+        lag: 2,
+        lag_s: Some(1),
+        rate: 12.5,
+        state_bytes: 4096,
+        state_groups: 3,
         watermark: Some(1_700_000_000_500_000),
         epoch: 3,
         checkpoint_at: Some(1_700_000_000_000_000),
+        checkpoint_ms: Some(40),
+        restarts: 1,
+        next_attempt: None,
         error: None,
     }
 }

@@ -300,8 +300,12 @@ async fn what_does_not_exist_is_said_in_json() {
     let metrics = server.send(Method::GET, "/metrics", viewer, "").await;
     for line in [
         "thalweg_problems 1",
+        "thalweg_job_lag_seconds{job=\"by_minute\"} 1",
+        "thalweg_job_state_bytes{job=\"by_minute\"} 4096",
+        "thalweg_job_checkpoint_duration_seconds{job=\"by_minute\"} 0.04",
+        "thalweg_job_restarts_total{job=\"by_minute\"} 1",
         "thalweg_job_rows{job=\"by_minute\",count=\"consumed\"} 7",
-        "thalweg_job_watermark_seconds{job=\"by_minute\"} 1700000000.500000",
+        "thalweg_job_watermark_seconds{job=\"by_minute\"} 1700000000.5",
     ] {
         assert!(metrics.text().lines().any(|l| l == line), "{line} is not in\n{}", metrics.text());
     }

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use thalweg_devices::{Principal, Role};
 use thalweg_engine::error::{Case, Error, Result};
 use thalweg_engine::ids::Name;
-use thalweg_sql::{Session, Settings, Statement, TableDefinition, TableKind};
+use thalweg_sql::{SavepointWanted, Session, Settings, Statement, TableDefinition, TableKind};
 
+use super::jobs::Prepared;
 use super::problems::Occasion;
-use super::{Engine, Service, lock, rows};
+use super::{Engine, Service, lock, rows, savepoints};
 use crate::server::{SqlOutcome, SqlService};
 use crate::statements::{Stored, StoredKind};
 
@@ -72,12 +73,11 @@ impl Engine {
             }
             Statement::DropTable { name } => self.drop_table(&name),
             Statement::Nothing { notice } => message(notice),
-            Statement::InsertJob { name, sinks, plan, sql, .. } => {
-                self.parts.supervisor.check_statement(name.as_str(), &sql)?;
-                self.check_sinks(&name, &sinks)?;
-                self.make_job(&name, &sinks, *plan, sql.clone(), Occasion::Given)?;
-                lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql })?;
-                message(format!("job {name} is running"))
+            Statement::InsertJob { name, sinks, plan, sql, settings, .. } => {
+                let job = Prepared { name: &name, sinks: &sinks, sql: sql.clone(), settings: &settings };
+                let resumed = self.start_job(job, *plan)?;
+                lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql, stopped: false })?;
+                message(format!("job {name} is running{}", savepoints::told(&resumed)))
             }
             Statement::Explain { text } => message(text),
             Statement::ShowJobs => rows::jobs(&self.parts.supervisor.list(), self.parts.clock.now()),
@@ -87,13 +87,17 @@ impl Engine {
             }
             Statement::DescribeJob { name } => self.describe_job(&name),
             Statement::Describe { rows } | Statement::List { rows } => Ok(rows::finite(rows)),
-            Statement::StopJob { name } => {
+            Statement::StopJob { name, savepoint: SavepointWanted::No } => {
                 let status = self.stop_job(&name)?;
                 message(format!(
                     "job {name} is stopped; its last checkpoint, {}, is kept, and the same statement resumes there",
                     status.epoch
                 ))
             }
+            Statement::StopJob { name, savepoint } => self.stop_with_savepoint(&name, &savepoint).and_then(message),
+            Statement::DropJob { name } => self.drop_job(&name).and_then(message),
+            Statement::DropSavepoint { name } => self.drop_savepoint(&name).and_then(message),
+            Statement::ShowSavepoints => rows::savepoints(&self.parts.supervisor.savepoints()?),
             Statement::Batch(_) | Statement::Tail { .. } | Statement::Setting(_) => {
                 Err(Error::internal("a statement that changes nothing was taken for a change"))
             }
@@ -102,7 +106,8 @@ impl Engine {
 
     fn create_table(&self, definition: &TableDefinition) -> Result<()> {
         self.make_table(definition, Occasion::Given)?;
-        let stored = Stored { name: definition.name.to_string(), kind: StoredKind::Table, sql: definition.sql.clone() };
+        let (name, sql) = (definition.name.to_string(), definition.sql.clone());
+        let stored = Stored { name, kind: StoredKind::Table, sql, stopped: false };
         lock(&self.statements).put(stored)
     }
 
@@ -110,6 +115,7 @@ impl Engine {
         let definition = self.parts.session.table(name.as_str());
         let definition = definition.ok_or_else(|| Error::not_found(format!("there is no table {name}")))?;
         let what = if definition.is_view() { "view" } else { "table" };
+        let forgotten = self.stopped_users_of(name)?;
         if let Some((kind, user)) = self.user_of(name)? {
             let (user, first) = match kind {
                 StoredKind::Job => (format!("job {user}"), format!("STOP JOB {user} first")),
@@ -128,6 +134,9 @@ impl Engine {
             self.parts.supervisor.stop(&super::tables::archive_name(name))?;
             self.parts.supervisor.forget(&super::tables::archive_name(name));
         }
+        for job in &forgotten {
+            self.drop_job(job)?;
+        }
         lock(&self.references).remove(name);
         self.parts.session.undeclare(name.as_str())?;
         lock(&self.statements).remove(StoredKind::Table, name.as_str())?;
@@ -138,7 +147,12 @@ impl Engine {
             TableKind::Lake { .. } => format!("; warm.{name} stays in the lake"),
             TableKind::Reference { .. } | TableKind::View { .. } => String::new(),
         };
-        Ok(SqlOutcome::Message(format!("{what} {name} is dropped{kept}")))
+        let jobs = if forgotten.is_empty() {
+            String::new()
+        } else {
+            format!("; stopped jobs that used it are forgotten: {}", forgotten.join(", "))
+        };
+        Ok(SqlOutcome::Message(format!("{what} {name} is dropped{kept}{jobs}")))
     }
 
     /// Another table over the stream, if `definition` was declared first and so keeps the archive.
@@ -154,10 +168,22 @@ impl Engine {
         (first.name == definition.name.as_str()).then(|| tables.next().map(|s| s.name.clone())).flatten()
     }
 
-    /// The first job or view that needs the table or view of this name.
+    /// Stopped jobs that need the table or view of this name.
+    fn stopped_users_of(&self, name: &Name) -> Result<Vec<String>> {
+        let mut users = Vec::new();
+        for stored in lock(&self.statements).all().iter().filter(|s| s.stopped) {
+            if self.parts.session.uses(&stored.sql)?.contains(name.as_str()) {
+                users.push(stored.name.clone());
+            }
+        }
+        Ok(users)
+    }
+
+    /// The first running job or view that needs the table or view of this name.
     fn user_of(&self, name: &Name) -> Result<Option<(StoredKind, String)>> {
         let session = &self.parts.session;
-        for stored in lock(&self.statements).all().iter().filter(|s| s.name != name.as_str() || s.kind == StoredKind::Job) {
+        let others = |s: &&Stored| !s.stopped && (s.name != name.as_str() || s.kind == StoredKind::Job);
+        for stored in lock(&self.statements).all().iter().filter(others) {
             let reads = stored.kind == StoredKind::Job || session.table(&stored.name).is_some_and(|t| t.is_view());
             if reads && session.uses(&stored.sql)?.contains(name.as_str()) {
                 return Ok(Some((stored.kind, stored.name.clone())));
@@ -170,7 +196,12 @@ impl Engine {
 fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
     let changes = matches!(
         statement,
-        Statement::CreateTable { .. } | Statement::DropTable { .. } | Statement::InsertJob { .. } | Statement::StopJob { .. }
+        Statement::CreateTable { .. }
+            | Statement::DropTable { .. }
+            | Statement::InsertJob { .. }
+            | Statement::StopJob { .. }
+            | Statement::DropJob { .. }
+            | Statement::DropSavepoint { .. }
     );
     if changes && principal.role != Role::Admin {
         return Err(Error::invalid(format!("{} may read, but not change tables and jobs", principal.name))

@@ -10,18 +10,48 @@ use thalweg_engine::ids::Name;
 use thalweg_engine::lake::LakeTable;
 use thalweg_engine::plan::{JobPlan, Scan, Stage};
 use thalweg_engine::reference::ReferenceTable;
-use thalweg_engine::runtime::{JobKind, JobSpec, JobStatus, Sinks, StartAt};
+use thalweg_engine::runtime::{Admission, JobKind, JobSpec, JobStatus, Resumed, Sinks, StartAt, Unclaimed};
 
-use thalweg_sql::without_settings;
+use thalweg_engine::time::Micros;
+use thalweg_sql::{JobSettings, without_settings};
 
 use super::problems::Occasion;
 use super::{Engine, Service, execute::blocking, lock, rows};
 use crate::server::{JobService, JobState, JobView, SqlOutcome};
-use crate::statements::StoredKind;
+use crate::statements::{Stored, StoredKind};
 
 impl Engine {
-    /// Starts the job of an `INSERT`; `sinks` are the tables of the plan's outputs.
-    pub(super) fn make_job(&self, name: &Name, sinks: &[Name], plan: JobPlan, sql: String, occasion: Occasion) -> Result<()> {
+    /// Starts the job of an `INSERT`, with the state that it goes on from.
+    pub(super) fn start_job(&self, job: Prepared<'_>, plan: JobPlan) -> Result<Resumed> {
+        let admission = job.admission();
+        if let Some(before) = self.parts.supervisor.statement_of(job.name.as_str())? {
+            self.check_written(&job, &before)?;
+        }
+        let resumed = self.parts.supervisor.check(job.name.as_str(), &job.sql, &plan, &admission)?;
+        self.check_sinks(job.name, job.sinks)?;
+        let spec = self.job(job, plan, Occasion::Given)?;
+        self.parts.supervisor.admit(&spec, &admission)?;
+        self.parts.supervisor.start(spec)?;
+        Ok(resumed)
+    }
+
+    /// The tables of a job stay, in their order; there may be more of them. Errors: `Conflict`.
+    fn check_written(&self, job: &Prepared<'_>, before: &str) -> Result<()> {
+        let before = self.parts.session.writes(before)?;
+        let now: Vec<&str> = job.sinks.iter().map(Name::as_str).collect();
+        if before.iter().map(String::as_str).eq(now.iter().copied().take(before.len())) {
+            return Ok(());
+        }
+        Err(Error::conflict(format!("job {} writes {}, and would write {}", job.name, before.join(", "), now.join(", "))).hint(format!(
+            "stop it WITH SAVEPOINT, give the new job a name, SET 'pipeline.name' = '…', and let it start from there, \
+             SET 'execution.state-recovery.path' = '{}-…'",
+            job.name
+        )))
+    }
+
+    /// The job of an `INSERT`, ready to run.
+    pub(super) fn job(&self, job: Prepared<'_>, plan: JobPlan, occasion: Occasion) -> Result<JobSpec> {
+        let Prepared { name, sinks, sql, settings } = job;
         let definition = |sink: &Name| {
             let declared = self.parts.session.table(sink.as_str());
             declared.ok_or_else(|| Error::not_found(format!("there is no table {sink}")))
@@ -42,7 +72,8 @@ impl Engine {
                 rejects: numbered(rejects, &format!("{app}/rejects"))?,
             })
         };
-        self.parts.supervisor.start(self.query(name.to_string(), plan, sql, Box::new(sinks), StartAt::Earliest)?)
+        let spec = self.query(name.to_string(), plan, sql, Box::new(sinks), StartAt::Earliest)?;
+        Ok(JobSpec { state_memory: settings.state_memory, ..spec })
     }
 
     /// A table holds the results of one job. Errors: `Conflict` if another job writes one of these tables, or has written it.
@@ -50,7 +81,8 @@ impl Engine {
         let sole = |sink: &Name, writer: &str, hint: String| {
             Err(Error::conflict(format!("table {sink} holds the results of {writer}, not of job {name}")).hint(hint))
         };
-        for stored in lock(&self.statements).all().iter().filter(|s| s.kind == StoredKind::Job && s.name != name.as_str()) {
+        let others = |s: &&Stored| s.kind == StoredKind::Job && !s.stopped && s.name != name.as_str();
+        for stored in lock(&self.statements).all().iter().filter(others) {
             let uses = self.parts.session.uses(&stored.sql)?;
             if let Some(sink) = sinks.iter().find(|s| uses.contains(s.as_str())) {
                 return sole(sink, &format!("job {}", stored.name), "write into another table".to_owned());
@@ -92,7 +124,7 @@ impl Engine {
         let log = |scan: &Scan| -> Result<Arc<dyn LogStore>> { Ok(self.parts.logs.stream(&scan.stream)?) };
         let logs = plan.scans.iter().map(log).collect::<Result<Vec<_>>>()?;
         let references = self.references_of(&plan)?;
-        Ok(JobSpec { name, sql, kind: JobKind::Query { plan, references }, logs, sinks, start })
+        Ok(JobSpec { name, sql, kind: JobKind::Query { plan, references }, logs, sinks, start, state_memory: None })
     }
 
     fn references_of(&self, plan: &JobPlan) -> Result<Vec<Arc<ReferenceTable>>> {
@@ -107,14 +139,37 @@ impl Engine {
         plan.stages().filter_map(table).collect()
     }
 
-    /// Stops a job for good: it does not come back with the next start.
+    /// Stops a job: it stays listed and keeps its place, and does not run again by itself.
     pub(super) fn stop_job(&self, name: &str) -> Result<JobStatus> {
-        if name.starts_with("archive.") {
-            return Err(Error::invalid(format!("{name} keeps the history of a stream")).hint("DROP TABLE ends it"));
-        }
+        check_may_end(name)?;
         let status = self.parts.supervisor.stop(name)?;
-        lock(&self.statements).remove(StoredKind::Job, name)?;
+        lock(&self.statements).stop(name)?;
         Ok(status)
+    }
+}
+
+/// Errors: `Invalid` for the archive of a stream.
+pub(super) fn check_may_end(job: &str) -> Result<()> {
+    if job.starts_with("archive.") {
+        return Err(Error::invalid(format!("{job} keeps the history of a stream")).hint("DROP TABLE ends it"));
+    }
+    Ok(())
+}
+
+/// A job as it was stated.
+pub(super) struct Prepared<'a> {
+    pub(super) name: &'a Name,
+    /// The tables of the plan's outputs.
+    pub(super) sinks: &'a [Name],
+    /// Its text.
+    pub(super) sql: String,
+    pub(super) settings: &'a JobSettings,
+}
+
+impl Prepared<'_> {
+    fn admission(&self) -> Admission {
+        let unclaimed = if self.settings.ignore_unclaimed { Unclaimed::Ignore } else { Unclaimed::Refuse };
+        Admission { savepoint: self.settings.savepoint.clone(), unclaimed }
     }
 }
 
@@ -148,6 +203,11 @@ impl JobService for Service {
     }
 }
 
+/// Whole seconds, rounded up: a lag of a moment is not none.
+pub(super) fn seconds(time: Micros) -> u64 {
+    u64::try_from(time).unwrap_or(0).div_ceil(1_000_000)
+}
+
 fn view(status: JobStatus) -> JobView {
     use thalweg_engine::runtime::JobState as Life;
     let (state, error) = match status.life {
@@ -164,9 +224,16 @@ fn view(status: JobStatus) -> JobView {
         counters: status.counters,
         committed: status.committed,
         lag: status.lag,
+        lag_s: status.lag_time.map(seconds),
+        rate: status.rate,
+        state_bytes: status.usage.bytes,
+        state_groups: status.usage.groups,
         watermark: status.watermark,
         epoch: status.epoch,
         checkpoint_at: status.checkpoint_at,
+        checkpoint_ms: status.checkpoint_took.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        restarts: status.restarts,
+        next_attempt: status.next_attempt,
         error,
     }
 }

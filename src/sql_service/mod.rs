@@ -7,6 +7,7 @@ mod jobs;
 mod problems;
 mod restore;
 mod rows;
+mod savepoints;
 mod tables;
 #[cfg(test)]
 mod tests;

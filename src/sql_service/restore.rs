@@ -5,19 +5,23 @@
 use thalweg_engine::error::{Error, Result};
 use thalweg_sql::Statement;
 
+use super::jobs::Prepared;
 use super::problems::Occasion;
 use super::{Engine, lock};
 use crate::statements::StoredKind;
 
 impl Engine {
     pub(super) fn restore(&self) -> Result<()> {
+        self.parts.supervisor.pin_savepoints(&self.log_of())?;
         let stored = lock(&self.statements).all().to_vec();
         for statement in stored {
             let again = || -> Result<()> {
                 match (statement.kind, self.parts.session.prepare_stored(&statement.sql)?) {
                     (StoredKind::Table, Statement::CreateTable { definition, .. }) => self.make_table(&definition, Occasion::Restart),
-                    (StoredKind::Job, Statement::InsertJob { name, sinks, plan, sql, .. }) => {
-                        self.make_job(&name, &sinks, *plan, sql, Occasion::Restart)
+                    (StoredKind::Job, Statement::InsertJob { name, sinks, plan, sql, settings, .. }) => {
+                        let job = Prepared { name: &name, sinks: &sinks, sql, settings: &settings };
+                        let spec = self.job(job, *plan, Occasion::Restart)?;
+                        if statement.stopped { self.parts.supervisor.enlist(spec) } else { self.parts.supervisor.start(spec) }
                     }
                     (kind, other) => Err(Error::corrupt(format!("a stored {kind:?} is now read as {other:?}"))),
                 }

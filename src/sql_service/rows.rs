@@ -12,11 +12,13 @@ use thalweg_engine::error::{Error, Result};
 use thalweg_engine::lake::{DamagedTable, LakeTable};
 use thalweg_engine::limits::QUERY_ROWS_MAX;
 use thalweg_engine::runtime::{JobState, JobStatus, Tail};
+use thalweg_engine::state::Savepoint;
 use thalweg_engine::time::{self, Micros, SECOND};
 use thalweg_sql::{BatchQuery, BatchStream, TableDefinition, TableKind, without_settings};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::jobs::seconds;
 use crate::server::{Rows, RowsEnd, SqlOutcome};
 
 /// The result of a query over the lake, which has to end within `time`.
@@ -91,17 +93,55 @@ pub(super) fn jobs(list: &[JobStatus], now: Micros) -> Result<SqlOutcome> {
     };
     let watermark = TimestampMicrosecondArray::from_iter(list.iter().map(|s| s.watermark)).with_timezone("UTC");
     let age = Int64Array::from_iter(list.iter().map(|s| s.checkpoint_at.map(|at| (now - at).max(0) / SECOND)));
-    let problem = StringArray::from_iter(list.iter().map(|s| state(&s.life).1));
+    let took = Int64Array::from_iter(list.iter().map(|s| s.checkpoint_took.map(millis)));
+    let lag_s = Int64Array::from_iter(list.iter().map(|s| s.lag_time.map(|t| i64::try_from(seconds(t)).unwrap_or(i64::MAX))));
+    let problem = StringArray::from_iter(list.iter().map(problem));
     Ok(finite(RecordBatch::try_from_iter([
         ("job", text(&|s| s.name.clone())),
         ("state", text(&|s| state(&s.life).0.to_owned())),
         ("records", number(&|s| s.counters.consumed)),
+        ("rate", number(&|s| s.rate.round() as u64)),
         ("lag", number(&|s| s.lag)),
+        ("lag_s", Arc::new(lag_s)),
         ("watermark", Arc::new(watermark) as ArrayRef),
         ("late", number(&|s| s.counters.late)),
         ("rejected", number(&|s| s.counters.rejected)),
+        ("state_bytes", number(&|s| s.usage.bytes)),
         ("checkpoint_age_s", Arc::new(age)),
+        ("checkpoint_ms", Arc::new(took)),
+        ("restarts", number(&|s| s.restarts)),
         ("problem", Arc::new(problem)),
+    ])?))
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Why a job does not go on, and when it is tried again.
+fn problem(status: &JobStatus) -> Option<String> {
+    let why = state(&status.life).1?;
+    Some(match status.next_attempt.filter(|_| matches!(status.life, JobState::Restarting(_))) {
+        Some(at) => format!("{why}; next attempt at {}", time::format(at)),
+        None => why.to_owned(),
+    })
+}
+
+/// `SHOW SAVEPOINTS`.
+pub(super) fn savepoints(list: &[Savepoint]) -> Result<SqlOutcome> {
+    let text = |f: &dyn Fn(&Savepoint) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(list.iter().map(f))) };
+    let number = |f: &dyn Fn(&Savepoint) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(list.iter().map(|s| i64::try_from(f(s)).unwrap_or(i64::MAX))))
+    };
+    let at = TimestampMicrosecondArray::from_iter(list.iter().map(|s| Some(s.at))).with_timezone("UTC");
+    Ok(finite(RecordBatch::try_from_iter([
+        ("savepoint", text(&|s| s.name.clone())),
+        ("job", text(&|s| s.job.clone())),
+        ("checkpoint", number(&|s| s.epoch)),
+        ("taken_at", Arc::new(at) as ArrayRef),
+        ("records", number(&|s| s.consumed)),
+        ("bytes", number(&|s| s.bytes)),
+        ("statement", text(&|s| without_settings(&s.sql).1.to_owned())),
     ])?))
 }
 
@@ -118,19 +158,25 @@ fn state(life: &JobState) -> (&'static str, Option<&str>) {
 
 /// `DESCRIBE JOB`: everything about one job, a property a row.
 pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
-    let (word, problem) = state(&status.life);
+    let (word, problem) = (state(&status.life).0, problem(status));
     let c = &status.counters;
     let (settings, statement) = without_settings(&status.sql);
     let properties = [
         ("job", Some(status.name.clone())),
         ("state", Some(word.to_owned())),
-        ("problem", problem.map(str::to_owned)),
+        ("problem", problem),
         ("statement", Some(statement.to_owned())),
         ("settings", Some(settings.to_owned()).filter(|s| !s.is_empty())),
         ("checkpoint", Some(status.epoch.to_string())),
         ("checkpoint_at", status.checkpoint_at.map(time::format)),
+        ("checkpoint_ms", status.checkpoint_took.map(|d| millis(d).to_string())),
+        ("restarts", Some(status.restarts.to_string())),
+        ("state_bytes", Some(status.usage.bytes.to_string())),
+        ("state_groups", Some(status.usage.groups.to_string())),
         ("watermark", status.watermark.map(time::format)),
+        ("rate", Some(format!("{:.1}", status.rate))),
         ("lag", Some(status.lag.to_string())),
+        ("lag_s", status.lag_time.map(|t| seconds(t).to_string())),
         ("consumed", Some(c.consumed.to_string())),
         ("lost", Some(c.lost.to_string())),
         ("expanded", Some(c.expanded.to_string())),

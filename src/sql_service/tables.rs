@@ -83,6 +83,7 @@ impl Engine {
             logs: vec![log],
             sinks: Box::new(sinks),
             start: StartAt::Earliest,
+            state_memory: None,
         })
     }
 

@@ -41,6 +41,15 @@ async fn sql_as(core: &Core, role: Role, sql: &str) -> Result<Vec<RecordBatch>> 
     }
 }
 
+/// What a statement without rows says.
+async fn message(core: &Core, sql: &str) -> String {
+    let who = Principal { name: Name::new("tester").unwrap(), role: Role::Admin };
+    match Service(core.engine.clone()).execute(&who, sql).await.unwrap() {
+        SqlOutcome::Message(text) => text,
+        SqlOutcome::Rows(_) => panic!("{sql} gives rows"),
+    }
+}
+
 async fn sql(core: &Core, sql: &str) -> Result<Vec<RecordBatch>> {
     sql_as(core, Role::Admin, sql).await
 }
@@ -181,7 +190,8 @@ async fn jobs_are_shown_in_short_and_described_in_full_under_the_same_name() {
     sql(&core, TABLES).await.unwrap();
     let shown = sql(&core, "SHOW JOBS").await.unwrap();
     let names: Vec<String> = shown[0].schema().fields().iter().map(|f| f.name().clone()).collect();
-    assert_eq!(names, ["job", "state", "records", "lag", "watermark", "late", "rejected", "checkpoint_age_s", "problem"]);
+    let want = "job state records rate lag lag_s watermark late rejected state_bytes checkpoint_age_s checkpoint_ms restarts problem";
+    assert_eq!(names.join(" "), want);
     let described = sql(&core, "DESCRIBE JOB hot").await.unwrap();
     let statement = column(&described, "value", "statement").unwrap();
     assert_eq!(statement, "INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10");
@@ -238,6 +248,42 @@ async fn views_and_the_settings_of_a_job_come_back_with_a_restart_even_if_a_tabl
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_job_stays_until_it_or_its_table_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    sql(&core, TABLES).await.unwrap();
+    feed(&core, &[20.0, 5.0]);
+    until(&core, "both rows are committed", |c| ["hot", "cool"].iter().all(|j| committed(c, j, 2))).await;
+    sql(&core, "STOP JOB hot").await.unwrap();
+    sql(&core, "STOP JOB cool WITH SAVEPOINT 'cool'").await.unwrap();
+    close(core).await;
+
+    let core = open(directory.path());
+    let jobs = sql(&core, "SHOW JOBS").await.unwrap();
+    assert_eq!([column(&jobs, "state", "hot").as_deref(), column(&jobs, "state", "cool").as_deref()], [Some("stopped"); 2]);
+    let running = sql(&core, "DROP JOB archive.telemetry").await.unwrap_err();
+    assert!(running.message().contains("keeps the history"), "{running}");
+    sql(&core, "INSERT INTO hot SELECT device_id, v FROM telemetry WHERE v > 10").await.unwrap();
+    let running = sql(&core, "DROP JOB hot").await.unwrap_err();
+    assert_eq!((running.kind(), running.hint_text()), (ErrorKind::Conflict, Some("STOP JOB hot first")));
+    let running = sql(&core, "DROP TABLE telemetry").await.unwrap_err();
+    assert_eq!(running.message(), "job hot uses table telemetry");
+    sql(&core, "STOP JOB hot; DROP JOB hot").await.unwrap();
+    assert_eq!(core.engine.supervisor().status("hot").unwrap_err().kind(), ErrorKind::NotFound);
+    sql(&core, "DROP TABLE telemetry").await.unwrap();
+    assert_eq!(core.engine.supervisor().status("cool").unwrap_err().kind(), ErrorKind::NotFound);
+    let kept = sql(&core, "SHOW SAVEPOINTS").await.unwrap();
+    assert_eq!(column(&kept, "job", "cool").as_deref(), Some("cool"));
+    sql(&core, "DROP SAVEPOINT 'cool'").await.unwrap();
+    assert_eq!(sql(&core, "DROP SAVEPOINT 'cool'").await.unwrap_err().kind(), ErrorKind::NotFound);
+    close(core).await;
+
+    let core = open(directory.path());
+    assert_eq!(sql(&core, "SHOW JOBS").await.unwrap()[0].num_rows(), 0);
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_analyst_may_not_change_tables_and_errors_name_lines_of_the_script() {
     let directory = tempfile::tempdir().unwrap();
     let core = open(directory.path());
@@ -248,5 +294,42 @@ async fn an_analyst_may_not_change_tables_and_errors_name_lines_of_the_script() 
     sql_as(&core, Role::Analyst, "SET 'table.exec.state.ttl' = '1 h'; SHOW VIEWS").await.unwrap();
     let wrong = sql(&core, "EXPLAIN SELECT 1;\n\n  SELECT x\n FROM nothing").await.unwrap_err();
     assert!(wrong.message().starts_with("4:7: table 'nothing' does not exist"), "{wrong}");
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_were_taken_from_records_stay_the_same_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    let create = "CREATE TABLE telemetry WITH ('connector' = 'log', 'stream' = 'telemetry', 'format' = 'json')";
+    let empty = sql(&core, create).await.unwrap_err();
+    assert!(empty.message().starts_with("1:14: stream telemetry has no records that columns could be taken from"), "{empty}");
+    assert!(empty.hint_text().unwrap().contains("declare the columns, or send records first"));
+    let none = sql(&core, "CREATE TABLE t WITH ('connector' = 'log', 'stream' = 'pumps')").await.unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+    assert!(none.message().starts_with("1:14: there is no stream pumps whose records would tell the columns"), "{none}");
+    assert!(none.hint_text().unwrap().ends_with("'stream' = '…': telemetry"), "{none}");
+    assert_eq!(core.logs.streams().len(), 1, "a refused statement made a stream");
+
+    feed(&core, &[20.5]);
+    let log = core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+    log.progress(0).wait_for(|p| p.durable == 1).await.unwrap();
+    let said = message(&core, create).await;
+    let expected = "table telemetry is declared\n\
+        note: columns taken from the newest records: device_id STRING, ts TIMESTAMP(3), v DOUBLE\n\
+        note: no WATERMARK: the event time is that of receipt. If it is ts, drop the table and write CREATE TABLE telemetry \
+        (WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH (…)";
+    assert_eq!(said, expected);
+    let before = sql(&core, "DESCRIBE telemetry").await.unwrap();
+    close(core).await;
+
+    let core = open(directory.path());
+    let log = core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+    let payload = br#"{"device_id":"a","v":"a text now","more":1}"#;
+    log.append(&Record { device: "a", topic: "t", content_type: ContentType::Json, producer: None, payload }).unwrap();
+    log.progress(0).wait_for(|p| p.durable == 2).await.unwrap();
+    close(core).await;
+    let core = open(directory.path());
+    assert_eq!(sql(&core, "DESCRIBE telemetry").await.unwrap(), before);
     close(core).await;
 }

@@ -43,17 +43,18 @@ class Server:
         self.output = self.home / "server.log"
         self.process = None
         self.token = None
-        self.http = self.mqtt = 0
+        self.http = self.mqtt = self.amqp = 0
         (self.home / "thalweg.toml").write_text(f"checkpoint-interval = '{CHECKPOINT_SECONDS}s'\n")
 
     def command(self):
         """The command line."""
-        addresses = ["--mqtt", f"127.0.0.1:{self.mqtt}", "--http", f"127.0.0.1:{self.http}"]
+        ports = {"--mqtt": self.mqtt, "--amqp": self.amqp, "--http": self.http}
+        addresses = [word for option, port in ports.items() for word in (option, f"127.0.0.1:{port}")]
         return [str(settings.binary), "serve", "--data", str(self.data), *addresses]
 
     def start(self, expected=Api.is_healthy):
         """Starts on new ports and waits until the API is as `expected`."""
-        self.http, self.mqtt = free_port(), free_port()
+        self.http, self.mqtt, self.amqp = free_port(), free_port(), free_port()
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT

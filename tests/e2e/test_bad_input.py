@@ -105,7 +105,7 @@ class BadStarts(ServerTest):
 
     def test_a_second_server_on_the_same_directory_is_refused(self):
         other = Server(self.server.home)
-        other.http, other.mqtt = free_port(), free_port()
+        other.http, other.mqtt, other.amqp = free_port(), free_port(), free_port()
         code, out, err = run_binary(*other.command()[1:], timeout=30, cwd=self.server.home)
         self.assertNotEqual(code, 0)
         self.assertIn("in use", out + err)
@@ -116,7 +116,7 @@ class BadStarts(ServerTest):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            addresses = ["--http", f"127.0.0.1:{port}", "--mqtt", "127.0.0.1:0"]
+            addresses = ["--http", f"127.0.0.1:{port}", "--mqtt", "127.0.0.1:0", "--amqp", "127.0.0.1:0"]
             code, out, err = run_binary("serve", "--data", f"{home}/data", *addresses, timeout=30, cwd=home)
         self.assertNotEqual(code, 0)
         self.assertIn(str(port), out + err)

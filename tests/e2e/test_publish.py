@@ -8,7 +8,7 @@ from server import ServerTest, log_records, run_binary
 DEVICES = 5
 RATE = 200
 SECONDS = 3
-PROTOCOLS = ("mqtt", "mqtt3", "http")
+PROTOCOLS = ("mqtt", "mqtt3", "amqp", "http")
 
 
 class Publish(ServerTest):
@@ -16,7 +16,8 @@ class Publish(ServerTest):
         """Publishes with devices named after the protocol. Returns the report, as name → number, and the journal."""
         journal = self.server.home / f"{protocol}.journal"
         command = ["publish", "--server", self.server.base(), "--token", self.server.token, "--protocol", protocol]
-        command += ["--mqtt", f"127.0.0.1:{self.server.mqtt}", "--devices", DEVICES, "--prefix", protocol]
+        command += ["--mqtt", f"127.0.0.1:{self.server.mqtt}", "--amqp", f"127.0.0.1:{self.server.amqp}"]
+        command += ["--devices", DEVICES, "--prefix", protocol]
         command += ["--rate", RATE, "--duration", f"{SECONDS}s", "--keys", "keys.json", "--journal", journal]
         code, out, err = run_binary(*command, cwd=self.server.home)
         self.assertEqual(code, 0, out + err)

@@ -34,7 +34,8 @@ fn documents(tree: &Tree) -> Vec<(&'static str, String)> {
     let connectors = connectors(tree).map(|text| ("docs/connectors.md", text));
     let formats = formats(tree).map(|text| ("docs/formats.md", text));
     let sql = reference::document(tree, NOTE, &|name| list(tree, name)).map(|text| ("docs/sql.md", text));
-    limits.into_iter().chain(connectors).chain(formats).chain(sql).collect()
+    let metrics = metrics(tree).map(|text| ("docs/metrics.md", text));
+    limits.into_iter().chain(connectors).chain(formats).chain(sql).chain(metrics).collect()
 }
 
 /// What stands for a placeholder of the SQL reference.
@@ -106,6 +107,19 @@ fn limits(text: &str) -> String {
         about.clear();
     }
     out
+}
+
+/// One row a metric of the server, and what its labels may be; `None` if there are none.
+fn metrics(tree: &Tree) -> Option<String> {
+    let source = Source::new(tree.files.iter().find(|f| f.path == "src/server/metrics.rs")?);
+    let found = literals(&source, "Metric", 0, source.production_end).into_iter().filter(|l| !l.text("name").is_empty());
+    let intro = "`GET /metrics` gives these, as text for Prometheus. `job` is the name of a job, `count` one of the counters in [sql.md](sql.md), \
+        `outcome` one of appended, duplicate, rejected, failed. A job that has nothing to tell yet has no row of a metric.";
+    let head = format!("# Metrics\n\n{NOTE}\n{intro}\n\n| metric | kind | unit | meaning |\n|---|---|---|---|\n");
+    Some(found.fold(head, |out, metric| {
+        let text = |field| metric.text(field);
+        out + &format!("| `{}` | {} | {} | {} |\n", text("name"), text("kind"), text("unit"), text("about"))
+    }))
 }
 
 /// One section a connector, with a table of its options; `None` if there are none.

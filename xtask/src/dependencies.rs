@@ -13,9 +13,10 @@ const OURS: &[(&str, &[&str])] = &[
     ("engine/Cargo.toml", &[]),
     ("sql/Cargo.toml", &["thalweg-engine"]),
     ("engine/loom/Cargo.toml", &[]),
+    ("fuzz/Cargo.toml", &["thalweg-replay"]),
     ("tests/differ/Cargo.toml", &["thalweg-engine", "thalweg-replay"]),
     ("tests/replay/Cargo.toml", &["thalweg-connectors", "thalweg-engine", "thalweg-sql"]),
-    ("tests/torture/Cargo.toml", &["thalweg-differ", "thalweg-engine"]),
+    ("tests/torture/Cargo.toml", &["thalweg", "thalweg-devices", "thalweg-differ", "thalweg-engine", "thalweg-replay"]),
     ("xtask/Cargo.toml", &[]),
 ];
 
@@ -27,7 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("deltalake-core", &["engine/Cargo.toml"]),
     ("mqtt-protocol-core", &["connectors/Cargo.toml"]),
     ("object_store", &["engine/Cargo.toml", "sql/Cargo.toml"]),
-    ("parquet", &["engine/Cargo.toml"]),
+    ("parquet", &["engine/Cargo.toml", "tests/torture/Cargo.toml"]),
     ("rumqttc", &["connectors/Cargo.toml"]),
     ("sqlparser", &["sql/Cargo.toml"]),
 ];

@@ -29,10 +29,8 @@ pub fn all(target: &Path) -> Result<(), String> {
             return Err(format!("{program} is missing: run rustup component add {component}"));
         }
     }
-    for (program, package) in PROGRAMS {
-        if !exists(program) {
-            debian(package, &format!("{program} is missing"))?;
-        }
+    for (name, package) in PROGRAMS {
+        program(name, package)?;
     }
     python(target).map(drop)
 }
@@ -46,21 +44,35 @@ pub fn torture() {
     }
 }
 
-/// The interpreter of the virtual environment below the target directory, made if it is missing or its packages changed.
+/// The interpreter of the end-to-end tests.
 pub fn python(target: &Path) -> Result<PathBuf, String> {
-    let folder = target.join("e2e-python");
+    environment(&target.join("e2e-python"), REQUIREMENTS)
+}
+
+/// A program that is on the path, or the package that brings it is installed.
+pub fn program(program: &str, package: &str) -> Result<(), String> {
+    if exists(program) { Ok(()) } else { debian(package, &format!("{program} is missing")) }
+}
+
+/// The interpreter of a virtual environment, made if it is missing or the packages of `requirements` changed.
+pub fn environment(folder: &Path, requirements: &str) -> Result<PathBuf, String> {
     let (interpreter, stamp) = (folder.join("bin/python"), folder.join("installed.txt"));
-    let wanted = std::fs::read_to_string(root().join(REQUIREMENTS)).map_err(|e| format!("{REQUIREMENTS}: {e}"))?;
+    let wanted = std::fs::read_to_string(root().join(requirements)).map_err(|e| format!("{requirements}: {e}"))?;
     if interpreter.exists() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
         return Ok(interpreter);
     }
-    println!("installing the packages of {REQUIREMENTS} into {}", folder.display());
-    let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+    println!("installing the packages of {requirements} into {}", folder.display());
+    let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder));
     if make().is_err() {
         debian("python3-venv", "python3 cannot make a virtual environment")?;
         make()?;
     }
-    run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]).current_dir(root()))?;
+    let install =
+        || run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement", requirements]).current_dir(root()));
+    if let Err(failure) = install() {
+        debian("python3-dev", &format!("{failure}; one of the packages is built here and needs Python's headers"))?;
+        install()?;
+    }
     std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(interpreter)
 }

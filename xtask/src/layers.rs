@@ -13,6 +13,7 @@ const RANKS: &[(&str, u8)] = &[
     ("decimal", 0),
     ("error", 0),
     ("ids", 0),
+    ("json", 0),
     ("limits", 0),
     ("metrics", 0),
     ("time", 0),

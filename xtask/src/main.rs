@@ -30,11 +30,15 @@ struct Command {
 
 /// Every command, sorted by name.
 static COMMANDS: &[Command] = &[
-    Command { name: "bench", about: "list the benchmarks, or run those that are named (release build)", run: bench::run },
+    Command {
+        name: "bench",
+        about: "measure docs/benchmarks.md, or run the criterion benchmarks that are named (release build)",
+        run: bench::run,
+    },
     Command { name: "codegen", about: "write the documents that are made from source text", run: codegen::run },
     Command { name: "test", about: "the whole gate: formatting, tidy, lints, tests, examples, end to end", run: test::run },
     Command { name: "tidy", about: "check layout, layers, registries, sizes and generated documents", run: tidy::run },
-    Command { name: "torture", about: "list the torture tests of the log, or run the one that is named", run: torture::run },
+    Command { name: "torture", about: "list the torture tests, or run the one that is named", run: torture::run },
 ];
 
 fn main() -> ExitCode {

@@ -42,7 +42,7 @@ static STEPS: &[Step] = &[
     Step { name: "test", about: "unit, integration and documentation tests", run: |_| unit() },
     Step { name: "examples", about: "every program in examples/", run: examples },
     Step { name: "e2e", about: "the finished program from outside", run: end_to_end },
-    Step { name: "torture", about: "the log under kills, power cuts, errors and flipped bits, in short", run: tortured },
+    Step { name: "torture", about: "log, jobs and lake under kills, power cuts, errors and flipped bits, in short", run: tortured },
 ];
 
 /// `cargo xtask test [--list] [--only STEP]…`

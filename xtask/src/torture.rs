@@ -9,7 +9,7 @@ use crate::install;
 use crate::test::target_directory;
 use crate::tree::root;
 
-/// `cargo xtask torture [NAME] [--rounds N] [--seed S] [--canaries]`; without a name all are listed.
+/// `cargo xtask torture [NAME] [--rounds N] [--seed S] [--canaries]`, or `soak [--minutes N]`; without a name all are listed.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     if !arguments.is_empty() {
         install::torture();

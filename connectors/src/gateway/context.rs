@@ -6,6 +6,8 @@ use std::sync::Arc;
 use thalweg_engine::contract::{DeviceAuthority, Streams};
 use thalweg_engine::metrics::GatewayCounters;
 
+use super::presence::Presence;
+
 /// Handed to each listener.
 #[derive(Clone)]
 pub struct GatewayContext {
@@ -15,6 +17,15 @@ pub struct GatewayContext {
     pub logs: Arc<dyn Streams>,
     /// What became of them.
     pub counters: Arc<GatewayCounters>,
+    /// Who is connected, over any of the listeners.
+    pub(super) presence: Arc<Presence>,
+}
+
+impl GatewayContext {
+    /// One for all listeners of a gateway.
+    pub fn new(authority: Arc<dyn DeviceAuthority>, logs: Arc<dyn Streams>, counters: Arc<GatewayCounters>) -> Self {
+        Self { presence: Presence::new(authority.clone()), authority, logs, counters }
+    }
 }
 
 impl std::fmt::Debug for GatewayContext {

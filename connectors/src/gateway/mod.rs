@@ -3,15 +3,27 @@
 //!
 //! ```text
 //! MQTT connection ─┐ publish                 ┌─ LogStore::append ─► ticket (partition, offset)
-//!                  ├────────► GatewayContext ┤
+//! AMQP connection ─┼────────► GatewayContext ┤
 //! HTTP request ────┘ ◄──────── acknowledge   └─ Progress::durable > offset
+//!
+//! serving, admission, login, presence, pipe      what every listener does
+//! intake, numbering                              records of one connection into the log, answers in order
 //! ```
 
+mod admission;
+mod amqp;
 mod body;
 mod context;
 mod durability;
 pub mod http;
+mod intake;
+mod login;
 mod mqtt;
+mod numbering;
+mod pipe;
+mod presence;
+mod serving;
 
+pub use amqp::AmqpGateway;
 pub use context::GatewayContext;
 pub use mqtt::MqttGateway;

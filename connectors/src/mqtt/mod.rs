@@ -8,7 +8,7 @@ mod tests;
 
 use thalweg_engine::contract::{ConnectorSpec, OptionSpec, Role};
 
-use crate::log::{FUTURE_TOLERANCE, IDLE_TIMEOUT};
+use crate::log::{FUTURE_TOLERANCE, IDLE_TIMEOUT, STARTUP_MILLIS, STARTUP_MODE, STARTUP_OFFSETS};
 
 /// The connector.
 pub(crate) static SPEC: ConnectorSpec = ConnectorSpec {
@@ -31,6 +31,9 @@ pub(crate) static SPEC: ConnectorSpec = ConnectorSpec {
         OptionSpec { name: "format", required: false, default: None, about: "how payloads are decoded, for example json" },
         OptionSpec { name: "password", required: false, default: None, about: "password at the broker" },
         FUTURE_TOLERANCE,
+        STARTUP_MODE,
+        STARTUP_OFFSETS,
+        STARTUP_MILLIS,
         IDLE_TIMEOUT,
         OptionSpec { name: "stream", required: true, default: None, about: "stream of the log that the records go to" },
         OptionSpec { name: "topic", required: true, default: None, about: "topic filter to subscribe to, for example devices/+/telemetry" },

@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::gateway::{GatewayContext, MqttGateway, http};
+use crate::gateway::{AmqpGateway, GatewayContext, MqttGateway, http};
 use crate::testing::{self, Durability, FakeAuthority, MemoryLog};
 use thalweg_engine::batch::ProducerSequence;
 use thalweg_engine::time::Micros;
@@ -86,6 +86,31 @@ async fn every_record_arrives_in_order_over_both_versions() {
         gateway.shutdown().await;
         assert_eq!((context.counters.received.get(), context.counters.appended.get()), (2_000, 2_000));
     }
+}
+
+#[tokio::test]
+async fn every_record_arrives_in_order_over_amqp_and_is_known_when_it_comes_again() {
+    let log = MemoryLog::new(Durability::AtOnce);
+    let context = testing::context(FakeAuthority::default(), log.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = AmqpGateway::start(listener, context.clone()).unwrap();
+    let mut simulation = simulation(Target::Amqp(gateway.address().to_string()), 5, 1_000);
+    for round in 0..2 {
+        assert_complete(&run_now(simulation.clone()).await, 5, 1_000);
+        assert_eq!(context.counters.duplicate.get(), round * 5_000);
+    }
+    assert_eq!(sequences(&log, "dev-0003"), (1..=1_000).collect::<Vec<u64>>());
+    assert_eq!(log.records()[0].content_type, thalweg_engine::batch::ContentType::Json);
+    simulation.devices[0].key = "wrong".into();
+    let report = run_now(simulation.clone()).await;
+    assert_eq!(report.devices[0].refused.as_ref().unwrap().message, "wrong key, or no such device");
+    assert_eq!(report.devices[1].contiguous, 1_000);
+    simulation.devices.remove(0);
+    simulation.stream = Name::new("nowhere").unwrap();
+    let report = run_now(simulation).await;
+    let refused = report.devices[0].refused.as_ref().unwrap();
+    assert!(refused.message.contains("there is no such stream"), "{refused:?}");
+    gateway.shutdown().await;
 }
 
 #[tokio::test]

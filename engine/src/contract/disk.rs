@@ -50,6 +50,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Replaces `to` by `from`, atomically. Durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, unless that name is taken. Durable after `sync_dir`. Errors: `AlreadyExists`; `Unsupported` on
+    /// disks that are made for the log alone.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Removes a file. Durable after `sync_dir`.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -64,4 +70,10 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
 
     /// Bytes still free where `path` lies.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// The network file system that `path` lies on; `None` on a disk of the machine. Over a network, what a lock and a sync
+    /// are worth is up to somebody else.
+    fn network(&self, _path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
 }

@@ -74,6 +74,11 @@ pub trait LogStore: Send + Sync + 'static {
     /// The first offset whose receive time is at or after `time`; the end if there is none.
     fn offset_at(&self, partition: Partition, time: Micros) -> Result<Offset>;
 
+    /// Receive time of the newest record that can be read; `None` if there is none, or nobody knows.
+    fn received_last(&self, _partition: Partition) -> Option<Micros> {
+        None
+    }
+
     /// Keeps records from `offset` on for the reader `name` until it pins a later one or `unpin`s: retention stops there.
     fn pin(&self, name: &str, partition: Partition, offset: Offset);
 

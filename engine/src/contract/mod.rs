@@ -12,6 +12,7 @@ pub mod operator;
 pub mod sink;
 pub mod source;
 pub mod stateful;
+pub mod usage;
 
 pub use checkpoint_store::CheckpointStore;
 pub use clock::Clock;
@@ -24,3 +25,4 @@ pub use operator::{Emission, Operator, Output};
 pub use sink::{PreCommit, Sink, StagedFile};
 pub use source::{Source, SourceRecord};
 pub use stateful::Stateful;
+pub use usage::Usage;

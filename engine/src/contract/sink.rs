@@ -77,6 +77,12 @@ pub trait Sink: Send {
     /// stored in the sink does not fit (it is ahead of the checkpoint, or has lost commits that cannot be repeated).
     fn recover(&mut self, prepared: &PreCommit) -> Result<()>;
 
+    /// After a restart and before `recover`, with each older `PreCommit` that is still stored, oldest first: commits it if exactly
+    /// its predecessor is in the sink, and else does nothing. So commits that the sink has lost come back.
+    fn repeat(&mut self, _older: &PreCommit) -> Result<()> {
+        Ok(())
+    }
+
     /// Without any checkpoint to go by (a new job): the sink must be empty for this app id. Errors: `Corrupt` if it is not.
     fn start(&mut self) -> Result<()>;
 }

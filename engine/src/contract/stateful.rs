@@ -2,7 +2,9 @@
 //! and of the order of their event times alone: neither batches nor the order in which partitions are read show in it. `restore(snapshot())` on a
 //! fresh operator of the same plan changes nothing about what follows.
 
+use crate::batch::FailedRow;
 use crate::changes::Changes;
+use crate::contract::Usage;
 use crate::error::Result;
 use crate::time::Micros;
 
@@ -16,8 +18,19 @@ pub trait Stateful: Send {
     /// that is returned, which is at most `watermark` and never decreases.
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros>;
 
+    /// Rows that it could not compute since it was asked last, in the order in which it met them. They are gone: nothing else it gives
+    /// has a part of them.
+    fn failed(&mut self) -> Vec<FailedRow> {
+        Vec::new()
+    }
+
     /// Rows that it holds, for SHOW JOBS.
     fn held(&self) -> u64;
+
+    /// What it takes of memory, if it can tell without looking at each row; otherwise it is estimated from `held` and the last snapshot.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 
     /// State as bytes.
     fn snapshot(&mut self) -> Result<Vec<u8>>;

@@ -28,7 +28,7 @@ pub enum Source {
 }
 
 /// A declared column.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeColumn {
     /// Name, type, and whether it may be NULL. STRING is `Utf8View`, BYTES `Binary`, TIMESTAMP `time::timestamp_type()`, TIME
     /// `Time64(Microsecond)`, DECIMAL `Decimal128`; what is nested may be NULL.
@@ -40,7 +40,7 @@ pub struct DecodeColumn {
 }
 
 /// Declared columns, and which of them are wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeSchema {
     /// Every declared column: a record is checked against all of them.
     pub columns: Vec<DecodeColumn>,

@@ -21,7 +21,7 @@ use crate::time::{self, DAY, MILLISECOND, Micros};
 /// Characters of a value that a reason quotes at most.
 const QUOTED_CHARS_MAX: usize = 40;
 /// Times of every format lie in this range.
-const TIME_RANGE: Range<Micros> = number::TIME_RANGE;
+pub(super) const TIME_RANGE: Range<Micros> = number::TIME_RANGE;
 /// The standard alphabet; the padding may be left out.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&base64::alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));

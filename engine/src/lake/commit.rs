@@ -78,8 +78,9 @@ impl CommitGuard<'_> {
         self.write(vec![Action::Metadata(metadata)], operation, CommitProperties::default())
     }
 
-    fn write(&mut self, actions: Vec<Action>, operation: DeltaOperation, properties: CommitProperties) -> Result<()> {
+    pub(super) fn write(&mut self, actions: Vec<Action>, operation: DeltaOperation, properties: CommitProperties) -> Result<()> {
         let table = self.table;
+        table.environment.check_fence()?;
         let state = table.state();
         let properties = properties.with_cleanup_expired_logs(Some(false));
         let builder = CommitBuilder::from(properties).with_actions(actions);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::runtime::Handle;
 
 use crate::contract::connector::distance;
-use crate::contract::{Clock, PreCommit};
+use crate::contract::{Clock, Disk, PreCommit};
 use crate::error::{Error, Result};
 use crate::ids::Name;
 use crate::lake::about::Namespace;
@@ -16,6 +16,7 @@ use crate::lake::catalog::{CatalogStore, Reference};
 use crate::lake::compact::{SealScope, SealedDay};
 use crate::lake::environment::Environment;
 use crate::lake::table::{LakeTable, TableSpec};
+use crate::system::RealDisk;
 use crate::time::Micros;
 
 /// A directory of tables. Shared as `Arc<Lake>`.
@@ -64,7 +65,12 @@ impl Lake {
     /// Takes the lake at `root`, which is made if it is not there, and opens its tables. Work runs on `handle`, a runtime with
     /// threads of its own. Errors: `Conflict` if another process has the lake. A damaged table is no error here: see `damaged`.
     pub fn open(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
-        let environment = Environment::open(root, clock, handle)?;
+        Self::open_on(Arc::new(RealDisk), root, clock, handle)
+    }
+
+    /// Like `open`, on a disk that makes bytes and names durable in its own way.
+    pub fn open_on(disk: Arc<dyn Disk>, root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
+        let environment = Environment::open(root, disk, clock, handle)?;
         for namespace in Namespace::ALL {
             environment.durable.create_dir_all(&environment.root.join(namespace.as_str()))?;
         }
@@ -74,7 +80,7 @@ impl Lake {
     /// Reads the lake at `root`, also while another process owns it; what would change it answers `Conflict`. Errors:
     /// `NotFound` if it is not there.
     pub fn open_to_read(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
-        Self::with(Environment::open_to_read(root, clock, handle)?)
+        Self::with(Environment::open_to_read(root, Arc::new(RealDisk), clock, handle)?)
     }
 
     fn with(environment: Environment) -> Result<Arc<Self>> {
@@ -104,13 +110,15 @@ impl Lake {
     /// Makes a table, or takes over its description if it exists with the same columns. Errors: `Conflict` if it exists with
     /// other columns, `Corrupt` if it exists and is damaged, `Invalid` for columns that the lake cannot hold or a missing owner, description or source.
     pub fn create(&self, spec: TableSpec) -> Result<Arc<LakeTable>> {
-        self.environment.check_owner()?;
+        self.environment.check_fence()?;
         self.check_damage(spec.namespace.as_str(), spec.name.as_str())?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         let key = (spec.namespace, spec.name.clone());
         if let Some(table) = tables.get(&key) {
+            let table = table.relaxed(&spec.schema)?.unwrap_or_else(|| table.clone());
+            tables.insert(key, table.clone());
             table.adopt(&spec)?;
-            return Ok(table.clone());
+            return Ok(table);
         }
         let table = LakeTable::create(&self.environment, &spec)?;
         tables.insert(key, table.clone());

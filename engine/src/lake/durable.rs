@@ -10,7 +10,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::contract::{Disk, OpenMode};
 
 /// What may be at the place where a file goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub(super) enum Place {
 /// Writes files through a scratch directory on the same file system.
 #[derive(Debug)]
 pub(super) struct Durable {
+    disk: Arc<dyn Disk>,
     scratch: PathBuf,
     next: AtomicU64,
     failed: AtomicBool,
@@ -33,19 +36,19 @@ pub(super) struct Durable {
 
 impl Durable {
     /// Empties the scratch directory: what is left in it belongs to a process that died.
-    pub(super) fn open(scratch: &Path) -> io::Result<Self> {
+    pub(super) fn open(disk: Arc<dyn Disk>, scratch: &Path) -> io::Result<Self> {
         if scratch.exists() {
             fs::remove_dir_all(scratch)?;
         }
         fs::create_dir_all(scratch)?;
         let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Self { scratch: scratch.to_owned(), next, failed, directories: Mutex::default() })
+        Ok(Self { disk, scratch: scratch.to_owned(), next, failed, directories: Mutex::default() })
     }
 
     /// Over a scratch directory that belongs to another process: nothing may be written through it.
-    pub(super) fn to_read(scratch: &Path) -> Self {
+    pub(super) fn to_read(disk: Arc<dyn Disk>, scratch: &Path) -> Self {
         let (next, failed) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self { scratch: scratch.to_owned(), next, failed, directories: Mutex::default() }
+        Self { disk, scratch: scratch.to_owned(), next, failed, directories: Mutex::default() }
     }
 
     /// A new file that nobody else knows. The caller removes it unless it is published.
@@ -56,10 +59,10 @@ impl Durable {
     }
 
     /// Makes the bytes of a scratch file durable and gives it its name; the scratch name is gone afterwards, whatever happens.
-    pub(super) fn publish(&self, file: &File, scratch: &Path, to: &Path, place: Place) -> io::Result<()> {
-        let published = self.check().and_then(|()| self.sync(file)).and_then(|()| match place {
-            Place::Empty => fs::hard_link(scratch, to),
-            Place::Any => fs::rename(scratch, to),
+    pub(super) fn publish(&self, scratch: &Path, to: &Path, place: Place) -> io::Result<()> {
+        let published = self.check().and_then(|()| self.sync(scratch)).and_then(|()| match place {
+            Place::Empty => self.disk.link(scratch, to),
+            Place::Any => self.disk.rename(scratch, to),
         });
         if place == Place::Empty || published.is_err() {
             // A leftover costs space until the next start, nothing else.
@@ -78,7 +81,10 @@ impl Durable {
                 return Err(e);
             }
         }
-        self.publish(&file, &scratch, to, place)
+        // Open until it is synced: else an error of the system's own writing could be forgotten before.
+        let published = self.publish(&scratch, to, place);
+        drop(file);
+        published
     }
 
     /// Creates a directory and its parents; their names are durable afterwards.
@@ -97,13 +103,13 @@ impl Durable {
 
     /// Makes the names in a directory durable.
     pub(super) fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.sync(&File::open(path)?)
+        self.disk.sync_dir(path).inspect_err(|_| self.failed.store(true, Ordering::Release))
     }
 
     /// Makes a file that somebody else wrote durable, with its name.
     pub(super) fn settle(&self, path: &Path) -> io::Result<()> {
         self.check()?;
-        self.sync(&File::open(path)?)?;
+        self.sync(path)?;
         self.sync_parent(path)
     }
 
@@ -123,8 +129,9 @@ impl Durable {
         Ok(())
     }
 
-    fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_all().inspect_err(|_| self.failed.store(true, Ordering::Release))
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let file = self.disk.open(path, OpenMode::ReadWrite)?;
+        file.sync_data().inspect_err(|_| self.failed.store(true, Ordering::Release))
     }
 
     fn sync_parent(&self, path: &Path) -> io::Result<()> {
@@ -138,9 +145,10 @@ impl Durable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::RealDisk;
 
     fn durable(dir: &Path) -> Durable {
-        Durable::open(&dir.join("_scratch")).unwrap()
+        Durable::open(Arc::new(RealDisk), &dir.join("_scratch")).unwrap()
     }
 
     #[test]

@@ -8,23 +8,26 @@
 //! dlq   _partition _offset _device_id _received_at _topic job reason payload payload_raw
 //! ```
 //!
+//! A row that failed behind the exchange has no record: its origin is NULL, and its payload are its values, as JSON.
+//!
 //! Text columns are views into the bytes of the log; nothing is copied until Parquet encodes it.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, StringViewArray, StringViewBuilder, TimestampMicrosecondArray,
-    UInt32Array,
+    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, StringViewBuilder,
+    TimestampMicrosecondArray, UInt32Array, new_null_array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::batch::{Entry, Records, Reject};
+use crate::batch::{Entry, FailedRow, Records, Reject};
 use crate::contract::Decoded;
 use crate::contract::operator::LateRows;
 use crate::error::{Error, Result};
 use crate::ids::Offset;
+use crate::json;
 use crate::lake::schema::stored;
 use crate::time::{Micros, timestamp_type};
 
@@ -74,9 +77,9 @@ pub fn late_schema() -> SchemaRef {
 
 /// Columns of a table's dead letters.
 pub fn dlq_schema() -> SchemaRef {
-    let mut fields = origin();
+    let mut fields: Vec<FieldRef> = origin().iter().map(|f| nullable(f.name(), f.data_type().clone())).collect();
     fields.extend([
-        field("_topic", DataType::Utf8View),
+        nullable("_topic", DataType::Utf8View),
         nullable("job", DataType::Utf8View),
         field("reason", DataType::Utf8View),
         nullable("payload", DataType::Utf8View),
@@ -130,6 +133,38 @@ pub fn dlq_rows(records: &Records, job: Option<&str>, rejects: &[Reject]) -> Res
     columns.push(Arc::new(rejects.iter().map(|r| Some(r.reason.as_str())).collect::<StringViewArray>()));
     columns.extend(payloads(records, &entries)?);
     finish(&dlq_schema(), columns)
+}
+
+/// One row for each row that `job` could not compute behind the exchange. Columns that no query can name are left out of the payload.
+pub fn failed_rows(job: &str, failed: &[FailedRow]) -> Result<RecordBatch> {
+    let schema = dlq_schema();
+    let origin = |name: &str| -> Result<ArrayRef> { Ok(new_null_array(schema.field_with_name(name)?.data_type(), failed.len())) };
+    let mut columns =
+        ["_partition", "_offset", "_device_id", "_received_at", "_topic"].map(origin).into_iter().collect::<Result<Vec<_>>>()?;
+    columns.push(Arc::new(failed.iter().map(|_| Some(job)).collect::<StringViewArray>()));
+    columns.push(Arc::new(failed.iter().map(|f| Some(f.reason.as_str())).collect::<StringViewArray>()));
+    let payloads = failed.iter().map(|f| values(&f.row)).collect::<Result<Vec<_>>>()?;
+    columns.push(Arc::new(payloads.iter().map(|p| Some(p.as_str())).collect::<StringViewArray>()));
+    columns.push(new_null_array(&DataType::Binary, failed.len()));
+    finish(&schema, columns)
+}
+
+/// The values of a row as one JSON object. Of columns with the same name the later ones get a number.
+fn values(row: &RecordBatch) -> Result<String> {
+    let (mut fields, mut columns): (Vec<FieldRef>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for (field, column) in row.schema_ref().fields().iter().zip(row.columns()) {
+        if field.name().starts_with('$') {
+            continue;
+        }
+        let is_free = |name: &String| fields.iter().all(|f| f.name() != name);
+        let numbered = (1..=fields.len()).map(|n| format!("{}{n}", field.name()));
+        let name = std::iter::once(field.name().clone()).chain(numbered).find(is_free).unwrap_or_default();
+        fields.push(Arc::new(field.as_ref().clone().with_name(name)));
+        columns.push(column.clone());
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(row.num_rows()));
+    let known = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
+    Ok(json::objects(&known)?.into_iter().next().unwrap_or_default())
 }
 
 /// Where one cold row comes from.
@@ -307,7 +342,19 @@ mod tests {
         assert_eq!(rows["reason"].as_string_view().value(0), "too far ahead");
         assert_eq!(rows["job"].as_string_view().value(0), "site_10s");
         assert_eq!(rows["_topic"].as_string_view().value(0), "devices/d/telemetry");
+        assert_eq!(rows["_offset"].as_primitive::<Int64Type>().value(0), 11);
         let unknown = [Reject { offset: 99, reason: String::new() }];
         assert!(dlq_rows(&records, None, &unknown).is_err());
+    }
+
+    #[test]
+    fn rows_that_failed_behind_the_exchange_keep_their_values() {
+        let (a, b): (ArrayRef, ArrayRef) = (Arc::new(Float64Array::from(vec![1.5])), Arc::new(Float64Array::from(vec![None])));
+        let fields = ["v", "v", "$rowtime"].map(|n| Field::new(n, DataType::Float64, true));
+        let row = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), vec![a.clone(), b, a]).unwrap();
+        let rows = failed_rows("sums", &[FailedRow { row, reason: "divide by zero".into() }]).unwrap();
+        assert_eq!(rows["payload"].as_string_view().value(0), "{\"v\":1.5,\"v1\":null}");
+        assert_eq!((rows["job"].as_string_view().value(0), rows["reason"].as_string_view().value(0)), ("sums", "divide by zero"));
+        assert!(["_partition", "_offset", "_device_id", "_received_at", "_topic"].iter().all(|c| rows[*c].null_count() == 1));
     }
 }

@@ -1,5 +1,9 @@
 //! What all tables of a lake share: where it lies, how bytes become durable, what time it is, and where asynchronous work runs.
-//! Invariant: while an environment that may write lives, its process holds the lock of the lake.
+//! Invariant: while an environment that may write lives, its process holds the lock of the lake, and its fence is the newest.
+//!
+//! The lock is enough on a disk of one machine. Where it is not (somebody removed it, or a network file system does not know locks), the
+//! fence is: a number in `_fence` that each owner raises durably when it opens the lake. An owner that finds a higher one has been
+//! replaced: it prepares and commits nothing more.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::future::Future;
@@ -8,9 +12,9 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::contract::Clock;
+use crate::contract::{Clock, Disk};
 use crate::error::{Error, Result};
-use crate::lake::durable::Durable;
+use crate::lake::durable::{Durable, Place};
 use crate::time::Micros;
 
 /// Shared by a lake and its tables.
@@ -22,13 +26,15 @@ pub(super) struct Environment {
     pub(super) durable: Arc<Durable>,
     clock: Arc<dyn Clock>,
     handle: Handle,
-    /// The lock of the lake; `None` if this process only reads.
-    lock: Option<File>,
+    /// The lock of the lake, and the fence of this owner; `None` if this process only reads.
+    owner: Option<(File, u64)>,
 }
+
+const FENCE: &str = "_fence";
 
 impl Environment {
     /// Takes the lake at `root`. Errors: `Conflict` if another process has it.
-    pub(super) fn open(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
+    pub(super) fn open(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
         std::fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(root.join("_lock"))?;
@@ -40,24 +46,40 @@ impl Environment {
             }
             Err(TryLockError::Error(e)) => return Err(Error::from(e).context("lock of the lake")),
         }
-        let durable = Arc::new(Durable::open(&root.join("_scratch"))?);
+        let durable = Arc::new(Durable::open(disk, &root.join("_scratch"))?);
         durable.sync_dir(&root)?;
-        Ok(Self { root, durable, clock, handle, lock: Some(lock) })
+        let fence = read_fence(&root)? + 1;
+        durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any)?;
+        Ok(Self { root, durable, clock, handle, owner: Some((lock, fence)) })
     }
 
     /// Reads the lake at `root`, which another process may own meanwhile.
-    pub(super) fn open_to_read(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
+    pub(super) fn open_to_read(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
         let root = root.canonicalize()?;
-        let durable = Arc::new(Durable::to_read(&root.join("_scratch")));
-        Ok(Self { root, durable, clock, handle, lock: None })
+        let durable = Arc::new(Durable::to_read(disk, &root.join("_scratch")));
+        Ok(Self { root, durable, clock, handle, owner: None })
     }
 
     /// Whether this process may write. Errors: `Conflict` if it only reads.
     pub(super) fn check_owner(&self) -> Result<()> {
-        match self.lock {
+        match self.owner {
             Some(_) => Ok(()),
             None => Err(Error::conflict(format!("the lake at {} was opened to be read", self.root.display()))),
         }
+    }
+
+    /// Whether this process is still the owner. Errors: `Conflict` if another has opened the lake since, which is fatal.
+    pub(super) fn check_fence(&self) -> Result<()> {
+        self.check_owner()?;
+        let (own, found) = (self.owner.as_ref().map_or(0, |(_, fence)| *fence), read_fence(&self.root)?);
+        if found == own {
+            return Ok(());
+        }
+        Err(Error::conflict(format!(
+            "another process has taken the lake at {} over: its fence is {found}, ours {own}",
+            self.root.display()
+        ))
+        .hint("stop one of the two processes: a lake, and a copy of its data directory, has one owner"))
     }
 
     /// Wall-clock time.
@@ -77,5 +99,18 @@ impl Environment {
         }
         let done = std::thread::scope(|scope| scope.spawn(|| self.handle.block_on(work)).join());
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// The fence of the newest owner; 0 if there was none.
+fn read_fence(root: &Path) -> Result<u64> {
+    let path = root.join(FENCE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            Error::corrupt(format!("{} holds no number", path.display()))
+                .hint("remove it if no other process writes this lake: the next start makes a new one")
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(e) => Err(Error::from(e).context(path.display())),
     }
 }

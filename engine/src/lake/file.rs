@@ -7,25 +7,31 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
+use parquet::file::writer::SerializedFileWriter;
 
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
 use crate::lake::durable::Place;
+use crate::lake::encode::{RowGroup, threads};
 use crate::lake::environment::Environment;
 use crate::lake::layout::{Layout, Level};
 use crate::lake::table::LakeTable;
+use crate::limits::ROW_GROUP_ROWS;
 
 /// A file that rows are written to.
 pub(super) struct OpenFile {
     scratch: Scratch,
-    writer: ArrowWriter<Checksummed>,
+    writer: SerializedFileWriter<Checksummed>,
+    row_groups: ArrowRowGroupWriterFactory,
+    open: Option<RowGroup>,
 }
 
 /// A whole file without a name.
 pub(super) struct FinishedFile {
     scratch: Scratch,
-    file: File,
+    /// Open until the file is synced: else an error of the system's own writing could be forgotten before.
+    _file: File,
     bytes: u64,
     rows: u64,
     crc32c: u32,
@@ -71,23 +77,52 @@ impl OpenFile {
         let options = ArrowWriterOptions::new().with_properties(layout.properties(level)?).with_skip_arrow_metadata(true);
         let target = Checksummed { file, bytes: 0, crc32c: 0 };
         let writer = ArrowWriter::try_new_with_options(target, layout.columns.clone(), options)?;
-        Ok(Self { scratch, writer })
+        let (writer, row_groups) = writer.into_serialized_writer()?;
+        Ok(Self { scratch, writer, row_groups, open: None })
     }
 
     /// Takes rows of the layout's columns.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        Ok(self.writer.write(rows)?)
+        let mut from = 0;
+        while from < rows.num_rows() {
+            let group = match &mut self.open {
+                Some(group) => group,
+                none => {
+                    let columns = self.row_groups.create_column_writers(self.writer.flushed_row_groups().len())?;
+                    none.insert(RowGroup::new(columns, threads()))
+                }
+            };
+            let count = (ROW_GROUP_ROWS - group.rows()).min(rows.num_rows() - from);
+            group.write(rows.slice(from, count))?;
+            from += count;
+            if group.rows() >= ROW_GROUP_ROWS {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the open row group.
+    fn flush(&mut self) -> Result<()> {
+        let Some(group) = self.open.take() else { return Ok(()) };
+        let chunks = group.finish()?;
+        let mut writer = self.writer.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut writer)?;
+        }
+        writer.close()?;
+        Ok(())
     }
 
     /// Writes the footer.
-    pub(super) fn finish(self, layout: &Layout) -> Result<FinishedFile> {
-        let Self { scratch, mut writer } = self;
-        writer.flush()?;
+    pub(super) fn finish(mut self, layout: &Layout) -> Result<FinishedFile> {
+        self.flush()?;
+        let Self { scratch, writer, .. } = self;
         let groups = writer.flushed_row_groups();
         let rows = groups.iter().map(|g| g.num_rows() as u64).sum();
         let stats = layout.statistics_json(groups);
         let Checksummed { file, bytes, crc32c } = writer.into_inner()?;
-        Ok(FinishedFile { scratch, file, bytes, rows, crc32c, stats })
+        Ok(FinishedFile { scratch, _file: file, bytes, rows, crc32c, stats })
     }
 }
 
@@ -101,7 +136,7 @@ impl FinishedFile {
         }
         let durable = &table.environment.durable;
         to.parent().map_or(Ok(()), |parent| durable.create_dir_all(parent))?;
-        durable.publish(&self.file, &self.scratch.0, &to, Place::Any)?;
+        durable.publish(&self.scratch.0, &to, Place::Any)?;
         Ok(StagedFile { path, date, bytes: self.bytes, rows: self.rows, crc32c: self.crc32c, stats: self.stats })
     }
 }

@@ -177,7 +177,8 @@ fn leaf(columns: &Schema, i: usize) -> usize {
     columns.fields()[..i].iter().map(|f| leaves(f.data_type())).sum()
 }
 
-fn leaves(data_type: &DataType) -> usize {
+/// How many columns of Parquet a type is.
+pub(super) fn leaves(data_type: &DataType) -> usize {
     match data_type {
         DataType::List(inner) | DataType::Map(inner, _) => leaves(inner.data_type()),
         DataType::Struct(fields) => fields.iter().map(|f| leaves(f.data_type())).sum(),

@@ -10,7 +10,7 @@
 //!    _meta/table.json                            what the table is
 //! <lake>/<namespace>/datapackage.json
 //! <lake>/_catalog/catalog.json  references.json
-//! <lake>/_scratch/  _lock                         files in the making; one process owns the lake
+//! <lake>/_scratch/  _lock  _fence                 files in the making; one process owns the lake, the latest that opened it
 //!
 //! What a commit is, for the sink of one job at epoch K:
 //!
@@ -23,6 +23,8 @@
 //!   v = K         done
 //!   v = previous  files verified, committed again
 //!   else          stop: the lake is ahead of the checkpoint, or has lost commits
+//!
+//! Before it prepares and before it commits, an owner looks whether a later one has raised the fence (`environment`).
 //!
 //! A seal is one commit Remove(recent/*) + Add(data/*) that changes no data, with txn(maint/<table>, n).
 //! ```
@@ -45,8 +47,10 @@ mod table;
 mod actions;
 mod commit;
 mod compact;
+mod encode;
 mod file;
 mod keyed;
+mod relax;
 mod settle;
 mod sink;
 mod sweep;
@@ -61,7 +65,7 @@ pub use about::{About, Classification, Kind, Namespace, Tier};
 pub use catalog::{ColumnEntry, Reference};
 pub use compact::{SealScope, SealedDay};
 pub use directory::{DamagedTable, Lake, MaintenanceReport};
-pub use envelope::{cold_rows, cold_schema, dlq_rows, dlq_schema, late_rows, late_schema};
+pub use envelope::{cold_rows, cold_schema, dlq_rows, dlq_schema, failed_rows, late_rows, late_schema};
 pub use snapshot::{TableFile, TableSnapshot};
 pub use table::{LakeTable, TableSpec};
 pub use verify::{Finding, Problem, VerifyReport};

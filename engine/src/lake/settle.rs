@@ -79,8 +79,10 @@ impl Committer {
         &self.table
     }
 
-    /// Whether `epoch` may be prepared. Errors: `Invalid` if it is not after the newest one.
+    /// Whether `epoch` may be prepared. Errors: `Invalid` if it is not after the newest one, `Conflict` if another process has taken the
+    /// lake over: its checkpoints must not be replaced by ours.
     pub(super) fn check_epoch(&self, epoch: Epoch) -> Result<()> {
+        self.table.environment.check_fence()?;
         if epoch <= self.last {
             return Err(Error::invalid(format!("epoch {epoch} of {} is not after {}", self.app_id, self.last)));
         }
@@ -137,6 +139,15 @@ impl Committer {
     /// See `Sink::recover`.
     pub(super) fn recover(&mut self, prepared: &PreCommit) -> Result<()> {
         self.settle(prepared, Verify::Files)
+    }
+
+    /// See `Sink::repeat`.
+    pub(super) fn repeat(&mut self, older: &PreCommit) -> Result<()> {
+        let in_log = epoch(self.table.begin().version(&self.app_id)?)?;
+        match decide(older, in_log) {
+            Decision::Commit => self.settle(older, Verify::Files),
+            Decision::Done | Decision::Ahead | Decision::Lost => Ok(()),
+        }
     }
 
     /// See `Sink::start`.

@@ -51,6 +51,10 @@ impl Sink for AppendSink {
         self.committer.recover(prepared)
     }
 
+    fn repeat(&mut self, older: &PreCommit) -> Result<()> {
+        self.committer.repeat(older)
+    }
+
     fn start(&mut self) -> Result<()> {
         self.committer.start()
     }

@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn the_second_creation_is_refused_and_parts_arrive_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let durable = Arc::new(Durable::open(&dir.path().join("_scratch")).unwrap());
+        let durable = Arc::new(Durable::open(Arc::new(crate::system::RealDisk), &dir.path().join("_scratch")).unwrap());
         let store = DurableStore::below(dir.path(), durable).unwrap();
         let at = Path::from("t/_delta_log/0.json");
         let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };

@@ -1,5 +1,8 @@
 //! The file of the next segment, made while the one before fills up. Invariant: a file that is handed out is durable with its
 //! zeros, but for its name, and belongs to nobody else; whatever goes wrong here only means that the writer makes its own.
+//!
+//! Zeros go to the disk piece by piece, as records come: what others sync meanwhile waits for one piece at most, and the disk
+//! never gets many of them at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -27,11 +30,24 @@ pub(super) struct Ahead {
 #[derive(Debug)]
 enum State {
     Idle,
-    /// How many zeros it should hold.
-    Asked(u64),
+    Making(Making),
     Ready(Made),
+    /// It went wrong; the next segment is made by the writer.
+    Failed,
     /// Nobody wants one any more.
     Closed,
+}
+
+/// A file on its way. The maker gets one message for each piece.
+#[derive(Debug, Clone)]
+struct Making {
+    /// How many zeros it is to hold.
+    zeros: u64,
+    /// How many the maker was told to write.
+    told: u64,
+    /// How many it has written.
+    written: u64,
+    file: Option<Arc<dyn DiskFile>>,
 }
 
 /// A file that is to become a segment.
@@ -40,7 +56,7 @@ pub(super) struct Made {
     /// Where it is.
     pub(super) path: PathBuf,
     /// The file.
-    pub(super) file: Box<dyn DiskFile>,
+    pub(super) file: Arc<dyn DiskFile>,
     /// Zeros in it, in bytes.
     pub(super) bytes: u64,
 }
@@ -51,11 +67,15 @@ impl Ahead {
         Arc::new(Self { disk, path: dir.join(FILE_NAME), state: Mutex::new(State::Idle), maker: maker.sender.clone() })
     }
 
-    /// Asks for a file with so many zeros, unless that was done.
-    pub(super) fn ask(self: &Arc<Self>, zeros: u64) {
+    /// Asks for a file with so many zeros, of which `due` should be written by now.
+    pub(super) fn ask(self: &Arc<Self>, zeros: u64, due: u64) {
         let mut state = lock(&self.state);
-        if matches!(*state, State::Idle) && self.maker.send(self.clone()).is_ok() {
-            *state = State::Asked(zeros);
+        if matches!(*state, State::Idle) {
+            *state = State::Making(Making { zeros, told: 0, written: 0, file: None });
+        }
+        let State::Making(making) = &mut *state else { return };
+        while making.told < due.min(making.zeros) && self.maker.send(self.clone()).is_ok() {
+            making.told += ZERO_PIECE_BYTES as u64;
         }
     }
 
@@ -63,32 +83,40 @@ impl Ahead {
     pub(super) fn take(&self) -> Option<Made> {
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Idle) {
-            State::Ready(made) => Some(made),
-            other => {
-                *state = other;
-                None
-            }
+            State::Ready(made) => return Some(made),
+            State::Idle | State::Failed => {}
+            other => *state = other,
         }
+        None
     }
 
-    /// Removes a file that nobody took, now or when it is made.
+    /// Removes a file that nobody took, now or when its next piece would come.
     pub(super) fn close(&self) {
-        if let State::Ready(_) = std::mem::replace(&mut *lock(&self.state), State::Closed) {
+        if !matches!(std::mem::replace(&mut *lock(&self.state), State::Closed), State::Idle) {
             self.remove();
         }
     }
 
-    fn make(&self) {
-        let State::Asked(zeros) = *lock(&self.state) else { return };
-        let made = self.write(zeros);
+    /// Writes one piece.
+    fn go_on(&self) {
+        let making = match &*lock(&self.state) {
+            State::Making(making) => making.clone(),
+            _ => return,
+        };
+        let done = self.write_piece(&making);
         let mut state = lock(&self.state);
-        match made {
-            Ok(_) if matches!(*state, State::Closed) => self.remove(),
-            Ok(file) => *state = State::Ready(Made { path: self.path.clone(), file, bytes: zeros }),
-            Err(e) => {
-                tracing::debug!(file = %self.path.display(), "no segment was prepared: {e}");
-                *state = State::Idle;
+        match (done, &mut *state) {
+            (Ok((file, written)), State::Making(making)) if written < making.zeros => {
+                (making.file, making.written) = (Some(file), written);
             }
+            (Ok((file, bytes)), State::Making(_)) => *state = State::Ready(Made { path: self.path.clone(), file, bytes }),
+            (Err(e), State::Making(_)) => {
+                tracing::debug!(file = %self.path.display(), "no segment was prepared: {e}");
+                *state = State::Failed;
+                self.remove();
+            }
+            // Closed meanwhile.
+            _ => self.remove(),
         }
     }
 
@@ -97,21 +125,21 @@ impl Ahead {
         let _ = self.disk.remove(&self.path);
     }
 
-    /// Zeros go to the disk piece by piece: what others sync meanwhile should not wait for all of them.
-    fn write(&self, zeros: u64) -> std::io::Result<Box<dyn DiskFile>> {
-        if self.disk.exists(&self.path) {
-            self.disk.remove(&self.path)?;
-        }
-        let file = self.disk.open(&self.path, OpenMode::CreateNew)?;
-        let piece = vec![0; ZERO_PIECE_BYTES];
-        let mut position = 0;
-        while position < zeros {
-            let bytes = piece.len().min(usize::try_from(zeros - position).unwrap_or(usize::MAX));
-            file.write_at(&piece[..bytes], position)?;
-            file.sync_data()?;
-            position += bytes as u64;
-        }
-        Ok(file)
+    /// The file, and how many durable zeros it holds now.
+    fn write_piece(&self, making: &Making) -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
+        let file = match &making.file {
+            Some(file) => file.clone(),
+            None => {
+                if self.disk.exists(&self.path) {
+                    self.disk.remove(&self.path)?;
+                }
+                Arc::from(self.disk.open(&self.path, OpenMode::CreateNew)?)
+            }
+        };
+        let bytes = (making.zeros - making.written).min(ZERO_PIECE_BYTES as u64);
+        file.write_at(&vec![0; bytes as usize], making.written)?;
+        file.sync_data()?;
+        Ok((file, making.written + bytes))
     }
 }
 
@@ -129,7 +157,7 @@ impl Maker {
         let work = move || {
             // Ends when the last partition is gone; those that are only waited for do not count.
             for ahead in receiver {
-                ahead.make();
+                ahead.go_on();
             }
         };
         let thread = std::thread::Builder::new().name(format!("log {label} ahead")).spawn(work);

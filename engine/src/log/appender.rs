@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::contract::{Disk, DiskFile, OpenMode};
 use crate::ids::{Offset, Partition};
-use crate::limits::{ZERO_AHEAD_BYTES, ZERO_AHEAD_FRAME_BYTES_MAX};
+use crate::limits::{ZERO_AHEAD_BYTES, ZERO_AHEAD_FRAME_BYTES_MAX, ZERO_SEGMENT_FRAME_BYTES_MAX};
 use crate::time::Micros;
 
 use super::ahead::{Ahead, Made};
@@ -124,14 +124,20 @@ impl Appender {
         self.make_room(bytes.len(), opened)?;
         self.write_frame(bytes, draft.count, (draft.received_first, draft.received_last), now)?;
         self.next += Offset::from(draft.count);
-        if let (Some(ahead), Some(active)) = (&self.place.ahead, &self.active)
-            && active.segment.data_end() > self.place.segment_bytes / 2
-        {
-            // Large frames make the file longer themselves, and zeros before them would be written for nothing.
-            let zeros = if bytes.len() > ZERO_AHEAD_FRAME_BYTES_MAX { ZERO_AHEAD_BYTES as u64 } else { self.place.segment_bytes };
-            ahead.ask(zeros.min(self.place.segment_bytes));
-        }
+        self.look_ahead();
         Ok(())
+    }
+
+    /// Asks for the next segment's file, from an eighth of this one on and 4/3 as fast as this one fills: it is there in time,
+    /// and few of its zeros are on their way at any moment.
+    fn look_ahead(&self) {
+        let (Some(ahead), Some(active)) = (&self.place.ahead, &self.active) else { return };
+        let segment_bytes = self.place.segment_bytes;
+        if let due @ 1.. = active.segment.data_end().saturating_sub(segment_bytes / 8) * 4 / 3 {
+            // Large frames make the file longer themselves, and zeros before them would be written for nothing.
+            let are_large = active.segment.frame_bytes_mean() > ZERO_SEGMENT_FRAME_BYTES_MAX as u64;
+            ahead.ask(if are_large { segment_bytes.min(ZERO_AHEAD_BYTES as u64) } else { segment_bytes }, due);
+        }
     }
 
     /// Seals the active segment, if it has records, and begins the next.
@@ -168,13 +174,12 @@ impl Appender {
             Some(Made { path, file, bytes }) => (path, bytes, Some(file)),
             None => (segment::with_suffix(&path, "tmp"), 0, None),
         };
-        let prepared = self.prepare(&temporary, made, &header).map_err(|e| {
+        let file = self.prepare(&temporary, made, &header).map_err(|e| {
             let _ = disk.remove(&temporary);
             unchanged(&format!("create {}", path.display()), e)
         })?;
         disk.rename(&temporary, &path).map_err(|e| unchanged(&format!("rename {}", temporary.display()), e))?;
         disk.sync_dir(&self.place.dir).map_err(|e| fatal(&format!("sync {}", self.place.dir.display()), &e))?;
-        let file: Arc<dyn DiskFile> = Arc::from(prepared);
         let segment = Arc::new(Segment::active(path, header, Summary::new(self.next), file.clone()));
         self.previous = header.uuid;
         self.active = Some(Active { segment: segment.clone(), file, file_bytes: file_bytes.max(SEGMENT_HEADER_BYTES as u64) });
@@ -182,14 +187,14 @@ impl Appender {
     }
 
     /// A durable file that holds the header, in `made` if there is that already.
-    fn prepare(&self, temporary: &Path, made: Option<Box<dyn DiskFile>>, header: &SegmentHeader) -> io::Result<Box<dyn DiskFile>> {
+    fn prepare(&self, temporary: &Path, made: Option<Arc<dyn DiskFile>>, header: &SegmentHeader) -> io::Result<Arc<dyn DiskFile>> {
         let file = match made {
             Some(file) => file,
             None => {
                 if self.place.disk.exists(temporary) {
                     self.place.disk.remove(temporary)?;
                 }
-                self.place.disk.open(temporary, OpenMode::CreateNew)?
+                Arc::from(self.place.disk.open(temporary, OpenMode::CreateNew)?)
             }
         };
         file.write_at(&header.encode(), 0)?;

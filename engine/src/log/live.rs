@@ -67,6 +67,12 @@ impl Segment {
         self.read().summary.data_end
     }
 
+    /// Bytes of a frame, on the average.
+    pub(super) fn frame_bytes_mean(&self) -> u64 {
+        let state = self.read();
+        state.summary.data_end / state.summary.frames.max(1)
+    }
+
     /// Receive time of the last durable record, if there is one.
     pub(super) fn received_last(&self) -> Option<Micros> {
         self.read().summary.received.map(|(_, last)| last)

@@ -211,6 +211,12 @@ impl LogStore for MemoryLog {
         Ok(state.start + durable.partition_point(|r| r.entry.received < time) as Offset)
     }
 
+    fn received_last(&self, partition: Partition) -> Option<Micros> {
+        let state = lock(&self.partition(partition).ok()?.state);
+        let durable = (state.durable - state.start) as usize;
+        state.records[..durable].last().map(|r| r.entry.received)
+    }
+
     fn pin(&self, name: &str, partition: Partition, offset: Offset) {
         lock(&self.pins).insert((name.to_owned(), partition), offset);
     }

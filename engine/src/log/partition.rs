@@ -183,6 +183,12 @@ impl Partition {
         segments.front().map_or_else(|| self.durable(), |s| s.header.base)
     }
 
+    /// See `LogStore::received_last`. The newest segment may be empty still.
+    pub(super) fn received_last(&self) -> Option<Micros> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().rev().find_map(|s| s.received_last())
+    }
+
     /// The segments as they are now.
     pub(super) fn segments_now(&self) -> Vec<Arc<Segment>> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

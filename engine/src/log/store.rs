@@ -223,6 +223,10 @@ impl LogStore for Log {
         self.partition(partition)?.offset_at(time)
     }
 
+    fn received_last(&self, partition: ids::Partition) -> Option<Micros> {
+        self.partition(partition).ok()?.received_last()
+    }
+
     fn pin(&self, name: &str, partition: ids::Partition, offset: Offset) {
         lock(&self.pins).entry(name.to_owned()).or_default().insert(partition, offset);
     }

@@ -68,6 +68,10 @@ impl Logs {
         let context = |e: std::io::Error| Error::from(e).context(dir.display());
         disk.create_dir_all(dir).map_err(context)?;
         disk.sync_dir(dir).map_err(context)?;
+        if let Some(network) = disk.network(dir).map_err(context)? {
+            return Err(Error::invalid(format!("the log cannot lie on {network}, as {} does", dir.display()))
+                .hint("a network file system may confirm what no disk holds; give --data a directory on a disk of this machine"));
+        }
         let mut streams = BTreeMap::new();
         for name in list(&*disk, dir)? {
             let log = Log::open(&name, &dir.join(name.as_str()), &disk, &clock, config.segment_bytes).map(Arc::new);

@@ -2,7 +2,7 @@
 //! aggregate of the rows that are in, and each step says of a group once how its row changed, or nothing.
 //!
 //! ```text
-//! appended rows ─► event-time order ─┐
+//! appended rows ─► event-time order ─┐                       early results of windows: each event time by itself
 //! changes ───────────────────────────┴─► group ─► totals ─► +I, -U +U, -D
 //! ```
 
@@ -21,7 +21,7 @@ use super::reorder::{Reorder, event_times};
 use crate::changes::{Changes, RowKind};
 use crate::contract::Stateful;
 use crate::error::{Error, Result};
-use crate::plan;
+use crate::plan::{self, Told};
 use crate::time::Micros;
 
 /// Aggregates rows by key, without windows.
@@ -69,7 +69,11 @@ impl GroupOperator {
     pub fn new(plan: plan::Group) -> Result<Self> {
         let leaving = if plan.time.is_some() { Leaving::Never } else { Leaving::Any };
         let calls = plan.aggregates.iter().map(|a| Call::new(a.clone(), &plan.input, leaving)).collect::<Result<_>>()?;
-        let reorder = plan.time.map(|time| Reorder::new(plan.input.clone(), time)).transpose()?;
+        let first = match plan.told {
+            Told::Together => None,
+            Told::EachTime { order } => Some(order),
+        };
+        let reorder = plan.time.map(|time| Reorder::by(plan.input.clone(), time, first)).transpose()?;
         let groups = Keyed::new(plan.keys.iter().map(|(_, field)| field.data_type().clone()), plan.ttl)?;
         Ok(Self { plan, calls, reorder, groups, now: Micros::MIN })
     }
@@ -96,6 +100,16 @@ impl GroupOperator {
             self.apply_run(&step, *slot, run.clone(), &mut told)?;
         }
         self.tell(&step, told, out)
+    }
+
+    /// Applies rows of each time by themselves.
+    fn apply_each_time(&mut self, rows: &RecordBatch, times: &[Micros], out: &mut Vec<Changes>) -> Result<()> {
+        let mut from = 0;
+        for same in times.chunk_by(|a, b| a == b) {
+            self.apply(&Changes::inserts(rows.slice(from, same.len())), Some(same), out)?;
+            from += same.len();
+        }
+        Ok(())
     }
 
     /// Applies the rows of one group, and keeps in `told` what becomes of it.
@@ -222,7 +236,10 @@ impl Stateful for GroupOperator {
         if let (Some(reorder), Some(time)) = (&mut self.reorder, self.plan.time)
             && let Some(rows) = reorder.release(watermark)?
         {
-            self.apply(&Changes::inserts(rows.clone()), Some(event_times(&rows, time)?), out)?;
+            match self.plan.told {
+                Told::Together => self.apply(&Changes::inserts(rows.clone()), Some(event_times(&rows, time)?), out)?,
+                Told::EachTime { .. } => self.apply_each_time(&rows, event_times(&rows, time)?, out)?,
+            }
         }
         self.now = watermark;
         self.groups.forget(watermark, drop);

@@ -4,12 +4,15 @@
 use std::hash::{BuildHasher, Hasher};
 
 use ahash::RandomState;
-use arrow::array::{ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use hashbrown::HashTable;
 
 use crate::error::Result;
+
+/// Longest string that a view holds itself.
+const INLINE_BYTES_MAX: u32 = 12;
 
 /// Numbers keys from 0.
 pub enum KeyInterner {
@@ -56,6 +59,19 @@ impl KeyInterner {
         self.len() == 0
     }
 
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let table = |capacity: usize| capacity * (size_of::<(u64, usize)>() + 1);
+        match self {
+            Self::None => 0,
+            Self::Text(t) => {
+                let short = t.short.capacity() * (size_of::<(u128, usize)>() + 1);
+                t.bytes.capacity() + t.ends.capacity() * size_of::<usize>() + short + table(t.long.capacity())
+            }
+            Self::Rows(r) => r.rows.size() + table(r.table.capacity()),
+        }
+    }
+
     /// The key columns, in the order of the numbers.
     pub fn columns(&self) -> Result<Vec<ArrayRef>> {
         match self {
@@ -79,10 +95,12 @@ fn hasher() -> RandomState {
     RandomState::with_seeds(0x7468_616c, 0x7765_6720, 0x6b65_7973, 1)
 }
 
-/// Distinct strings, end to end in one buffer.
+/// Distinct strings, end to end in one buffer. Those that a view holds itself are found by it, as one number.
 pub struct TextKeys {
     hasher: RandomState,
-    table: HashTable<(u64, usize)>,
+    short: HashTable<(u128, usize)>,
+    /// By hash.
+    long: HashTable<(u64, usize)>,
     bytes: String,
     ends: Vec<usize>,
     null: Option<usize>,
@@ -90,7 +108,8 @@ pub struct TextKeys {
 
 impl TextKeys {
     fn new() -> Self {
-        Self { hasher: hasher(), table: HashTable::new(), bytes: String::new(), ends: Vec::new(), null: None }
+        let (short, long) = (HashTable::new(), HashTable::new());
+        Self { hasher: hasher(), short, long, bytes: String::new(), ends: Vec::new(), null: None }
     }
 
     fn text(bytes: &str, ends: &[usize], group: usize) -> (usize, usize) {
@@ -100,35 +119,55 @@ impl TextKeys {
     }
 
     fn intern(&mut self, keys: &ArrayRef, groups: &mut Vec<usize>) {
-        for key in keys.as_string_view() {
-            let Some(key) = key else {
-                let group = *self.null.get_or_insert_with(|| {
-                    self.ends.push(self.bytes.len());
-                    self.ends.len() - 1
-                });
-                groups.push(group);
-                continue;
-            };
-            let mut hash = self.hasher.build_hasher();
-            hash.write(key.as_bytes());
-            let hash = hash.finish();
-            let (bytes, ends, null) = (&self.bytes, &self.ends, self.null);
-            let same = |&(h, group): &(u64, usize)| {
-                let (start, end) = Self::text(bytes, ends, group);
-                h == hash && Some(group) != null && bytes.as_bytes()[start..end] == *key.as_bytes()
-            };
-            let group = match self.table.find(hash, same) {
-                Some(&(_, group)) => group,
-                None => {
-                    self.bytes.push_str(key);
-                    self.ends.push(self.bytes.len());
-                    let group = self.ends.len() - 1;
-                    self.table.insert_unique(hash, (hash, group), |&(h, _)| h);
-                    group
-                }
+        let keys = keys.as_string_view();
+        let nulls = keys.nulls().filter(|n| n.null_count() > 0);
+        for (row, &view) in keys.views().iter().enumerate() {
+            let group = match nulls {
+                Some(nulls) if nulls.is_null(row) => self.null_group(),
+                _ if view as u32 <= INLINE_BYTES_MAX => self.short_group(view),
+                _ => self.long_group(keys.value(row)),
             };
             groups.push(group);
         }
+    }
+
+    fn null_group(&mut self) -> usize {
+        match self.null {
+            Some(group) => group,
+            None => *self.null.insert(append(&mut self.bytes, &mut self.ends, "")),
+        }
+    }
+
+    #[inline]
+    fn short_group(&mut self, view: u128) -> usize {
+        let hash = self.hasher.hash_one(view);
+        if let Some(&(_, group)) = self.short.find(hash, |&(other, _)| other == view) {
+            return group;
+        }
+        let bytes = view.to_le_bytes();
+        let text = &bytes[4..4 + view as u32 as usize];
+        // A view of a string holds its first bytes, and a short string has no others.
+        let text = std::str::from_utf8(text).expect("a short string is whole in its view");
+        let group = append(&mut self.bytes, &mut self.ends, text);
+        self.short.insert_unique(hash, (view, group), |&(other, _)| self.hasher.hash_one(other));
+        group
+    }
+
+    fn long_group(&mut self, key: &str) -> usize {
+        let mut hash = self.hasher.build_hasher();
+        hash.write(key.as_bytes());
+        let hash = hash.finish();
+        let (bytes, ends) = (&self.bytes, &self.ends);
+        let same = |&(h, group): &(u64, usize)| {
+            let (start, end) = Self::text(bytes, ends, group);
+            h == hash && bytes.as_bytes()[start..end] == *key.as_bytes()
+        };
+        if let Some(&(_, group)) = self.long.find(hash, same) {
+            return group;
+        }
+        let group = append(&mut self.bytes, &mut self.ends, key);
+        self.long.insert_unique(hash, (hash, group), |&(h, _)| h);
+        group
     }
 
     fn column(&self, groups: impl ExactSizeIterator<Item = usize>) -> ArrayRef {
@@ -139,6 +178,13 @@ impl TextKeys {
         }
         std::sync::Arc::new(builder.finish())
     }
+}
+
+/// Puts a string behind the others; returns its number.
+fn append(bytes: &mut String, ends: &mut Vec<usize>, text: &str) -> usize {
+    bytes.push_str(text);
+    ends.push(bytes.len());
+    ends.len() - 1
 }
 
 /// Distinct keys of any types.

@@ -16,6 +16,7 @@ pub mod over;
 pub mod project;
 pub mod rank;
 pub mod reorder;
+pub mod salvage;
 mod stage;
 pub mod stages;
 mod step;

@@ -1,12 +1,14 @@
 //! OVER (PARTITION BY … ORDER BY event time). Invariant: a row leaves once, when the watermark has passed it, in the order of event
-//! time, with results that depend only on the rows of its partition up to its own time.
+//! time, with results that depend only on the rows of its partition up to its own time; with LEAD, when it has passed those that the
+//! row looks at, and in the order of these.
 //!
 //! ```text
-//! event-time order ─► partition: past rows that later ones look at, totals, places ─► input columns and results
+//! event-time order ─► partition: past rows that later ones look at, totals, places ─► input columns and results ─► LEAD, if asked
 //! ```
 
 mod calls;
 mod frames;
+mod lead;
 mod partition;
 mod results;
 mod state;
@@ -26,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::plan;
 use crate::time::Micros;
 use calls::Calls;
+use lead::{Leads, Segment};
 use partition::{NewRows, Partition};
 use results::Results;
 
@@ -33,8 +36,12 @@ use results::Results;
 pub struct OverOperator {
     plan: plan::Over,
     calls: Calls,
+    /// Those that look at later rows.
+    leads: Option<Leads>,
     reorder: Reorder,
     partitions: Keyed<Partition>,
+    /// Time after which a partition is forgotten.
+    ttl: Option<Micros>,
     /// Rows in partitions.
     past: usize,
 }
@@ -46,6 +53,8 @@ struct Step {
     runs: Runs,
     /// Values that calls look at, in the order of `runs`.
     values: Vec<ArrayRef>,
+    /// What partitions get, if later rows are looked at.
+    segments: Vec<Segment>,
 }
 
 impl OverOperator {
@@ -57,7 +66,7 @@ impl OverOperator {
         // What no later row can see is as good as forgotten.
         let ttl = plan.ttl.into_iter().chain(calls.sight()).min();
         let partitions = Keyed::new(types, ttl)?;
-        Ok(Self { plan, calls, reorder, partitions, past: 0 })
+        Ok(Self { leads: Leads::new(&plan)?, plan, calls, reorder, partitions, ttl, past: 0 })
     }
 
     /// Rows of all partitions, in the order of event time.
@@ -69,29 +78,45 @@ impl OverOperator {
         let slots = self.partitions.locate(&keys, count, || Partition::new(calls))?;
         let runs = Runs::new(&slots);
         let values = calls.expressions.iter().map(|e| Ok(take(&evaluate(e)?, &runs.order, None)?)).collect::<Result<_>>()?;
-        let step = Step { times: event_times(rows, self.plan.time)?.to_vec(), runs, values };
+        let mut step = Step { times: event_times(rows, self.plan.time)?.to_vec(), runs, values, segments: Vec::new() };
         let mut results: Vec<Results> = calls.calls.iter().map(|c| Results::new(c, count)).collect();
-        for (slot, run) in &step.runs.runs {
-            self.apply_run(&step, *slot, run.clone(), &mut results)?;
+        for (slot, run) in step.runs.runs.clone() {
+            self.apply_run(&mut step, slot, run, &mut results)?;
         }
         let mut columns = rows.columns().to_vec();
         for (results, call) in results.into_iter().zip(&self.calls.calls) {
             columns.push(results.finish(call.result.data_type())?);
         }
-        Ok(RecordBatch::try_new(self.plan.schema.clone(), columns)?)
+        let rows = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
+        self.complete(&rows, &step.segments)?;
+        Ok(rows)
+    }
+
+    /// Puts rows to those that wait for later ones.
+    fn complete(&mut self, rows: &RecordBatch, segments: &[Segment]) -> Result<()> {
+        let Some(leads) = &mut self.leads else { return Ok(()) };
+        let partitions = std::cell::RefCell::new(&mut self.partitions);
+        let waiting = |slot: usize| -> Result<Option<RecordBatch>> { Ok(partitions.borrow_mut().at(slot)?.state.waiting.take()) };
+        let keep = |slot: usize, rows: Option<RecordBatch>| -> Result<()> {
+            partitions.borrow_mut().at(slot)?.state.waiting = rows;
+            Ok(())
+        };
+        leads.push(rows, segments, waiting, keep)
     }
 
     /// Applies the rows of one partition.
-    fn apply_run(&mut self, step: &Step, slot: usize, run: Range<usize>, results: &mut [Results]) -> Result<()> {
-        let order = step.runs.order.values();
+    fn apply_run(&mut self, step: &mut Step, slot: usize, run: Range<usize>, results: &mut [Results]) -> Result<()> {
+        let order = step.runs.order.values().clone();
         let times: Vec<Micros> = order[run.clone()].iter().map(|&row| step.times[row as usize]).collect();
         let mut last = self.partitions.at(slot)?.last;
         let mut from = 0;
         while from < times.len() {
-            if self.partitions.forgotten(last, times[from]) {
+            let forgotten = self.partitions.forgotten(last, times[from]);
+            if forgotten {
                 let partition = &mut self.partitions.at(slot)?.state;
                 self.past -= partition.past();
-                *partition = Partition::new(&self.calls)?;
+                // Rows that wait leave with what comes.
+                *partition = Partition { waiting: partition.waiting.take(), ..Partition::new(&self.calls)? };
             }
             // To where the partition is forgotten before its next row.
             let mut to = from + 1;
@@ -104,6 +129,10 @@ impl OverOperator {
             self.past -= partition.past();
             partition.apply(&self.calls, &rows, results)?;
             self.past += partition.past();
+            if self.leads.is_some() {
+                let forgotten = self.ttl.filter(|_| forgotten).map(|ttl| last.saturating_add(ttl));
+                step.segments.push(Segment { slot, rows: order[run.start + from..run.start + to].to_vec(), forgotten });
+            }
             last = times[to - 1];
             from = to;
         }
@@ -121,16 +150,30 @@ impl Stateful for OverOperator {
     }
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
-        if let Some(rows) = self.reorder.release(watermark)? {
-            out.push(Changes::inserts(self.apply(&rows)?));
+        let rows = match self.reorder.release(watermark)? {
+            Some(rows) => Some(self.apply(&rows)?),
+            None => None,
+        };
+        let (past, mut ended) = (&mut self.past, Vec::new());
+        self.partitions.forget(watermark, |partition| {
+            *past -= partition.past();
+            ended.extend(partition.waiting);
+        });
+        match (&mut self.leads, self.ttl) {
+            (None, _) => {
+                out.extend(rows.map(Changes::inserts));
+                Ok(watermark)
+            }
+            (Some(leads), ttl) => {
+                ended.iter().try_for_each(|rows| leads.end(rows, ttl.unwrap_or_default()))?;
+                out.extend(leads.release(watermark)?.map(Changes::inserts));
+                Ok(leads.watermark(watermark))
+            }
         }
-        let past = &mut self.past;
-        self.partitions.forget(watermark, |partition| *past -= partition.past());
-        Ok(watermark)
     }
 
     fn held(&self) -> u64 {
-        (self.reorder.len() + self.past) as u64
+        (self.reorder.len() + self.past + self.leads.as_ref().map_or(0, |l| l.held)) as u64
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {

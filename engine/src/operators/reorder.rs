@@ -1,5 +1,6 @@
 //! Rows in the order of event time. Invariant: what leaves is a function of the rows alone: rows of equal time leave together,
-//! ordered by their columns from left to right, however they were cut into batches and in whatever order they came.
+//! ordered by their columns from left to right, or by one of them before the others, however they were cut into batches and in
+//! whatever order they came.
 //!
 //! ```text
 //! push ─► run: a batch and the order of its times          release ─► rows of all runs up to the watermark, merged
@@ -26,6 +27,8 @@ pub struct Reorder {
     schema: SchemaRef,
     time: usize,
     content: RowConverter,
+    /// Columns in the order in which rows of equal time are compared.
+    compared: Vec<usize>,
     /// By the time of the next row, then by a number of its own.
     runs: BTreeMap<(Micros, u64), Run>,
     numbers: u64,
@@ -44,8 +47,14 @@ struct Run {
 impl Reorder {
     /// For rows of `schema`, whose column `time` is their event time. Errors: `Internal` if a column cannot be compared.
     pub fn new(schema: SchemaRef, time: usize) -> Result<Self> {
-        let content = RowConverter::new(schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect())?;
-        Ok(Self { schema, time, content, runs: BTreeMap::new(), numbers: 0, len: 0 })
+        Self::by(schema, time, None)
+    }
+
+    /// The same, where rows of equal time are ordered by a column before the others. Errors: as `new`.
+    pub fn by(schema: SchemaRef, time: usize, first: Option<usize>) -> Result<Self> {
+        let compared: Vec<usize> = first.into_iter().chain((0..schema.fields().len()).filter(|c| Some(*c) != first)).collect();
+        let content = RowConverter::new(compared.iter().map(|&c| SortField::new(schema.field(c).data_type().clone())).collect())?;
+        Ok(Self { schema, time, content, compared, runs: BTreeMap::new(), numbers: 0, len: 0 })
     }
 
     /// Takes rows. Errors: `Internal` if a time is NULL.
@@ -157,11 +166,12 @@ impl Reorder {
         if tied == 0 {
             return Ok(rows);
         }
+        let columns: Vec<_> = self.compared.iter().map(|&c| rows.column(c).clone()).collect();
         let content = if tied == times.len() {
-            self.content.convert_columns(rows.columns())?
+            self.content.convert_columns(&columns)?
         } else {
             let tied: UInt32Array = ties.iter().cloned().flatten().map(|i| i as u32).collect();
-            self.content.convert_columns(&take_arrays(rows.columns(), &tied, None)?)?
+            self.content.convert_columns(&take_arrays(&columns, &tied, None)?)?
         };
         let mut order: Vec<u32> = (0..times.len() as u32).collect();
         let mut before = 0;

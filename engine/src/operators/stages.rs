@@ -1,12 +1,13 @@
 //! Steps without state behind the exchange: HAVING, the SELECT list, look-ups. Invariant: each change is taken for itself, and what is left
-//! of it does what it did.
+//! of it does what it did; one that cannot be computed is left out alone, as the stage got it.
 
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt64Array};
 
+use super::salvage::salvage;
 use super::stage::open_stage;
-use crate::batch::Batch;
+use crate::batch::{Batch, FailedRow};
 use crate::changes::Changes;
 use crate::contract::{Operator, Output, Stateful};
 use crate::error::{Error, Result};
@@ -26,6 +27,7 @@ enum Compiled {
 /// Stages one after another.
 pub struct Stages {
     stages: Vec<Compiled>,
+    failed: Vec<FailedRow>,
 }
 
 impl Stages {
@@ -36,32 +38,29 @@ impl Stages {
             Stage::Project(project) => Ok(Compiled::Project(Project::new(project.clone()))),
             other => Ok(Compiled::Other(open_stage(other, references)?)),
         };
-        Ok(Self { stages: stages.iter().map(compile).collect::<Result<_>>()? })
+        Ok(Self { stages: stages.iter().map(compile).collect::<Result<_>>()?, failed: Vec::new() })
     }
 
-    fn apply(&mut self, mut changes: Changes) -> Result<Changes> {
-        for stage in &mut self.stages {
-            if changes.is_empty() {
-                return Ok(changes);
-            }
-            changes = match stage {
-                Compiled::Filter(filter) => {
-                    let mask = filter.mask(&changes.rows)?;
-                    if mask.true_count() == changes.len() { changes } else { changes.keep(&mask)? }
-                }
-                Compiled::Project(project) => Changes { rows: project.apply(&changes.rows)?, kinds: changes.kinds },
-                Compiled::Other(operator) => through(operator.as_mut(), changes)?,
-            };
+    /// A stage alone; rows of which it can make nothing are left out.
+    fn stage(stage: &mut Compiled, changes: Changes, out: &mut Vec<Changes>, failed: &mut Vec<FailedRow>) -> Result<()> {
+        if matches!(stage, Compiled::Other(_)) && changes.kinds.is_some() {
+            return Err(Error::internal("rows that change reached a step that takes new rows only"));
         }
-        Ok(changes)
+        let mut compute = |changes: Changes| match &mut *stage {
+            Compiled::Filter(filter) => {
+                let mask = filter.mask(&changes.rows)?;
+                if mask.true_count() == changes.len() { Ok(changes) } else { changes.keep(&mask) }
+            }
+            Compiled::Project(project) => Ok(Changes { rows: project.apply(&changes.rows)?, kinds: changes.kinds }),
+            Compiled::Other(operator) => through(operator.as_mut(), changes),
+        };
+        salvage(changes, &mut compute, out, failed);
+        Ok(())
     }
 }
 
 /// Rows through an operator that was made for the partitions: here there are neither offsets nor late rows.
 fn through(operator: &mut dyn Operator, changes: Changes) -> Result<Changes> {
-    if changes.kinds.is_some() {
-        return Err(Error::internal("rows that change reached a step that takes new rows only"));
-    }
     let schema = changes.schema();
     let offsets = UInt64Array::from(vec![0; changes.len()]);
     let mut out = Output::default();
@@ -70,20 +69,23 @@ fn through(operator: &mut dyn Operator, changes: Changes) -> Result<Changes> {
 }
 
 impl Stateful for Stages {
-    /// An error here fails the job: a result cannot be rejected row by row.
     fn push(&mut self, _input: usize, changes: Changes, out: &mut Vec<Changes>) -> Result<()> {
-        let left = self.apply(changes).map_err(|e| {
-            Error::invalid(format!("a result cannot be computed: {}", e.message()))
-                .hint("guard the expression, for example with NULLIF or CASE")
-        })?;
-        if !left.is_empty() {
-            out.push(left);
+        let mut parts = if changes.is_empty() { Vec::new() } else { vec![changes] };
+        for stage in &mut self.stages {
+            let mut left = Vec::with_capacity(parts.len());
+            parts.into_iter().try_for_each(|part| Self::stage(stage, part, &mut left, &mut self.failed))?;
+            parts = left;
         }
+        out.extend(parts);
         Ok(())
     }
 
     fn advance(&mut self, watermark: Micros, _out: &mut Vec<Changes>) -> Result<Micros> {
         Ok(watermark)
+    }
+
+    fn failed(&mut self) -> Vec<FailedRow> {
+        std::mem::take(&mut self.failed)
     }
 
     fn held(&self) -> u64 {
@@ -141,8 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_cannot_be_computed_is_an_error() {
-        let error = stages(-1).push(0, Changes::inserts(rows(&[Some(5), Some(0)])), &mut Vec::new()).unwrap_err();
-        assert!(error.message().starts_with("a result cannot be computed: "), "{error}");
+    fn a_result_that_cannot_be_computed_is_left_out_alone() {
+        let (mut stages, mut out) = (stages(-1), Vec::new());
+        stages.push(0, Changes::inserts(rows(&[Some(5), Some(0), Some(-3), Some(6)])), &mut out).unwrap();
+        let kept: Vec<i64> = out.iter().flat_map(|c| c.rows.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        assert_eq!(kept, [12, 10]);
+        let failed = stages.failed();
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0].row, rows(&[Some(0)]));
+        assert!(failed[0].reason.to_lowercase().contains("divide by zero"), "{}", failed[0].reason);
     }
 }

@@ -30,7 +30,10 @@ impl fmt::Display for Window {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Assign(a) => write!(f, "assign {}", a.parameters),
+            Self::Assign(a) => {
+                write!(f, "assign {}", a.parameters)?;
+                a.early.map_or(Ok(()), |every| write!(f, ", early results every {}", span(every)))
+            }
             Self::Filter(predicate) => write!(f, "filter {predicate}"),
             Self::Lookup(l) => {
                 let kind = match l.kind {

@@ -7,17 +7,22 @@
 
 mod display;
 mod fingerprint;
+mod fit;
 mod job;
+mod layout;
+mod lineage;
 mod node;
 mod stateful;
 mod steps;
 
+pub use fit::Fit;
 pub use job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind, WindowSource};
+pub use layout::{ScanPart, StateLayout, StatePart};
 pub use node::{
     AccumulatorFactory, Aggregate, Assign, Column, ColumnSource, Computed, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage,
-    Unnest, Window, WindowParameters,
+    StartAt, Unnest, Window, WindowParameters,
 };
 pub use stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,
-    RetractableFactory, SortKey, Upsert, WindowJoin,
+    RetractableFactory, SortKey, Told, Upsert, WindowJoin,
 };

@@ -10,7 +10,7 @@ use datafusion_expr_common::groups_accumulator::GroupsAccumulator;
 use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 
 use crate::error::Result;
-use crate::ids::Name;
+use crate::ids::{Name, Offset, Partition};
 use crate::time::Micros;
 
 /// Attributes that the log knows of a record, beside its payload.
@@ -109,6 +109,19 @@ pub struct RowTime {
     pub delay: Micros,
 }
 
+/// Where a job without a checkpoint begins to read a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartAt {
+    /// The oldest record that the log keeps.
+    Earliest,
+    /// Records that arrive from now on.
+    Latest,
+    /// The first record of each partition that was received at or after this time, in microseconds.
+    Time(Micros),
+    /// An offset for each partition; those without one begin with their oldest record.
+    Offsets(BTreeMap<Partition, Offset>),
+}
+
 /// Reading a stream.
 #[derive(Debug, Clone)]
 pub struct Scan {
@@ -132,6 +145,8 @@ pub struct Scan {
     pub future_tolerance: Micros,
     /// A partition without records for this long no longer holds the watermark back, in microseconds.
     pub idle_timeout: Micros,
+    /// Where it begins; `None` leaves that to the kind of job.
+    pub start: Option<StartAt>,
 }
 
 impl Scan {
@@ -206,7 +221,11 @@ pub struct Assign {
     pub time: usize,
     /// Smallest step of event time in microseconds.
     pub unit: Micros,
-    /// Input columns, then `window_start`, `window_end` and `window_time`, which is a millisecond before the end.
+    /// Early results: a column with the last event time before the row counts in one. They are told so often, in microseconds, counted
+    /// from the start of the window, and at its end.
+    pub early: Option<Micros>,
+    /// Input columns, then `window_start`, `window_end` and `window_time`, which is a millisecond before the end; then that of early
+    /// results.
     pub schema: SchemaRef,
 }
 

@@ -173,7 +173,19 @@ impl fmt::Debug for RetractableAggregate {
     }
 }
 
-/// GROUP BY without a window: one row a group, changed by each row that comes.
+/// When a group says how its row has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Once for all rows that have come.
+    Together,
+    /// Once for each event time, whatever comes together; rows of one time are taken in the order of this column.
+    EachTime {
+        /// Its index in the input.
+        order: usize,
+    },
+}
+
+/// GROUP BY without a window, or with early results of one: a row a group, changed by the rows that come.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// The input.
@@ -184,6 +196,8 @@ pub struct Group {
     pub aggregates: Vec<RetractableAggregate>,
     /// Event time of the input; `None` if the input is updating.
     pub time: Option<usize>,
+    /// When changes are told.
+    pub told: Told,
     /// A group is forgotten when event time has gone on by this since it last changed; `None` keeps it.
     pub ttl: Option<Micros>,
     /// Keys, then results.
@@ -213,6 +227,15 @@ pub enum OverFunction {
         /// Rows before the current one; 0 is the current one.
         offset: u64,
         /// Instead of NULL where there is no such row; over the current row.
+        default: Option<Arc<dyn PhysicalExpr>>,
+    },
+    /// The value so many rows after; the row waits for that one.
+    Lead {
+        /// The value.
+        argument: Arc<dyn PhysicalExpr>,
+        /// Rows after the current one; 0 is the current one.
+        offset: u64,
+        /// Instead of NULL where the partition is forgotten before there is such a row; over the current row.
         default: Option<Arc<dyn PhysicalExpr>>,
     },
     /// The first value of the frame.

@@ -9,7 +9,7 @@ use super::display::span;
 use super::job::{StepKind, WindowSource};
 use super::stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,
-    SortKey, Upsert, WindowJoin,
+    SortKey, Told, Upsert, WindowJoin,
 };
 use crate::time::Micros;
 
@@ -60,7 +60,11 @@ impl StepKind {
             Self::Rank(r) if r.window_end.is_some() => "the first rows of each group until the watermark has passed its window".to_owned(),
             Self::Rank(r) => format!("the rows of each group{}", after_change(r.ttl)),
             Self::Group(g) => format!("the results of each group{}", after_change(g.ttl)),
-            Self::Over(o) => format!("the frame of each partition{}", after_change(o.ttl)),
+            Self::Over(o) => {
+                let waits = o.calls.iter().any(|c| matches!(c.function, OverFunction::Lead { .. }));
+                let waits = if waits { ", with the rows that wait for later ones," } else { "" };
+                format!("the frame of each partition{waits}{}", after_change(o.ttl))
+            }
             Self::Upsert(u) => format!("the rows of each key{}", after_change(u.ttl)),
         })
     }
@@ -190,9 +194,12 @@ impl fmt::Display for RetractableAggregate {
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "group keys=[{}] aggregates=[{}]", list(", ", self.keys.iter().map(|(e, _)| e)), list(", ", &self.aggregates))?;
-        match self.time {
-            Some(time) => write!(f, " by event time {}", column(&self.input, time)),
-            None => f.write_str(" of changes"),
+        match (self.time, self.told) {
+            (Some(time), Told::Together) => write!(f, " by event time {}", column(&self.input, time)),
+            (Some(time), Told::EachTime { order }) => {
+                write!(f, " early results at each {}, in the order of {}", column(&self.input, time), column(&self.input, order))
+            }
+            (None, _) => f.write_str(" of changes"),
         }
     }
 }
@@ -217,6 +224,10 @@ impl fmt::Display for OverCall {
             OverFunction::Lag { argument, offset, default } => {
                 let default = default.as_ref().map_or_else(String::new, |d| format!(", {d}"));
                 write!(f, "lag({argument}, {offset}{default})")?;
+            }
+            OverFunction::Lead { argument, offset, default } => {
+                let default = default.as_ref().map_or_else(String::new, |d| format!(", {d}"));
+                write!(f, "lead({argument}, {offset}{default})")?;
             }
             OverFunction::FirstValue { argument, ignore_nulls } => {
                 write!(f, "first_value({argument}){} {}", nulls(*ignore_nulls), self.frame)?;

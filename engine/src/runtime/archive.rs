@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use super::chain::{Chain, Chunk, Target};
 use super::read::Reader;
 use crate::batch::Records;
-use crate::contract::Output;
+use crate::contract::{Decoded, Output};
 use crate::error::Result;
 use crate::lake;
 use crate::metrics::JobCounters;
@@ -29,8 +29,7 @@ impl ArchiveChain {
 }
 
 impl Chain for ArchiveChain {
-    fn push(&mut self, records: &Records, chunks: &mut Vec<Chunk>) -> Result<()> {
-        let mut decoded = self.reader.decode(records)?;
+    fn push(&mut self, records: &Records, mut decoded: Decoded, chunks: &mut Vec<Chunk>) -> Result<()> {
         chunks.push(Chunk::Rows(Target::Main, lake::cold_rows(&self.schema, records, &decoded)?));
         let count = records.entries.len() as u64;
         let mut out = Output::default();

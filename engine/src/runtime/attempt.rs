@@ -3,38 +3,44 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, bounded};
-
+use super::adopt::{Relation, Unclaimed, relate};
 use super::archive::ArchiveChain;
 use super::chain::Chain;
-use super::driver::{Begin, Driver, Part};
+use super::driver::{Begin, Driver};
 use super::graph::Graph;
-use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks, StartAt};
+use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks};
+use super::position;
 use super::query::QueryChain;
 use super::room;
-use super::spawn::{join, spawn};
-use super::supervisor::Environment;
-use super::worker::{Item, Worker};
+use super::supervisor::{Environment, SharedStreams};
+use super::worker::{Idle, Worker};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
-use crate::ids::Offset;
-use crate::limits::CHAIN_QUEUE_MAX;
+use crate::ids::{Epoch, Offset};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
 use crate::time::MILLISECOND;
 
 /// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
-pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, durable: Durable) -> Result<()> {
-    let (store, checkpoint) = match durable {
-        Durable::No => (None, None),
+pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams, durable: Durable) -> Result<()> {
+    let ended = run_once(spec, shared, environment, streams, durable);
+    shared.gauges.end();
+    shared.budget.forget(shared.id());
+    ended
+}
+
+fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams, durable: Durable) -> Result<()> {
+    let (store, kept, checkpoint) = match durable {
+        Durable::No => (None, Kept::default(), None),
         Durable::Yes => {
             let directory = environment.directory.join(&spec.name);
             let store = CheckpointFiles::open(environment.disk.clone(), &directory)?;
             let checkpoint = store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()?;
-            (Some(Box::new(store) as Box<dyn CheckpointStore>), checkpoint)
+            let older = checkpoint.as_ref().map_or(Ok(Vec::new()), |c| store.older(c.epoch))?;
+            let kept = Kept { newest: store.newest()?, older };
+            (Some(Box::new(store) as Box<dyn CheckpointStore>), kept, checkpoint)
         }
     };
     let places = spec.places();
@@ -43,43 +49,50 @@ pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, dura
         room::check(spec, environment, &offsets)?;
     }
     let mut sinks = (spec.sinks)()?;
-    settle_sinks(spec, &mut sinks, checkpoint.as_ref())?;
-    let open = |(index, &place): (usize, &Place)| open_partition(spec, place, index, checkpoint.as_ref());
-    let partitions = places.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
-    let begin = begin(spec, &places, checkpoint.as_ref(), &partitions)?;
+    settle_sinks(spec, &mut sinks, &kept.older, checkpoint.as_ref()).map_err(|e| fallen_back(e, kept.newest, checkpoint.as_ref()))?;
     shared.exit.store(false, Ordering::Release);
-    shared.epoch_asked.store(begin.epoch, Ordering::Release);
-    shared.committed(begin.epoch, checkpoint.as_ref().map(|c| c.at), checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
-    shared.merged(&begin.counters());
-    let mut receivers: Vec<Receiver<Item>> = Vec::new();
-    let mut threads: Vec<JoinHandle<Result<()>>> = Vec::new();
-    for (index, (&Place { scan, partition }, (chain, position))) in places.iter().zip(partitions).enumerate() {
-        shared.progress(index, position, chain.watermark(), chain.counters());
-        let (sender, receiver) = bounded(CHAIN_QUEUE_MAX);
-        receivers.push(receiver);
+    // Before anything is read, so that nothing comes unheard.
+    let _listening = spec.logs.iter().map(|log| streams.bells.listen(log, shared.bell_rope())).collect::<Result<Vec<_>>>()?;
+    let epoch = checkpoint.as_ref().map_or(0, |c| c.epoch);
+    shared.epoch_asked.store(epoch, Ordering::Release);
+    let worker = |(index, &place): (usize, &Place)| {
+        let (chain, position) = open_partition(spec, place, index, checkpoint.as_ref())?;
+        let scan = &spec.scans()[place.scan];
+        let at = (place.partition, position);
+        let reader = streams.scans.reader(&spec.logs[place.scan], scan, at, spec.company(), &environment.clock)?;
         let worker = Worker {
-            scan,
-            partition,
-            place: index,
-            log: spec.logs[scan].clone(),
+            place,
+            index,
+            reader,
             chain,
             position,
             shared: shared.clone(),
-            sender,
             clock: environment.clock.clone(),
-            idle_timeout: Duration::from_millis(u64::try_from(spec.scans()[scan].idle_timeout / MILLISECOND).unwrap_or(0)),
-            epoch: begin.epoch,
+            idle_timeout: Duration::from_millis(u64::try_from(scan.idle_timeout / MILLISECOND).unwrap_or(0)),
+            epoch,
+            seen: position,
+            heard: environment.clock.monotonic(),
+            idle: Idle::No,
         };
-        threads.push(spawn(&format!("{index}.{}", spec.name), move || worker.run())?);
-    }
+        worker.publish();
+        Ok(worker)
+    };
+    let workers = places.iter().enumerate().map(worker).collect::<Result<Vec<_>>>()?;
+    let begin = begin(spec, checkpoint.as_ref(), workers)?;
+    shared.committed(epoch, checkpoint.as_ref().map(|c| c.at), checkpoint.as_ref().map(Checkpoint::counters).unwrap_or_default());
+    shared.merged(&begin.counters());
+    shared.gauges.begin();
     shared.set_life(JobState::Running);
-    let driver = Driver::new((spec, shared), environment, store, sinks, receivers, begin);
-    let ended = driver.run();
-    shared.exit.store(true, Ordering::Release);
-    let workers = threads.into_iter().map(|t| join(t).and_then(|r| r)).collect::<Vec<_>>();
-    // What a worker met explains why the driver found it gone.
-    workers.into_iter().collect::<Result<Vec<()>>>()?;
-    ended.map(|_| ())
+    Driver::new((spec, shared), environment, store, sinks, begin).run()
+}
+
+/// Checkpoints beside the one that a run continues from.
+#[derive(Default)]
+struct Kept {
+    /// Number of the newest, whole or not.
+    newest: Option<Epoch>,
+    /// Whole ones before it, oldest first.
+    older: Vec<Checkpoint>,
 }
 
 /// Whether a job keeps checkpoints.
@@ -92,7 +105,7 @@ pub enum Durable {
 }
 
 /// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example. Returns from where.
-fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
+pub(super) fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
     let hold = |(index, &place): (usize, &Place)| {
         let offset = checkpoint.and_then(|c| c.partitions.get(index)).map_or(0, |s| s.offset);
         spec.pin(place, offset);
@@ -101,33 +114,69 @@ fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -
     places.iter().enumerate().map(hold).collect()
 }
 
-fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, checkpoint: Option<&Checkpoint>) -> Result<()> {
+fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, older: &[Checkpoint], checkpoint: Option<&Checkpoint>) -> Result<()> {
     let Some(checkpoint) = checkpoint else {
         return sinks.each().try_for_each(|sink| sink.start());
     };
-    if checkpoint.fingerprint != spec.fingerprint() {
-        return Err(Error::conflict(format!("the state of job {} at checkpoint {} belongs to another query", spec.name, checkpoint.epoch))
-            .hint("write the changed query into a new table"));
+    // A changed query was admitted with its state in order; a difference now is one of tables or of the program.
+    if relate(spec.layout().as_ref(), &spec.fingerprint(), checkpoint, Unclaimed::Refuse)? != Relation::Same {
+        return Err(Error::conflict(format!(
+            "the state of job {} at checkpoint {} has its parts in another order",
+            spec.name, checkpoint.epoch
+        ))
+        .hint("STOP JOB, and give its statement again"));
     }
-    let mut prepared = checkpoint.sinks.iter();
-    for sink in sinks.each() {
-        let p = prepared.next().ok_or_else(|| Error::corrupt("a checkpoint knows fewer sinks than its job has"))?;
-        sink.recover(p).map_err(|e| e.context(format!("job {}, checkpoint {}", spec.name, checkpoint.epoch)))?;
+    spec.check_references(checkpoint)?;
+    if checkpoint.epoch == 0 {
+        return sinks.each().try_for_each(|sink| sink.start());
+    }
+    // Main sinks come first; a statement set may have got more of them.
+    let (main, beside) = (sinks.main.len(), usize::from(sinks.late.is_some()) + sinks.rejects.len());
+    let known = checkpoint.sinks.len().checked_sub(beside).filter(|known| *known <= main);
+    let known = known.ok_or_else(|| Error::corrupt("a checkpoint knows other sinks than its job has"))?;
+    let place = |index: usize| if index < main { (index < known).then_some(index) } else { Some(index - main + known) };
+    for (index, sink) in sinks.each().enumerate() {
+        let lost = older.iter().filter(|o| o.fingerprint == checkpoint.fingerprint).filter_map(|o| o.sinks.get(place(index)?));
+        if let Err(error) = lost.into_iter().try_for_each(|prepared| sink.repeat(prepared)) {
+            tracing::warn!(job = %spec.name, %error, "a commit that the lake has lost cannot be repeated");
+        }
+    }
+    for (index, sink) in sinks.each().enumerate() {
+        match place(index).and_then(|at| checkpoint.sinks.get(at)) {
+            Some(p) => sink.recover(p).map_err(|e| e.context(format!("job {}, checkpoint {}", spec.name, checkpoint.epoch)))?,
+            None => sink.start()?,
+        }
     }
     Ok(())
+}
+
+/// The chain of a partition, without state.
+pub(super) fn fresh_chain(spec: &JobSpec, place: Place) -> Result<Box<dyn Chain>> {
+    Ok(match &spec.kind {
+        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, place.scan, references)?),
+        JobKind::Archive { scan } => Box::new(ArchiveChain::new(scan)?),
+    })
+}
+
+/// An older checkpoint than the newest fits only a lake that the newest had not reached: what it committed cannot be told apart from
+/// what would be computed again.
+fn fallen_back(error: Error, newest: Option<Epoch>, checkpoint: Option<&Checkpoint>) -> Error {
+    match (newest, checkpoint) {
+        (Some(newest), Some(taken)) if newest > taken.epoch => error
+            .context(format!("checkpoint {newest} and its copy are damaged, and the one before does not do"))
+            .hint(format!("restore {newest:020}.checkpoint from a backup, or write into a new table")),
+        _ => error,
+    }
 }
 
 /// `index` is that of `place` among all partitions of the job.
 fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option<&Checkpoint>) -> Result<(Box<dyn Chain>, Offset)> {
     let Place { scan, partition } = place;
-    let mut chain: Box<dyn Chain> = match &spec.kind {
-        JobKind::Query { plan, references } => Box::new(QueryChain::new(&spec.name, plan, scan, references)?),
-        JobKind::Archive { scan } => Box::new(ArchiveChain::new(scan)?),
-    };
+    let mut chain = fresh_chain(spec, place)?;
     let log = &spec.logs[scan];
     let bounds = log.bounds(partition);
     let Some(checkpoint) = checkpoint else {
-        return Ok((chain, if spec.start == StartAt::Earliest { bounds.start } else { bounds.end }));
+        return Ok((chain, position::first(spec, place)?));
     };
     let stream = &spec.scans()[scan].stream;
     let state = checkpoint.partitions.get(index).filter(|s| s.scan == scan && s.partition == partition);
@@ -152,7 +201,7 @@ fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option
     Ok((chain, state.offset))
 }
 
-fn begin(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>, partitions: &[(Box<dyn Chain>, Offset)]) -> Result<Begin> {
+fn begin(spec: &JobSpec, checkpoint: Option<&Checkpoint>, workers: Vec<Worker>) -> Result<Begin> {
     let mut graph = match &spec.kind {
         JobKind::Query { plan, references } => Graph::new(plan, references)?,
         JobKind::Archive { .. } => Graph::default(),
@@ -160,12 +209,10 @@ fn begin(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>, part
     if let Some(checkpoint) = checkpoint {
         graph.restore(&checkpoint.state)?;
     }
-    let part =
-        |(&place, (chain, offset)): (&Place, &(Box<dyn Chain>, Offset))| Part { place, watermark: chain.watermark(), offset: *offset };
     Ok(Begin {
         epoch: checkpoint.map_or(0, |c| c.epoch),
         merged: checkpoint.map_or_else(JobCounters::default, |c| JobCounters { open: 0, held: 0, ..c.merged.clone() }),
         graph,
-        parts: places.iter().zip(partitions).map(part).collect(),
+        workers,
     })
 }

@@ -4,7 +4,7 @@
 use arrow::array::RecordBatch;
 
 use crate::batch::Records;
-use crate::contract::Emission;
+use crate::contract::{Decoded, Emission, Usage};
 use crate::error::Result;
 use crate::metrics::JobCounters;
 use crate::time::Micros;
@@ -31,8 +31,8 @@ pub enum Chunk {
 
 /// The work of one partition.
 pub trait Chain: Send {
-    /// Takes the next records; puts what comes of them into `out`.
-    fn push(&mut self, records: &Records, out: &mut Vec<Chunk>) -> Result<()>;
+    /// Takes the next records and what they are decoded to; puts what comes of them into `out`.
+    fn push(&mut self, records: &Records, decoded: Decoded, out: &mut Vec<Chunk>) -> Result<()>;
 
     /// Counts records that the log has lost.
     fn lose(&mut self, records: u64);
@@ -45,6 +45,11 @@ pub trait Chain: Send {
 
     /// Counts since the job was created, with the rows that are in open windows now.
     fn counters(&self) -> JobCounters;
+
+    /// What the state takes of memory.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// State of the operators.
     fn snapshot(&mut self) -> Result<Vec<u8>>;

@@ -6,51 +6,35 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Select};
-
 use super::chain::{Chunk, Target};
+use super::feeds::Feeds;
 use super::graph::{Graph, Leaving};
 use super::job::{JobSpec, Place, Shared, Sinks};
+use super::pressure;
 use super::room;
 use super::supervisor::Environment;
-use super::worker::{Idle, Item};
+use super::worker::{Idle, Item, Worker};
 use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
-use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS};
+use crate::lake;
+use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS, STATE_LOOK_INTERVAL_MS};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, PartitionState};
 use crate::time::Micros;
 
-/// One partition of one scan as the driver sees it.
-struct Feed {
-    place: Place,
-    receiver: Receiver<Item>,
-    watermark: Micros,
-    idle: Idle,
-    barrier: Option<Box<PartitionState>>,
-}
-
-/// How a driver's run ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// On request, after a last checkpoint.
-    Stopped,
-    /// A worker went away; its own result says why.
-    WorkerGone,
-}
-
 /// The part of one run of a job behind the exchange.
 pub struct Driver<'a> {
     spec: &'a JobSpec,
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     environment: &'a Environment,
     store: Option<Box<dyn CheckpointStore>>,
     sinks: Sinks,
-    feeds: Vec<Feed>,
+    feeds: Feeds,
     graph: Graph,
     /// What left the graph and is not yet written; empty between two items.
     leaving: Leaving,
@@ -61,8 +45,12 @@ pub struct Driver<'a> {
     /// Something happened since the last checkpoint.
     dirty: bool,
     last: Duration,
+    /// When the last barrier was asked for.
+    began: Duration,
     /// When the disk was last looked at.
     looked: Duration,
+    /// When the state was last looked at.
+    measured: Duration,
     /// Offsets of the checkpoints that are kept, oldest first.
     kept: VecDeque<Vec<Offset>>,
 }
@@ -73,14 +61,7 @@ pub struct Begin {
     /// Without the rows that the graph holds.
     pub merged: JobCounters,
     pub graph: Graph,
-    pub parts: Vec<Part>,
-}
-
-/// Where a partition stands.
-pub struct Part {
-    pub place: Place,
-    pub watermark: Micros,
-    pub offset: Offset,
+    pub workers: Vec<Worker>,
 }
 
 impl Begin {
@@ -96,18 +77,13 @@ fn counters(merged: &JobCounters, graph: &Graph) -> JobCounters {
 
 impl<'a> Driver<'a> {
     pub fn new(
-        (spec, shared): (&'a JobSpec, &'a Shared),
+        (spec, shared): (&'a JobSpec, &'a Arc<Shared>),
         environment: &'a Environment,
         store: Option<Box<dyn CheckpointStore>>,
         sinks: Sinks,
-        receivers: Vec<Receiver<Item>>,
         begin: Begin,
     ) -> Self {
-        let offsets = begin.parts.iter().map(|p| p.offset).collect();
-        let feed = |(receiver, part): (Receiver<Item>, Part)| {
-            let Part { place, watermark, .. } = part;
-            Feed { place, receiver, watermark, idle: Idle::No, barrier: None }
-        };
+        let offsets = begin.workers.iter().map(|w| w.position).collect();
         let last = environment.clock.monotonic();
         Self {
             spec,
@@ -115,7 +91,7 @@ impl<'a> Driver<'a> {
             environment,
             store,
             sinks,
-            feeds: receivers.into_iter().zip(begin.parts).map(feed).collect(),
+            feeds: Feeds::new(&spec.name, begin.workers, shared.clone(), environment.clock.clone()),
             graph: begin.graph,
             leaving: Leaving::new(),
             merged: begin.merged,
@@ -123,27 +99,49 @@ impl<'a> Driver<'a> {
             aligning: false,
             dirty: false,
             last,
+            began: last,
             looked: last,
+            measured: last,
             kept: VecDeque::from([offsets]),
         }
     }
 
-    /// Runs until asked to stop, a worker ends, or an error.
-    pub fn run(mut self) -> Result<Ended> {
+    /// Runs until asked to stop, or an error.
+    pub fn run(mut self) -> Result<()> {
         self.pin();
+        let ended = self.turns();
+        self.shared.exit.store(true, Ordering::Release);
+        self.feeds.end()?;
+        ended
+    }
+
+    fn turns(&mut self) -> Result<()> {
         loop {
             if self.shared.stop.load(Ordering::Acquire) && !self.aligning {
                 // What is read but not yet handed on is read again by the next run.
-                return if self.store.is_none() || !self.dirty { Ok(Ended::Stopped) } else { self.last_checkpoint() };
+                let wanted = self.dirty || self.shared.savepoint.load(Ordering::Acquire);
+                return if self.store.is_none() || !wanted { Ok(()) } else { self.last_checkpoint() };
             }
             self.look_at_disk()?;
+            self.look_at_state()?;
             self.ask_for_barrier();
-            match self.receive() {
-                Received::Item(feed, item) => self.take(feed, item)?,
-                Received::Nothing => {}
-                Received::Gone => return Ok(Ended::WorkerGone),
-            }
+            self.turn()?;
         }
+    }
+
+    /// Handles the next item, or waits until there may be one.
+    fn turn(&mut self) -> Result<()> {
+        match self.feeds.next(self.due())? {
+            Some((feed, item)) => self.take(feed, item),
+            None => Ok(()),
+        }
+    }
+
+    /// When something has to be done even if nothing comes.
+    fn due(&self) -> Duration {
+        let disk = self.looked + Duration::from_millis(DISK_CHECK_INTERVAL_MS);
+        let barrier = self.last.saturating_add(self.environment.checkpoint_interval);
+        if self.store.is_some() && self.dirty && !self.aligning { disk.min(barrier) } else { disk }
     }
 
     /// Now and then. Errors: only the log may take more of it. What was not committed is read again when there is room.
@@ -156,6 +154,16 @@ impl<'a> Driver<'a> {
         self.check_room()
     }
 
+    /// Now and then. Errors: the state takes more memory than it may.
+    fn look_at_state(&mut self) -> Result<()> {
+        let now = self.environment.clock.monotonic();
+        if now.saturating_sub(self.measured) < Duration::from_millis(STATE_LOOK_INTERVAL_MS) {
+            return Ok(());
+        }
+        self.measured = now;
+        pressure::look(self.spec, self.shared, &self.graph, now)
+    }
+
     fn check_room(&self) -> Result<()> {
         match self.kept.front() {
             Some(held) if self.store.is_some() => room::check(self.spec, self.environment, held),
@@ -164,16 +172,12 @@ impl<'a> Driver<'a> {
     }
 
     /// Places a barrier and handles items until it is complete.
-    fn last_checkpoint(&mut self) -> Result<Ended> {
+    fn last_checkpoint(&mut self) -> Result<()> {
         self.begin_barrier();
         while self.aligning {
-            match self.receive() {
-                Received::Item(feed, item) => self.take(feed, item)?,
-                Received::Nothing => {}
-                Received::Gone => return Ok(Ended::WorkerGone),
-            }
+            self.turn()?;
         }
-        Ok(Ended::Stopped)
+        Ok(())
     }
 
     fn ask_for_barrier(&mut self) {
@@ -186,23 +190,9 @@ impl<'a> Driver<'a> {
     }
 
     fn begin_barrier(&mut self) {
+        self.began = self.environment.clock.monotonic();
         self.aligning = true;
         self.shared.epoch_asked.store(self.epoch + 1, Ordering::Release);
-    }
-
-    /// The next item of a partition that has not placed its barrier yet.
-    fn receive(&self) -> Received {
-        let mut select = Select::new();
-        let open: Vec<usize> = (0..self.feeds.len()).filter(|&i| self.feeds[i].barrier.is_none()).collect();
-        for &i in &open {
-            select.recv(&self.feeds[i].receiver);
-        }
-        let Ok(operation) = select.select_timeout(Duration::from_millis(20)) else { return Received::Nothing };
-        let feed = open[operation.index()];
-        match operation.recv(&self.feeds[feed].receiver) {
-            Ok(item) => Received::Item(feed, item),
-            Err(_) => Received::Gone,
-        }
     }
 
     fn take(&mut self, feed: usize, item: Item) -> Result<()> {
@@ -210,19 +200,20 @@ impl<'a> Driver<'a> {
             Item::Data { chunks, watermark, idle } => {
                 self.dirty = true;
                 for chunk in chunks {
-                    self.chunk(self.feeds[feed].place, chunk)?;
+                    self.chunk(self.feeds.each[feed].place, chunk)?;
                 }
-                self.feeds[feed].watermark = self.feeds[feed].watermark.max(watermark);
-                self.feeds[feed].idle = idle;
+                self.feeds.each[feed].watermark = self.feeds.each[feed].watermark.max(watermark);
+                self.feeds.each[feed].idle = idle;
                 self.advance()?;
                 self.shared.merged(&self.counters());
                 Ok(())
             }
             Item::Barrier(epoch, state) => {
                 assert_eq!(epoch, self.epoch + 1, "a barrier of another epoch");
-                self.feeds[feed].barrier = Some(state);
-                if self.feeds.iter().all(|f| f.barrier.is_some()) { self.checkpoint() } else { Ok(()) }
+                self.feeds.each[feed].barrier = Some(state);
+                if self.feeds.each.iter().all(|f| f.barrier.is_some()) { self.checkpoint() } else { Ok(()) }
             }
+            Item::Home(_) => Err(Error::internal("a worker came home unnoticed")),
         }
     }
 
@@ -247,12 +238,12 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         // If all are idle, the one that is behind need not be waited for either.
-        let active = self.feeds.iter().filter(|f| f.idle == Idle::No).map(|f| f.watermark).min();
-        if let Some(target) = active.or_else(|| self.feeds.iter().map(|f| f.watermark).max()) {
+        let active = self.feeds.each.iter().filter(|f| f.idle == Idle::No).map(|f| f.watermark).min();
+        if let Some(target) = active.or_else(|| self.feeds.each.iter().map(|f| f.watermark).max()) {
             self.shared.input_watermark.fetch_max(target, Ordering::AcqRel);
         }
         let mut reached = vec![Micros::MAX; self.spec.scans().len()];
-        for feed in &self.feeds {
+        for feed in &self.feeds.each {
             reached[feed.place.scan] = reached[feed.place.scan].min(feed.watermark);
         }
         let closed = self.graph.advance(&reached, &mut self.leaving)?;
@@ -278,6 +269,14 @@ impl<'a> Driver<'a> {
                 self.shared.show(shown);
             }
         }
+        for (scan, failed) in self.graph.failed() {
+            // A result that cannot be computed is a row more that records made; those are counted where they left their partition.
+            self.merged.expanded += failed.len() as u64;
+            self.merged.rejected += failed.len() as u64;
+            if let Some(sink) = self.sinks.rejects.get_mut(scan) {
+                sink.write(&lake::failed_rows(&self.spec.name, &failed)?)?;
+            }
+        }
         Ok(())
     }
 
@@ -288,7 +287,7 @@ impl<'a> Driver<'a> {
     fn checkpoint(&mut self) -> Result<()> {
         self.check_room()?;
         let epoch = self.epoch + 1;
-        let partitions: Vec<PartitionState> = self.feeds.iter_mut().filter_map(|f| f.barrier.take()).map(|b| *b).collect();
+        let partitions: Vec<PartitionState> = self.feeds.each.iter_mut().filter_map(|f| f.barrier.take()).map(|b| *b).collect();
         let offsets: Vec<Offset> = partitions.iter().map(|p| p.offset).collect();
         let sinks = self.sinks.each().map(|s| s.prepare(epoch)).collect::<Result<Vec<_>>>()?;
         let checkpoint = Checkpoint {
@@ -296,10 +295,12 @@ impl<'a> Driver<'a> {
             sql: self.spec.sql.clone(),
             epoch,
             fingerprint: self.spec.fingerprint(),
+            layout: self.spec.layout().map(serde_json::to_value).transpose()?,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             at: self.environment.clock.now(),
             partitions,
             sinks,
+            references: self.spec.reference_pins(),
             merged: self.counters(),
             state: self.graph.snapshot()?,
         };
@@ -309,16 +310,21 @@ impl<'a> Driver<'a> {
             tracing::error!(job = %self.spec.name, epoch, rows, windows, ?counters, "the counts of a job do not balance");
             debug_assert!(false, "the counts of job {} do not balance: {counters:?}", self.spec.name);
         }
+        let bytes = checkpoint.encode()?;
         if let Some(store) = self.store.as_mut() {
-            store.save(epoch, &checkpoint.encode()?)?;
+            store.save(epoch, &bytes)?;
         }
         for (sink, prepared) in self.sinks.each().zip(&checkpoint.sinks) {
             sink.commit(prepared)?;
+        }
+        if let Some(store) = self.store.as_mut() {
+            store.copy(epoch, &bytes)?;
         }
         self.epoch = epoch;
         self.aligning = false;
         self.dirty = false;
         self.last = self.environment.clock.monotonic();
+        self.shared.gauges.checkpoint(self.last.saturating_sub(self.began));
         self.kept.push_back(offsets);
         while self.kept.len() > CHECKPOINTS_KEPT {
             self.kept.pop_front();
@@ -333,14 +339,8 @@ impl<'a> Driver<'a> {
         if self.store.is_none() {
             return;
         }
-        for (feed, &offset) in self.feeds.iter().zip(self.kept.front().into_iter().flatten()) {
+        for (feed, &offset) in self.feeds.each.iter().zip(self.kept.front().into_iter().flatten()) {
             self.spec.pin(feed.place, offset);
         }
     }
-}
-
-enum Received {
-    Item(usize, Item),
-    Nothing,
-    Gone,
 }

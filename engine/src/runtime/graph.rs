@@ -11,13 +11,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use crate::batch::FailedRow;
 use crate::changes::Changes;
-use crate::contract::{Emission, Stateful};
+use crate::contract::{Emission, Stateful, Usage};
 use crate::error::{Error, Result};
 use crate::ids::Partition;
+use crate::limits::HELD_ROW_BYTES;
 use crate::operators::open_step;
 use crate::operators::window::WindowMerge;
-use crate::plan::{From, JobPlan, StepKind};
+use crate::plan::{From, JobPlan, StateLayout, StepKind};
 use crate::reference::ReferenceTable;
 use crate::state::snapshot;
 use crate::time::Micros;
@@ -44,10 +46,14 @@ struct Step {
     operator: Box<dyn Stateful>,
     has_state: bool,
     inputs: Vec<From>,
+    /// The first scan that it reads, directly or through other steps.
+    scan: usize,
     /// The least watermark of its inputs, as far as the operator was told.
     reached: Micros,
     /// What the operator said then.
     watermark: Micros,
+    /// What a row that it holds takes of memory, more or less.
+    row_bytes: u64,
 }
 
 /// Who reads the rows of an input or step.
@@ -86,7 +92,7 @@ impl Graph {
         };
         let inputs = plan.inputs.iter().map(input).collect::<Result<Vec<_>>>()?;
         let mut routes = Routes { of_inputs: vec![Readers::default(); plan.inputs.len()], of_steps: Vec::new() };
-        let mut steps = Vec::with_capacity(plan.steps.len());
+        let mut steps: Vec<Step> = Vec::with_capacity(plan.steps.len());
         for (number, step) in plan.steps.iter().enumerate() {
             let mut schemas = Vec::with_capacity(step.inputs.len());
             for (slot, &from) in step.inputs.iter().enumerate() {
@@ -95,8 +101,14 @@ impl Graph {
                 schemas.push(plan.schema(from).ok_or_else(|| astray(from))?.clone());
             }
             let operator = open(&step.kind, &schemas)?;
+            let scan = match step.inputs.first() {
+                Some(From::Input(i)) => inputs.get(*i).map_or(0, |input: &Input| input.scan),
+                Some(From::Step(s)) => steps.get(*s).map_or(0, |step| step.scan),
+                None => 0,
+            };
             let (has_state, inputs) = (step.kind.has_state(), step.inputs.clone());
-            steps.push(Step { operator, has_state, inputs, reached: Micros::MIN, watermark: Micros::MIN });
+            let (reached, watermark) = (Micros::MIN, Micros::MIN);
+            steps.push(Step { operator, has_state, inputs, scan, reached, watermark, row_bytes: HELD_ROW_BYTES });
             routes.of_steps.push(Readers::default());
         }
         for (number, output) in plan.outputs.iter().enumerate() {
@@ -167,9 +179,31 @@ impl Graph {
         self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::open_rows).sum()
     }
 
+    /// Rows that steps could not compute since this was asked last, with the scan whose rejects they join: the first that the step
+    /// reads.
+    pub fn failed(&mut self) -> Vec<(usize, Vec<FailedRow>)> {
+        let failed = self.steps.iter_mut().map(|s| (s.scan, s.operator.failed()));
+        failed.filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
     /// Rows that steps hold.
     pub fn held(&self) -> u64 {
         self.steps.iter().map(|s| s.operator.held()).sum()
+    }
+
+    /// What it takes of memory.
+    pub fn usage(&self) -> Usage {
+        let windows = self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::usage);
+        windows.chain(self.steps.iter().map(Step::usage)).sum()
+    }
+
+    /// The same part by part, with what each is called in `layout`.
+    pub fn usages(&self, layout: StateLayout) -> Vec<(Usage, String)> {
+        let windows = self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::usage);
+        let steps = self.steps.iter().filter(|s| s.has_state).map(Step::usage);
+        let names =
+            layout.windows.into_iter().map(|(_, part)| format!("{} (merged)", part.what)).chain(layout.steps.into_iter().map(|p| p.what));
+        windows.chain(steps).zip(names).filter(|(usage, _)| usage.bytes > 0).collect()
     }
 
     /// State as bytes: of the windows in the order of inputs, then of the steps that have any, each behind its two watermarks.
@@ -177,6 +211,7 @@ impl Graph {
         let mut states = self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::snapshot).collect::<Result<Vec<_>>>()?;
         for step in self.steps.iter_mut().filter(|s| s.has_state) {
             let state = step.operator.snapshot()?;
+            step.weigh(state.len());
             states.push([&step.reached.to_le_bytes(), &step.watermark.to_le_bytes(), state.as_slice()].concat());
         }
         snapshot::join_states(&states)
@@ -198,6 +233,20 @@ impl Graph {
             step.operator.restore(rest)?;
         }
         Ok(())
+    }
+}
+
+impl Step {
+    /// Remembers what a row that it holds takes, by the size of a snapshot. Rows in memory stand beside their keys, places and times.
+    fn weigh(&mut self, snapshot: usize) {
+        if let Some(each) = (snapshot as u64).checked_div(self.operator.held()) {
+            self.row_bytes = HELD_ROW_BYTES / 2 + 2 * each;
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let groups = self.operator.held();
+        self.operator.usage().unwrap_or(Usage { bytes: groups.saturating_mul(self.row_bytes), groups })
     }
 }
 

@@ -6,17 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use serde::Serialize;
+use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::Mutex;
 use tokio::sync::broadcast;
 
+use super::budget::Budget;
+use super::gauges::Gauges;
+use super::scan::Company;
+pub use super::status::{JobState, JobStatus};
 use crate::contract::{LogStore, Sink};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
 use crate::limits::LIVE_BATCHES_MAX;
 use crate::metrics::JobCounters;
-use crate::plan::{JobPlan, OutputPlan, Scan};
-use crate::reference::ReferenceTable;
+use crate::plan::{JobPlan, OutputPlan, Scan, StartAt, StateLayout};
+use crate::reference::{ReferenceTable, Version};
+use crate::state::{Checkpoint, ReferencePin};
 use crate::time::Micros;
 
 /// What a job does.
@@ -33,15 +38,6 @@ pub enum JobKind {
         /// All declared columns.
         scan: Scan,
     },
-}
-
-/// Where a job without a checkpoint begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// The oldest record that the log keeps.
-    Earliest,
-    /// Records that arrive from now on.
-    Latest,
 }
 
 /// The sinks of one run of a job.
@@ -86,8 +82,10 @@ pub struct JobSpec {
     pub logs: Vec<Arc<dyn LogStore>>,
     /// Its sinks.
     pub sinks: OpenSinks,
-    /// Where it begins.
+    /// Where it begins with those scans that do not say so themselves.
     pub start: StartAt,
+    /// Memory that its state may take, in bytes; `None` leaves it to the bound of all jobs.
+    pub state_memory: Option<u64>,
 }
 
 impl JobSpec {
@@ -96,6 +94,14 @@ impl JobSpec {
         match &self.kind {
             JobKind::Query { plan, .. } => &plan.scans,
             JobKind::Archive { scan } => std::slice::from_ref(scan),
+        }
+    }
+
+    /// An archive writes every record: jobs that share its stream do not wait for it.
+    pub(super) fn company(&self) -> Company {
+        match &self.kind {
+            JobKind::Query { .. } => Company::Awaited,
+            JobKind::Archive { .. } => Company::Background,
         }
     }
 
@@ -115,11 +121,53 @@ impl JobSpec {
 
     /// Keeps what it still needs of a partition. A stream that is scanned twice has two pins.
     pub(super) fn pin(&self, place: Place, offset: Offset) {
-        let log = &self.logs[place.scan];
-        match place.scan {
-            0 => log.pin(&self.name, place.partition, offset),
-            scan => log.pin(&format!("{}#{scan}", self.name), place.partition, offset),
+        self.logs[place.scan].pin(&self.pin_name(place.scan), place.partition, offset);
+    }
+
+    fn pin_name(&self, scan: usize) -> String {
+        if scan == 0 { self.name.clone() } else { format!("{}#{scan}", self.name) }
+    }
+
+    /// Keeps nothing any more.
+    pub(super) fn unpin(&self) {
+        self.logs.iter().enumerate().for_each(|(scan, log)| log.unpin(&self.pin_name(scan)));
+    }
+
+    /// What of it keeps state; an archive keeps none but its place.
+    pub(super) fn layout(&self) -> Option<StateLayout> {
+        match &self.kind {
+            JobKind::Query { plan, .. } => Some(plan.layout()),
+            JobKind::Archive { .. } => None,
         }
+    }
+
+    /// The newest version of each reference table that it looks things up in.
+    pub(super) fn reference_pins(&self) -> Vec<ReferencePin> {
+        let JobKind::Query { references, .. } = &self.kind else { return Vec::new() };
+        let pin = |table: &Arc<ReferenceTable>| {
+            let versions = table.versions();
+            let newest = versions.last()?;
+            let (sha256, valid_from) = (newest.content.sha256.clone(), newest.valid_from);
+            Some(ReferencePin { table: table.name().to_string(), sha256, valid_from })
+        };
+        references.iter().filter_map(pin).collect()
+    }
+
+    /// Errors: `Corrupt` if reference data is gone that rows before the checkpoint have met: those after it would meet other data.
+    pub(super) fn check_references(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let JobKind::Query { references, .. } = &self.kind else { return Ok(()) };
+        for pin in &checkpoint.references {
+            let table = references.iter().find(|table| table.name().as_str() == pin.table);
+            let is_it = |version: &Version| version.content.sha256 == pin.sha256 && version.valid_from == pin.valid_from;
+            if table.is_some_and(|table| !table.versions().iter().any(is_it)) {
+                return Err(Error::corrupt(format!(
+                    "checkpoint {} of job {} was computed with version {} of reference table {}, which is not there or has lost its predecessors",
+                    checkpoint.epoch, self.name, pin.sha256, pin.table
+                ))
+                .hint(format!("restore references/{} from a backup, or start a new job", pin.table)));
+            }
+        }
+        Ok(())
     }
 
     /// State of another fingerprint does not fit this job.
@@ -137,46 +185,6 @@ impl fmt::Debug for JobSpec {
     }
 }
 
-/// Life of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
-pub enum JobState {
-    /// Being set up, or set up again from its last checkpoint.
-    Starting,
-    /// Reading.
-    Running,
-    /// Failed, and will be started again; says why.
-    Restarting(String),
-    /// Ended on request, with a last checkpoint.
-    Stopped,
-    /// Failed for good; says why.
-    Failed(String),
-}
-
-/// How a job is doing.
-#[derive(Debug, Clone, Serialize)]
-pub struct JobStatus {
-    /// Its name.
-    pub name: String,
-    /// Its statement.
-    pub sql: String,
-    /// Its life.
-    #[serde(flatten)]
-    pub life: JobState,
-    /// Last complete checkpoint; 0 if none.
-    pub epoch: Epoch,
-    /// When that was taken, in microseconds since the Unix epoch.
-    pub checkpoint_at: Option<Micros>,
-    /// Least watermark of its partitions, of all scans, in microseconds; `None` before the first record.
-    pub watermark: Option<Micros>,
-    /// Records of the log that it has not read yet.
-    pub lag: u64,
-    /// Counts now; parts of it may be a batch apart.
-    pub counters: JobCounters,
-    /// Counts at the last checkpoint, where they balance exactly.
-    pub committed: JobCounters,
-}
-
 /// What worker threads, the driver and those who watch share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -190,7 +198,15 @@ pub(super) struct Shared {
     pub(super) checkpoint: AtomicBool,
     /// The driver is gone: workers end.
     pub(super) exit: AtomicBool,
+    /// The last checkpoint is wanted even if nothing has happened since the one before.
+    pub(super) savepoint: AtomicBool,
+    /// What is measured.
+    pub(super) gauges: Gauges,
+    /// What the state of all jobs may take.
+    pub(super) budget: Arc<Budget>,
     live: broadcast::Sender<RecordBatch>,
+    /// Wakes the driver: its streams have something new, or something is asked for.
+    bell: (Sender<()>, Receiver<()>),
     inner: Mutex<Inner>,
 }
 
@@ -205,7 +221,7 @@ struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(partitions: usize) -> Self {
+    pub(super) fn new(partitions: usize, budget: Arc<Budget>) -> Self {
         let partitions = vec![(0, Micros::MIN, JobCounters::default()); partitions];
         Self {
             epoch_asked: AtomicU64::new(0),
@@ -213,7 +229,11 @@ impl Shared {
             stop: AtomicBool::new(false),
             checkpoint: AtomicBool::new(false),
             exit: AtomicBool::new(false),
+            savepoint: AtomicBool::new(false),
+            gauges: Gauges::new(partitions.len()),
+            budget,
             live: broadcast::Sender::new(LIVE_BATCHES_MAX),
+            bell: bounded(1),
             inner: Mutex::new(Inner {
                 life: JobState::Starting,
                 epoch: 0,
@@ -255,6 +275,16 @@ impl Shared {
         inner.committed = counters;
     }
 
+    /// Tells it apart from all others of the process, those included that nobody named.
+    pub(super) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Records that all partitions have read.
+    pub(super) fn consumed(&self) -> u64 {
+        self.lock().partitions.iter().map(|(_, _, counters)| counters.consumed).sum()
+    }
+
     /// Results as they come; a slow reader loses the oldest.
     pub(super) fn live(&self) -> broadcast::Receiver<RecordBatch> {
         self.live.subscribe()
@@ -272,16 +302,44 @@ impl Shared {
 
     pub(super) fn ask_stop(&self) {
         self.stop.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn ask_checkpoint(&self) {
+        self.checkpoint.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // It rings already if it is full.
+        let _ = self.bell.0.try_send(());
+    }
+
+    /// What the driver hears.
+    pub(super) fn bell(&self) -> &Receiver<()> {
+        &self.bell.1
+    }
+
+    /// What others pull.
+    pub(super) fn bell_rope(&self) -> &Sender<()> {
+        &self.bell.0
     }
 
     pub(super) fn status(&self, spec: &JobSpec) -> JobStatus {
         let inner = self.lock();
         let mut counters = inner.merged.clone();
-        let mut lag = 0;
-        for (place, (position, _, part)) in spec.places().into_iter().zip(&inner.partitions) {
+        let (mut lag, mut lag_time) = (0, Some(0));
+        for (index, (place, (position, _, part))) in spec.places().into_iter().zip(&inner.partitions).enumerate() {
             counters.add(part);
-            lag += spec.logs[place.scan].bounds(place.partition).end.saturating_sub(*position);
+            let log = &spec.logs[place.scan];
+            let behind = log.bounds(place.partition).end.saturating_sub(*position);
+            lag += behind;
+            if behind > 0 {
+                let newest = log.received_last(place.partition).zip(self.gauges.received(index));
+                lag_time = lag_time.zip(newest).map(|(most, (newest, read))| most.max(newest.saturating_sub(read)));
+            }
         }
+        let shown = self.gauges.show();
         let watermark = inner.partitions.iter().map(|p| p.1).filter(|&w| w > Micros::MIN).min();
         JobStatus {
             name: spec.name.clone(),
@@ -291,14 +349,14 @@ impl Shared {
             checkpoint_at: inner.checkpoint_at,
             watermark,
             lag,
+            lag_time,
+            rate: shown.rate,
+            usage: shown.usage,
+            checkpoint_took: shown.checkpoint_took,
+            restarts: shown.restarts,
+            next_attempt: shown.next_attempt,
             counters,
             committed: inner.committed.clone(),
         }
     }
-}
-
-/// Whether another try may succeed.
-pub(super) fn is_transient(error: &Error) -> bool {
-    use crate::error::ErrorKind;
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Internal)
 }

@@ -2,28 +2,44 @@
 //! restart continues from the last one as if nothing had happened.
 //!
 //! ```text
-//! worker (a thread a scan and partition):  cursor.read ─► chain.push ─► bounded queue ─┐
-//! driver (a thread a job):                        barriers, graph, sinks, checkpoint ◄──┘
+//! worker (one a scan and partition):  read what all jobs decode once ─► chain.push ─► item ─┐
+//! driver (a thread a job):                            barriers, graph, sinks, checkpoint ◄──┘
 //! ```
 
+mod admission;
+pub mod adopt;
+mod apart;
 pub mod archive;
 mod attempt;
+mod bells;
+mod budget;
 pub mod chain;
 mod driver;
+mod feeds;
+mod gauges;
 mod graph;
 pub mod ingest;
 pub mod job;
+mod position;
+mod pressure;
 pub mod query;
 pub mod read;
 pub mod replay;
 mod room;
+mod savepoints;
+mod scan;
 mod spawn;
+mod status;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
 mod worker;
 
+pub use crate::plan::StartAt;
+pub use admission::{Admission, Resumed};
+pub use adopt::Unclaimed;
+pub use budget::Budget;
 pub use chain::{Chunk, Target};
-pub use job::{JobKind, JobSpec, JobState, JobStatus, Sinks, StartAt};
+pub use job::{JobKind, JobSpec, JobState, JobStatus, Sinks};
 pub use replay::Replay;
 pub use supervisor::{Environment, Supervisor, Tail};

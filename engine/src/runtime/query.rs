@@ -1,4 +1,4 @@
-//! The chain of a query: records are read once, then for each input of the plan its steps and its window. Invariant: each record
+//! The chain of a query: records get their event time once, then for each input of the plan its steps and its window. Invariant: each record
 //! is counted, once for each input, in one way out: rejected, filtered, late, aggregated or passed.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use arrow::compute::{concat, concat_batches};
 use super::chain::{Chain, Chunk, Target};
 use super::read::Reader;
 use crate::batch::{Batch, Records, Reject};
-use crate::contract::{Emission, Operator, Output};
+use crate::contract::{Decoded, Emission, Operator, Output, Usage};
 use crate::decode;
 use crate::error::{Error, Result};
 use crate::lake;
@@ -109,8 +109,7 @@ impl Branch {
 }
 
 impl Chain for QueryChain {
-    fn push(&mut self, records: &Records, chunks: &mut Vec<Chunk>) -> Result<()> {
-        let decoded = self.reader.decode(records)?;
+    fn push(&mut self, records: &Records, decoded: Decoded, chunks: &mut Vec<Chunk>) -> Result<()> {
         self.counters.consumed += records.entries.len() as u64;
         self.counters.rejected += decoded.rejects.len() as u64;
         let mut out = Output::default();
@@ -162,6 +161,10 @@ impl Chain for QueryChain {
     fn counters(&self) -> JobCounters {
         let open = self.branches.iter().filter_map(|b| b.window.as_ref()).map(WindowOperator::open_rows).sum();
         JobCounters { open, ..self.counters.clone() }
+    }
+
+    fn usage(&self) -> Usage {
+        self.branches.iter().filter_map(|b| b.window.as_ref()).map(WindowOperator::usage).sum()
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {

@@ -1,9 +1,9 @@
-//! From records to rows with event time: what an archive and every job do first. Invariant: which records are rejected for their
+//! From decoded records to rows with event time: what an archive and every job do first. Invariant: which records are rejected for their
 //! payload, their event time or their watermark depends on the table alone, so that the archive, which keeps those rejects, and jobs
 //! agree; a row whose other computed columns fail is rejected by the job that reads them.
 //!
 //! ```text
-//! decode ─► event time, watermark if they are computed ─► watermark before each row ─► other computed columns ─► as projected
+//! decoded ─► event time, watermark if they are computed ─► watermark before each row ─► other computed columns ─► as projected
 //! ```
 
 use std::sync::Arc;
@@ -12,10 +12,9 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, FieldRef, SchemaRef};
 
-use super::query::{decode_schema, watermarker};
-use crate::batch::{Batch, Records, Reject};
-use crate::contract::{Decoded, Decoder, Output};
-use crate::decode;
+use super::query::watermarker;
+use crate::batch::{Batch, Reject};
+use crate::contract::{Decoded, Output};
 use crate::error::{Error, Result};
 use crate::ids::Offset;
 use crate::operators::compute::{Compute, Failure, widened};
@@ -24,9 +23,8 @@ use crate::operators::watermark::Watermarker;
 use crate::plan::Scan;
 use crate::time::{Micros, timestamp_type};
 
-/// Reads the records of one partition.
+/// Reads the records of one partition, once they are decoded.
 pub struct Reader {
-    decoder: Box<dyn Decoder>,
     /// Event time and watermark, as far as they are computed: they stand behind the decoded columns.
     times: Vec<(FieldRef, Compute)>,
     watermarker: Watermarker,
@@ -44,7 +42,7 @@ enum Column {
 }
 
 impl Reader {
-    /// As a table is declared. Errors: `Invalid` if its format does not fit its columns.
+    /// As a table is declared. Errors: `Internal` if a column is not among those that are decoded.
     pub fn new(scan: &Scan) -> Result<Self> {
         let decoded = scan.decoded();
         let mut times = Vec::new();
@@ -70,18 +68,7 @@ impl Reader {
             true => None,
             false => Some(scan.projection.iter().map(column).collect::<Result<Vec<Column>>>()?),
         };
-        Ok(Self {
-            decoder: decode::open(&scan.format, decode_schema(scan))?,
-            times,
-            watermarker: watermarker(scan)?,
-            columns,
-            schema: scan.schema(),
-        })
-    }
-
-    /// The rows of records, and the records that are none.
-    pub fn decode(&mut self, records: &Records) -> Result<Decoded> {
-        self.decoder.decode(records)
+        Ok(Self { times, watermarker: watermarker(scan)?, columns, schema: scan.schema() })
     }
 
     /// Gives decoded rows their event time and the watermark before each. What is rejected here is rejected for everybody.

@@ -11,12 +11,18 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use tokio::sync::broadcast;
 
-use super::attempt::{Durable, run};
-use super::job::{JobSpec, JobState, JobStatus, Shared, is_transient};
+use super::attempt::{Durable, hold_log, run};
+use super::bells::Bells;
+use super::budget::Budget;
+use super::job::{JobSpec, JobState, JobStatus, Shared};
+use super::scan::SharedScans;
 use super::spawn::{join, spawn};
-use crate::contract::{CheckpointStore, Clock, Disk};
+use super::status::is_transient;
+use crate::contract::{CheckpointStore, Clock, Disk, PreCommit};
 use crate::error::{Error, Result};
+use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
+use crate::time::Micros;
 
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -35,15 +41,30 @@ pub struct Environment {
     pub checkpoint_interval: Duration,
 }
 
+/// Streams as the jobs of this process read them together.
+#[derive(Default)]
+pub(super) struct SharedStreams {
+    pub(super) scans: SharedScans,
+    pub(super) bells: Bells,
+}
+
 struct Entry {
     spec: Arc<JobSpec>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
+impl Entry {
+    fn is_alive(&self) -> bool {
+        !matches!(self.shared.life(), JobState::Stopped | JobState::Failed(_))
+    }
+}
+
 /// All jobs of this process.
 pub struct Supervisor {
-    environment: Environment,
+    pub(super) environment: Environment,
+    streams: Arc<SharedStreams>,
+    budget: Arc<Budget>,
     jobs: Mutex<BTreeMap<String, Entry>>,
 }
 
@@ -71,7 +92,13 @@ impl Drop for Tail {
 impl Supervisor {
     /// Without jobs yet.
     pub fn new(environment: Environment) -> Self {
-        Self { environment, jobs: Mutex::new(BTreeMap::new()) }
+        Self { environment, streams: Arc::default(), budget: Arc::default(), jobs: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// With so many bytes for the state of all jobs together.
+    #[must_use]
+    pub fn with_state_memory(self, bytes: u64) -> Self {
+        Self { budget: Arc::new(Budget::new(bytes)), ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -81,40 +108,55 @@ impl Supervisor {
     /// Starts a job that survives restarts. Errors: `Conflict` if one of its name is running.
     pub fn start(&self, spec: JobSpec) -> Result<()> {
         let mut jobs = self.lock();
-        if let Some(entry) = jobs.get(&spec.name)
-            && !matches!(entry.shared.life(), JobState::Stopped | JobState::Failed(_))
-        {
+        if jobs.get(&spec.name).is_some_and(Entry::is_alive) {
             return Err(running(&spec.name));
         }
         let spec = Arc::new(spec);
-        let shared = Arc::new(Shared::new(spec.places().len()));
-        let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
-        let thread = spawn(&spec.name, move || keep_running(&s, &h, &e))?;
+        let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
+        let (s, h, e, t) = (spec.clone(), shared.clone(), self.environment.clone(), self.streams.clone());
+        let thread = spawn(&spec.name, move || keep_running(&s, &h, &e, &t))?;
         jobs.insert(spec.name.clone(), Entry { spec, shared, thread: Some(thread) });
         Ok(())
     }
 
-    /// Whether a job of this name may be started with this statement. Errors: `Conflict` if one is running, or if the newest
-    /// checkpoint of an earlier one belongs to another statement.
-    pub fn check_statement(&self, name: &str, sql: &str) -> Result<()> {
-        if self.lock().get(name).is_some_and(|e| !matches!(e.shared.life(), JobState::Stopped | JobState::Failed(_))) {
-            return Err(running(name));
+    /// Lists a job that was stopped before this process began. It keeps what it has not read, as a job that is stopped now does.
+    pub fn enlist(&self, spec: JobSpec) -> Result<()> {
+        let spec = Arc::new(spec);
+        let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
+        let checkpoint = self.newest_checkpoint(&spec.name)?;
+        let offsets = hold_log(&spec, &spec.places(), checkpoint.as_ref());
+        for (place, offset) in offsets.into_iter().enumerate() {
+            let stood = checkpoint.as_ref().and_then(|c| c.partitions.get(place));
+            let (watermark, counters) = stood.map_or((Micros::MIN, JobCounters::default()), |p| (p.watermark, p.counters.clone()));
+            shared.progress(place, offset, watermark, counters);
         }
-        let store = CheckpointFiles::open(self.environment.disk.clone(), &self.environment.directory.join(name))?;
-        match store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()? {
-            Some(c) if c.sql != sql => Err(Error::conflict(format!("checkpoint {} of job {name} belongs to another statement", c.epoch))
-                .hint("submit the statement that was stopped to resume it, or write the changed one into a new table")),
-            _ => Ok(()),
+        if let Some(checkpoint) = &checkpoint {
+            shared.committed(checkpoint.epoch, Some(checkpoint.at), checkpoint.counters());
+            shared.merged(&checkpoint.merged);
         }
+        shared.set_life(JobState::Stopped);
+        self.lock().insert(spec.name.clone(), Entry { spec, shared, thread: None });
+        Ok(())
+    }
+
+    /// The newest checkpoint of a job, whether it is known or not.
+    pub(super) fn newest_checkpoint(&self, job: &str) -> Result<Option<Checkpoint>> {
+        let store = CheckpointFiles::open(self.environment.disk.clone(), &self.environment.directory.join(job))?;
+        store.load()?.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()
+    }
+
+    /// Whether a job of this name is doing something. Errors: `Conflict` if it is.
+    pub(super) fn check_idle(&self, name: &str) -> Result<()> {
+        if self.lock().get(name).is_some_and(Entry::is_alive) { Err(running(name)) } else { Ok(()) }
     }
 
     /// Runs a query for one watcher, without checkpoints.
     pub fn tail(&self, spec: JobSpec) -> Result<Tail> {
         let spec = Arc::new(spec);
-        let shared = Arc::new(Shared::new(spec.places().len()));
+        let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
         let results = shared.live();
-        let (s, h, e) = (spec.clone(), shared.clone(), self.environment.clone());
-        spawn(&spec.name, move || match run(&s, &h, &e, Durable::No) {
+        let (s, h, e, t) = (spec.clone(), shared.clone(), self.environment.clone(), self.streams.clone());
+        spawn(&spec.name, move || match run(&s, &h, &e, &t, Durable::No) {
             Ok(()) => h.set_life(JobState::Stopped),
             Err(error) => h.set_life(JobState::Failed(error.to_string())),
         })?;
@@ -123,9 +165,15 @@ impl Supervisor {
 
     /// Ends a job after a last checkpoint. Errors: `NotFound`.
     pub fn stop(&self, name: &str) -> Result<JobStatus> {
+        self.end(name, false)
+    }
+
+    /// The same; `always` takes a checkpoint even if nothing has happened since the last one, or there is none.
+    pub(super) fn end(&self, name: &str, always: bool) -> Result<JobStatus> {
         let (spec, shared, thread) = {
             let mut jobs = self.lock();
             let entry = jobs.get_mut(name).ok_or_else(|| no_job(name))?;
+            entry.shared.savepoint.store(always, Ordering::Release);
             entry.shared.ask_stop();
             (entry.spec.clone(), entry.shared.clone(), entry.thread.take())
         };
@@ -145,11 +193,13 @@ impl Supervisor {
         }
     }
 
-    /// Forgets a job that has ended.
+    /// Forgets a job that has ended, and keeps nothing for it any more; its checkpoints stay.
     pub fn forget(&self, name: &str) {
         let mut jobs = self.lock();
-        if jobs.get(name).is_some_and(|e| matches!(e.shared.life(), JobState::Stopped | JobState::Failed(_))) {
-            jobs.remove(name);
+        if jobs.get(name).is_some_and(|e| !e.is_alive())
+            && let Some(entry) = jobs.remove(name)
+        {
+            entry.spec.unpin();
         }
     }
 
@@ -168,10 +218,18 @@ impl Supervisor {
         self.lock().get(name).map(|e| e.shared.live()).ok_or_else(|| no_job(name))
     }
 
+    /// What the stored checkpoints may still commit, also those of jobs that do not run. Errors: one of them is damaged.
+    pub fn prepared(&self) -> Result<Vec<PreCommit>> {
+        let Environment { disk, directory, .. } = &self.environment;
+        let jobs = if disk.exists(directory) { disk.list(directory)? } else { Vec::new() };
+        let prepared = jobs.iter().map(|job| CheckpointFiles::open(disk.clone(), job)?.prepared());
+        Ok(prepared.collect::<Result<Vec<_>>>()?.concat())
+    }
+
     /// Asks every job for a checkpoint now.
     pub fn checkpoint_all(&self) {
         for entry in self.lock().values() {
-            entry.shared.checkpoint.store(true, Ordering::Release);
+            entry.shared.ask_checkpoint();
         }
     }
 }
@@ -184,11 +242,11 @@ fn no_job(name: &str) -> Error {
     Error::not_found(format!("there is no job {name}")).hint("SHOW JOBS lists them")
 }
 
-fn keep_running(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment) {
+fn keep_running(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams) {
     let mut pause = PAUSE_MIN;
     loop {
         let began = environment.clock.monotonic();
-        let error = match run(spec, shared, environment, Durable::Yes) {
+        let error = match run(spec, shared, environment, streams, Durable::Yes) {
             Ok(()) => return shared.set_life(JobState::Stopped),
             Err(error) => error,
         };
@@ -200,6 +258,7 @@ fn keep_running(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment)
             pause = PAUSE_MIN;
         }
         tracing::warn!(job = %spec.name, %error, pause_ms = pause.as_millis() as u64, "job failed; it is started again from its last checkpoint");
+        shared.gauges.restart(environment.clock.now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(0)));
         shared.set_life(JobState::Restarting(error.to_string()));
         let until = environment.clock.monotonic() + pause;
         while environment.clock.monotonic() < until {

@@ -17,7 +17,7 @@ use crate::changes::Changes;
 use crate::contract::{LogStore, PreCommit, Sink};
 use crate::error::Result;
 use crate::ids::{Epoch, Name};
-use crate::limits::DISK_SCARCE_BYTES;
+use crate::limits::{APART_QUIET_MS, APART_ROWS_MIN, DISK_SCARCE_BYTES};
 use crate::log::sim::SimDisk;
 use crate::log::{Durability, MemoryLog};
 use crate::plan::{
@@ -25,6 +25,9 @@ use crate::plan::{
 };
 use crate::system::SystemClock;
 use crate::time::{self, MILLISECOND, Micros, SECOND};
+
+mod starting;
+mod state;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -81,6 +84,7 @@ fn scan(stream: &str, idle_timeout: Micros) -> Scan {
         format_options: std::collections::BTreeMap::new(),
         future_tolerance: SECOND,
         idle_timeout,
+        start: None,
     }
 }
 
@@ -130,6 +134,10 @@ impl Bench {
     }
 
     fn start(&self, plan: JobPlan, logs: &[usize]) {
+        self.supervisor.start(self.spec("job", plan, logs)).unwrap();
+    }
+
+    fn spec(&self, name: &str, plan: JobPlan, logs: &[usize]) -> JobSpec {
         let tables = self.tables.clone();
         let sinks = move || {
             let sink = |i: usize| -> Box<dyn Sink> {
@@ -137,15 +145,15 @@ impl Bench {
             };
             Ok(Sinks { main: vec![sink(0), sink(1)], late: Some(sink(2)), rejects: vec![sink(3), sink(4)] })
         };
-        let spec = JobSpec {
-            name: "job".to_owned(),
+        JobSpec {
+            name: name.to_owned(),
             sql: String::new(),
             kind: JobKind::Query { plan, references: vec![] },
             logs: logs.iter().map(|&i| self.logs[i].clone() as Arc<dyn LogStore>).collect(),
             sinks: Box::new(sinks),
             start: StartAt::Earliest,
-        };
-        self.supervisor.start(spec).unwrap();
+            state_memory: None,
+        }
     }
 
     /// Leaves so much of the disk free.
@@ -293,6 +301,37 @@ fn a_stream_that_is_scanned_twice_is_kept_for_the_scan_that_is_behind() {
     };
     assert!(start_without("job") <= 2, "the second scan has a pin of its own");
     assert_eq!(start_without("job#1"), 4);
+}
+
+#[test]
+fn partitions_with_much_to_read_go_apart_and_come_home_and_lose_nothing() {
+    let bench = Bench::new([2, 1]);
+    let many = 6 * APART_ROWS_MIN as i64;
+    let feed = |from: i64, rows: i64| {
+        let rows: Vec<(i64, i64)> = (from..from + rows).map(|v| (v, v)).collect();
+        for (i, rows) in rows.chunks(100).enumerate() {
+            bench.feed(0, ["x", "y", "z"][i % 3], rows);
+        }
+    };
+    feed(0, many);
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    // Somewhere on the way.
+    bench.supervisor.stop("job").unwrap();
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    bench.until("most records", |s| s.counters.consumed > many as u64 / 2);
+    bench.supervisor.stop("job").unwrap();
+    bench.start(plan([time::DAY; 2]), &[0, 1]);
+    bench.until("many records", |s| s.committed.consumed == many as u64);
+    std::thread::sleep(Duration::from_millis(APART_QUIET_MS + 500));
+    feed(many, 10);
+    bench.until("a few at home", |s| s.committed.consumed == many as u64 + 10);
+    feed(many + 10, many);
+    let all = 2 * many + 10;
+    let status = bench.until("many again", |s| s.committed.consumed == all as u64 && s.lag == 0);
+    let c = &status.committed;
+    assert_eq!((c.row_balance(), c.filtered, c.passed + c.late, c.rejected), (0, 11, 2 * all as u64 - 11, 0), "{c:?}");
+    let over: Vec<i64> = (11..all).collect();
+    assert_eq!(bench.values(1), over);
 }
 
 /// Windows of 10 s and of 20 s over one stream, each with a row for each value.

@@ -1,29 +1,32 @@
-//! The loop of one partition: read, push, hand on. Invariant: a barrier is placed between two batches, and everything before
-//! it has been handed on before it.
+//! The work on one partition, step by step: read, push, hand on. Invariant: a barrier is placed between two batches, and everything
+//! before it has been handed on before it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam::channel::Sender;
-
 use super::chain::{Chain, Chunk};
-use super::job::Shared;
-use crate::contract::{Clock, LogStore};
+use super::job::{Place, Shared};
+use super::pressure::is_held_back;
+use super::scan::{Read, ScanReader};
+use crate::contract::Clock;
 use crate::error::Result;
-use crate::ids::{Epoch, Offset, Partition};
+use crate::ids::{Epoch, Offset};
+use crate::limits::APART_ROWS_MIN;
 use crate::state::PartitionState;
 use crate::time::Micros;
 
-const TICK: Duration = Duration::from_millis(20);
+/// How often a partition looks for what nobody tells it: a barrier, while it has a thread of its own, or that it need not wait any more.
+pub const TICK: Duration = Duration::from_millis(20);
 
 /// What a worker hands to the driver.
-#[derive(Debug)]
 pub enum Item {
     /// Results of some records, and the watermark after them.
     Data { chunks: Vec<Chunk>, watermark: Micros, idle: Idle },
     /// The state at a barrier.
     Barrier(Epoch, Box<PartitionState>),
+    /// It needs no thread of its own any more.
+    Home(Box<Worker>),
 }
 
 /// Whether a partition holds the watermark of the job back.
@@ -37,93 +40,130 @@ pub enum Idle {
 
 /// One partition of one scan of a job.
 pub struct Worker {
-    pub scan: usize,
-    pub partition: Partition,
+    pub(super) place: Place,
     /// Its index among all partitions of the job.
-    pub place: usize,
-    pub log: Arc<dyn LogStore>,
+    pub index: usize,
+    pub reader: ScanReader,
     pub chain: Box<dyn Chain>,
     pub position: Offset,
     pub shared: Arc<Shared>,
-    pub sender: Sender<Item>,
     pub clock: Arc<dyn Clock>,
     pub idle_timeout: Duration,
     /// The epoch that the job continues from.
     pub epoch: Epoch,
+    /// Up to where there is something to read, as it last looked.
+    pub seen: Offset,
+    /// When it last had records, by the monotonic clock.
+    pub heard: Duration,
+    pub idle: Idle,
 }
 
 impl Worker {
-    /// Runs until the driver goes away or an error.
-    pub fn run(mut self) -> Result<()> {
-        let mut heard = self.clock.monotonic();
-        let mut idle = Idle::No;
-        while !self.shared.exit.load(Ordering::Acquire) {
-            if !self.barrier()? {
-                return Ok(());
-            }
-            if self.log.wait(self.partition, self.position, TICK) {
-                heard = self.clock.monotonic();
-                idle = Idle::No;
-                if !self.batch()? {
-                    return Ok(());
-                }
-            } else if self.clock.monotonic().saturating_sub(heard) >= self.idle_timeout && !self.carry_along(&mut idle)? {
-                return Ok(());
-            }
+    /// What is to be handed on now: a barrier that was asked for, results of what it has seen, or that it is idle.
+    pub fn step(&mut self) -> Result<Option<Item>> {
+        if let Some(barrier) = self.barrier()? {
+            return Ok(Some(barrier));
         }
-        Ok(())
+        if self.is_held_back() {
+            // It is not idle: others have to come after it.
+            self.heard = self.clock.monotonic();
+            return Ok(None);
+        }
+        if self.position < self.seen { self.batch() } else { self.carry_along() }
     }
 
-    /// Reads and pushes once. False if the driver is gone.
-    fn batch(&mut self) -> Result<bool> {
-        let Some(records) = self.log.read(self.partition, self.position)? else { return Ok(true) };
+    /// Looks how far it can read. False if there is nothing.
+    pub fn look(&mut self) -> bool {
+        self.seen = self.reader.end();
+        self.position < self.seen
+    }
+
+    /// Whether it has so much before it that it should not hold others up.
+    pub fn is_behind(&self) -> bool {
+        self.seen.saturating_sub(self.position) >= APART_ROWS_MIN
+    }
+
+    /// Whether it waits for partitions that are behind in event time.
+    pub fn is_held_back(&self) -> bool {
+        is_held_back(&self.shared, self.chain.watermark())
+    }
+
+    /// When it may have something to hand on though nothing comes.
+    pub fn due(&self) -> Option<Duration> {
+        if self.is_held_back() { Some(self.clock.monotonic() + TICK) } else { self.idle_at() }
+    }
+
+    /// When it becomes idle if nothing comes; `None` if it is.
+    fn idle_at(&self) -> Option<Duration> {
+        (self.idle == Idle::No).then(|| self.heard.saturating_add(self.idle_timeout))
+    }
+
+    /// Reads and pushes once.
+    fn batch(&mut self) -> Result<Option<Item>> {
         let mut chunks = Vec::new();
-        if let Some(lost) = &records.lost {
-            tracing::error!(partition = self.partition, from = lost.start, to = lost.end, "records that the log has lost are left out");
-            self.chain.lose(lost.end - lost.start);
+        match self.reader.next(self.position)? {
+            None => {
+                self.seen = self.position;
+                return Ok(None);
+            }
+            Some(Read::Lost(lost)) => {
+                let Place { partition, .. } = self.place;
+                tracing::error!(partition, from = lost.start, to = lost.end, "records that the log has lost are left out");
+                self.chain.lose(lost.end - lost.start);
+                self.position = lost.end;
+            }
+            Some(Read::Rows(records, decoded)) => {
+                self.chain.push(&records, *decoded, &mut chunks)?;
+                self.position = records.end();
+                if let Some(last) = records.entries.last() {
+                    self.shared.gauges.read(self.index, last.received);
+                }
+            }
         }
-        if !records.entries.is_empty() {
-            self.chain.push(&records, &mut chunks)?;
-        }
-        self.position = records.end();
+        (self.heard, self.idle) = (self.clock.monotonic(), Idle::No);
         self.publish();
-        Ok(self.sender.send(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }).is_ok())
+        Ok(Some(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }))
     }
 
-    /// Lets an idle partition follow the others, so that windows close. False if the driver is gone.
-    fn carry_along(&mut self, idle: &mut Idle) -> Result<bool> {
+    /// Lets an idle partition follow the others, so that windows close.
+    fn carry_along(&mut self) -> Result<Option<Item>> {
         let target = self.shared.input_watermark.load(Ordering::Acquire);
-        if *idle == Idle::Yes && target <= self.chain.watermark() {
-            return Ok(true);
+        let is_due = match self.idle_at() {
+            Some(at) => self.clock.monotonic() >= at,
+            None => target > self.chain.watermark(),
+        };
+        if !is_due {
+            return Ok(None);
         }
-        *idle = Idle::Yes;
+        self.idle = Idle::Yes;
         let mut chunks = Vec::new();
         if target > self.chain.watermark() {
             self.chain.carry(target, &mut chunks)?;
             self.publish();
         }
-        Ok(self.sender.send(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::Yes }).is_ok())
+        Ok(Some(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::Yes }))
     }
 
-    /// Places a barrier if one is asked for. False if the driver is gone.
-    fn barrier(&mut self) -> Result<bool> {
+    /// Places a barrier if one is asked for.
+    fn barrier(&mut self) -> Result<Option<Item>> {
         let asked = self.shared.epoch_asked.load(Ordering::Acquire);
         if asked <= self.epoch {
-            return Ok(true);
+            return Ok(None);
         }
         self.epoch = asked;
         let state = PartitionState {
-            scan: self.scan,
-            partition: self.partition,
+            scan: self.place.scan,
+            partition: self.place.partition,
             offset: self.position,
             watermark: self.chain.watermark(),
             counters: self.chain.counters(),
             state: self.chain.snapshot()?,
         };
-        Ok(self.sender.send(Item::Barrier(asked, Box::new(state))).is_ok())
+        Ok(Some(Item::Barrier(asked, Box::new(state))))
     }
 
-    fn publish(&self) {
-        self.shared.progress(self.place, self.position, self.chain.watermark(), self.chain.counters());
+    pub fn publish(&self) {
+        self.shared.gauges.holds(self.index, self.chain.usage());
+        self.shared.progress(self.index, self.position, self.chain.watermark(), self.chain.counters());
     }
 }

@@ -16,6 +16,9 @@ use crate::time::Micros;
 
 const MAGIC: [u8; 4] = *b"TWCK";
 const VERSION: u16 = 1;
+/// Magic, version, two bytes that are not used, checksum.
+const HEAD_BYTES: usize = 12;
+const CHECKSUM_AT: usize = 8;
 
 /// Where one partition stood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,17 @@ pub struct PartitionState {
     pub state: Vec<u8>,
 }
 
+/// The newest version of a reference table that rows may have met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferencePin {
+    /// Name of the table.
+    pub table: String,
+    /// SHA-256 of the version's bytes, in hexadecimal.
+    pub sha256: String,
+    /// From when on it is valid. If the versions before it are gone, it is valid from the beginning of time, and no longer the same.
+    pub valid_from: Micros,
+}
+
 /// A checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -47,6 +61,10 @@ pub struct Checkpoint {
     pub sql: String,
     /// `JobPlan::fingerprint` of the job: state fits only the same one.
     pub fingerprint: String,
+    /// `StateLayout` of the job: which parts keep state, and in which order. Older checkpoints, and those of archives, have none: their state
+    /// fits a plan with the same fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<serde_json::Value>,
     /// Version of the engine that wrote it, for people.
     pub engine: String,
     /// When, in microseconds; informative.
@@ -55,6 +73,9 @@ pub struct Checkpoint {
     pub partitions: Vec<PartitionState>,
     /// What each sink prepared.
     pub sinks: Vec<PreCommit>,
+    /// Reference data that its rows were joined with. Checkpoints of 0.1.0 do not say so at first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<ReferencePin>,
     /// Counts of the merge stage.
     pub merged: JobCounters,
     /// State of the stage where partitions meet, several parts as `snapshot::pack` puts them together; kept outside the JSON.
@@ -72,25 +93,26 @@ impl Checkpoint {
 
     /// As bytes.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut body = Vec::new();
         let head = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
-        for blob in [&head].into_iter().chain(self.partitions.iter().map(|p| &p.state)).chain([&self.state]) {
-            let length = u32::try_from(blob.len()).map_err(|_| Error::unavailable("the state of a partition exceeds 4 GiB"))?;
-            body.extend_from_slice(&length.to_le_bytes());
-            body.extend_from_slice(blob);
-        }
-        let mut bytes = Vec::with_capacity(body.len() + 12);
+        let blobs = || [&head].into_iter().chain(self.partitions.iter().map(|p| &p.state)).chain([&self.state]);
+        // One buffer of the right size: state may be large.
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + blobs().map(|b| b.len() + size_of::<u32>()).sum::<usize>());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[0, 0]);
-        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(&[0; HEAD_BYTES - CHECKSUM_AT + 2]);
+        for blob in blobs() {
+            let length = u32::try_from(blob.len()).map_err(|_| Error::unavailable("the state of a partition exceeds 4 GiB"))?;
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(blob);
+        }
+        let checksum = crc32c::crc32c(&bytes[HEAD_BYTES..]);
+        bytes[CHECKSUM_AT..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
     }
 
     /// From bytes. Errors: `Corrupt`.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut body = checked_body(bytes)?;
+        let mut body = checked_body(bytes).map_err(|flaw| flaw.error().clone())?;
         let head = next_blob(&mut body)?;
         let mut checkpoint: Self = serde_json::from_slice(head)?;
         for partition in &mut checkpoint.partitions {
@@ -104,19 +126,37 @@ impl Checkpoint {
     }
 }
 
+/// Why bytes are not a checkpoint.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// They are damaged.
+    Damaged(Error),
+    /// They may be whole, and are of another version.
+    Version(Error),
+}
+
+impl Flaw {
+    pub(super) fn error(&self) -> &Error {
+        match self {
+            Self::Damaged(e) | Self::Version(e) => e,
+        }
+    }
+}
+
 /// Whether bytes are a whole checkpoint file of a known version.
-pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
-    let Some((head, body)) = bytes.split_first_chunk::<12>() else { return Err(Error::corrupt("a checkpoint is cut short")) };
+pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8], Flaw> {
+    let damaged = |what: &str| Flaw::Damaged(Error::corrupt(what));
+    let Some((head, body)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Err(damaged("a checkpoint is cut short")) };
     if head[..4] != MAGIC {
-        return Err(Error::corrupt("this is not a checkpoint"));
+        return Err(damaged("this is not a checkpoint"));
     }
     let version = u16::from_le_bytes([head[4], head[5]]);
     if version != VERSION {
-        return Err(Error::corrupt(format!("the checkpoint has version {version}, this program knows {VERSION}"))
-            .hint("use the version of thalweg that wrote it, or a later one"));
+        let error = Error::corrupt(format!("the checkpoint has version {version}, this program knows {VERSION}"));
+        return Err(Flaw::Version(error.hint("use the version of thalweg that wrote it, or a later one")));
     }
     if crc32c::crc32c(body) != u32::from_le_bytes([head[8], head[9], head[10], head[11]]) {
-        return Err(Error::corrupt("a checkpoint's checksum does not fit its bytes"));
+        return Err(damaged("a checkpoint's checksum does not fit its bytes"));
     }
     Ok(body)
 }
@@ -129,37 +169,67 @@ fn next_blob<'a>(body: &mut &'a [u8]) -> Result<&'a [u8]> {
     Ok(blob)
 }
 
+/// A checkpoint with all that one may hold.
+#[cfg(test)]
+pub(super) fn sample(epoch: Epoch) -> Checkpoint {
+    use crate::contract::StagedFile;
+    let partition = |p: u32| PartitionState {
+        scan: 0,
+        partition: p,
+        offset: 7 + u64::from(p),
+        watermark: -3,
+        counters: JobCounters { consumed: 7, aggregated: 7, open: 7, ..Default::default() },
+        state: vec![p as u8; 5],
+    };
+    let file = StagedFile {
+        path: "recent/date=2026-01-02/e00000004-site_10s-12345678-s0.parquet".into(),
+        date: Some("2026-01-02".into()),
+        bytes: 812,
+        rows: 3,
+        crc32c: 0x0102_0304,
+        stats: r#"{"numRecords":3}"#.into(),
+    };
+    let sink =
+        |app_id: &str, files, removes| PreCommit { app_id: app_id.into(), epoch, previous: 2, files, removes, event_time_max: Some(5) };
+    Checkpoint {
+        job: "site_10s".into(),
+        sql: "INSERT INTO site_10s SELECT 1".into(),
+        epoch,
+        fingerprint: "abc".into(),
+        layout: None,
+        engine: "0.1.0".into(),
+        at: 1,
+        partitions: vec![partition(0), partition(1)],
+        sinks: vec![sink("site_10s", vec![file], vec!["keyed/e00000002-b01.parquet".into()]), sink("site_10s/late", vec![], vec![])],
+        references: vec![],
+        merged: JobCounters::default(),
+        state: b"merge".to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample() -> Checkpoint {
-        let partition = |p: u32| PartitionState {
-            scan: 0,
-            partition: p,
-            offset: 7 + u64::from(p),
-            watermark: -3,
-            counters: JobCounters { consumed: 7, aggregated: 7, open: 7, ..Default::default() },
-            state: vec![p as u8; 5],
-        };
-        Checkpoint {
-            job: "site_10s".into(),
-            sql: "INSERT INTO site_10s SELECT 1".into(),
-            epoch: 4,
-            fingerprint: "abc".into(),
-            engine: "0.1.0".into(),
-            at: 1,
-            partitions: vec![partition(0), partition(1)],
-            sinks: vec![PreCommit { app_id: "a".into(), epoch: 4, previous: 2, files: vec![], removes: vec![], event_time_max: None }],
-            merged: JobCounters::default(),
-            state: b"merge".to_vec(),
-        }
+    /// Written by 0.1.0. Files of each version that was released stay here.
+    const GOLDEN: &[u8] = include_bytes!("fixtures/version-1.checkpoint");
+
+    #[test]
+    fn a_checkpoint_of_the_first_version_is_read() {
+        assert_eq!(Checkpoint::decode(GOLDEN).unwrap(), sample(4));
+    }
+
+    #[test]
+    fn a_layout_is_kept_and_its_absence_is_written_as_before_there_were_any() {
+        assert!(!String::from_utf8_lossy(&sample(4).encode().unwrap()).contains("layout"));
+        let newer = Checkpoint { layout: Some(serde_json::json!({"scans": []})), ..sample(4) };
+        assert_eq!(Checkpoint::decode(&newer.encode().unwrap()).unwrap(), newer);
     }
 
     #[test]
     fn bytes_round_trip_and_any_flipped_bit_is_noticed() {
-        let bytes = sample().encode().unwrap();
-        assert_eq!(Checkpoint::decode(&bytes).unwrap(), sample());
+        let bytes = sample(4).encode().unwrap();
+        assert_eq!(Checkpoint::decode(&bytes).unwrap(), sample(4));
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

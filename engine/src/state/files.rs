@@ -1,16 +1,24 @@
 //! Checkpoints as files. Invariant: a file with the final name is whole: it was written beside, synced, renamed, and the
 //! directory synced.
+//!
+//! ```text
+//! <K>.checkpoint   the newest three
+//! <K>.copy         of the newest: taken if its file is damaged later. A torn copy is none.
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::checked_body;
-use crate::contract::{CheckpointStore, Disk, OpenMode};
+use super::checkpoint::{Checkpoint, Flaw, checked_body};
+use crate::contract::{CheckpointStore, Disk, DiskFile, OpenMode, PreCommit};
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
 use crate::limits::CHECKPOINTS_KEPT;
 
-/// The checkpoints of one job in one directory, `<epoch>.checkpoint`.
+const FILE: &str = ".checkpoint";
+const COPY: &str = ".copy";
+
+/// The checkpoints of one job in one directory.
 pub struct CheckpointFiles {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
@@ -23,59 +31,200 @@ impl CheckpointFiles {
         Ok(Self { disk, directory: directory.to_owned() })
     }
 
-    /// Epochs of the files that are there, ascending.
-    fn epochs(&self) -> Result<Vec<Epoch>> {
+    /// Epochs of the files with this ending that are there, ascending.
+    fn epochs(&self, ending: &str) -> Result<Vec<Epoch>> {
         let names = self.disk.list(&self.directory)?;
-        let epoch = |p: &PathBuf| p.file_name()?.to_str()?.strip_suffix(".checkpoint")?.parse().ok();
+        let epoch = |p: &PathBuf| p.file_name()?.to_str()?.strip_suffix(ending)?.parse().ok();
         let mut epochs: Vec<Epoch> = names.iter().filter_map(epoch).collect();
         epochs.sort_unstable();
         Ok(epochs)
     }
 
-    fn path(&self, epoch: Epoch) -> PathBuf {
-        self.directory.join(format!("{epoch:020}.checkpoint"))
+    fn path(&self, epoch: Epoch, ending: &str) -> PathBuf {
+        self.directory.join(format!("{epoch:020}{ending}"))
     }
 
-    fn read(&self, epoch: Epoch) -> Result<Vec<u8>> {
-        let file = self.disk.open(&self.path(epoch), OpenMode::Read)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| Error::corrupt("a checkpoint is too large"))?];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Flaw> {
+        let whole = || -> Result<Vec<u8>> {
+            let file = self.disk.open(path, OpenMode::Read)?;
+            let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| Error::corrupt("a checkpoint is too large"))?];
+            let read = file.read_at(&mut bytes, 0)?;
+            bytes.truncate(read);
+            Ok(bytes)
+        };
+        let bytes = whole().map_err(Flaw::Damaged)?;
         checked_body(&bytes)?;
         Ok(bytes)
+    }
+
+    /// Whole checkpoints before `epoch`, oldest first.
+    pub fn older(&self, epoch: Epoch) -> Result<Vec<Checkpoint>> {
+        let older = self.epochs(FILE)?.into_iter().filter(|&older| older < epoch);
+        Ok(older.filter_map(|older| Checkpoint::decode(&self.read_either(older).ok()?).ok()).collect())
+    }
+
+    /// What the checkpoints may still commit. Errors: one of them is damaged, and nobody knows what it would.
+    pub fn prepared(&self) -> Result<Vec<PreCommit>> {
+        let mut prepared = Vec::new();
+        for epoch in self.epochs(FILE)? {
+            let bytes = self.read_either(epoch).map_err(|flaw| flaw.error().clone().context(self.path(epoch, FILE).display()))?;
+            prepared.extend(Checkpoint::decode(&bytes)?.sinks);
+        }
+        Ok(prepared)
+    }
+
+    /// A checkpoint from its file, or from its copy.
+    fn read_either(&self, epoch: Epoch) -> Result<Vec<u8>, Flaw> {
+        let (path, copy) = (self.path(epoch, FILE), self.path(epoch, COPY));
+        let flaw = match self.read(&path) {
+            Ok(bytes) => return Ok(bytes),
+            Err(flaw) => flaw,
+        };
+        match self.read(&copy) {
+            Ok(bytes) => {
+                tracing::warn!(epoch, path = %path.display(), error = %flaw.error(), "a checkpoint is damaged; its copy is taken");
+                Ok(bytes)
+            }
+            Err(_) => Err(flaw),
+        }
+    }
+
+    fn write(&self, temporary: &Path, bytes: &[u8]) -> Result<Box<dyn DiskFile>> {
+        if self.disk.exists(temporary) {
+            self.disk.remove(temporary)?;
+        }
+        let file = self.disk.open(temporary, OpenMode::CreateNew)?;
+        file.write_at(bytes, 0)?;
+        Ok(file)
     }
 }
 
 impl CheckpointStore for CheckpointFiles {
     fn save(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
         let temporary = self.directory.join("next.tmp");
-        if self.disk.exists(&temporary) {
-            self.disk.remove(&temporary)?;
-        }
-        let file = self.disk.open(&temporary, OpenMode::CreateNew)?;
-        file.write_at(bytes, 0)?;
-        file.sync_data()?;
-        drop(file);
-        self.disk.rename(&temporary, &self.path(epoch))?;
+        self.write(&temporary, bytes)?.sync_data()?;
+        self.disk.rename(&temporary, &self.path(epoch, FILE))?;
         self.disk.sync_dir(&self.directory)?;
-        let epochs = self.epochs()?;
+        let epochs = self.epochs(FILE)?;
         for &old in epochs.iter().take(epochs.len().saturating_sub(CHECKPOINTS_KEPT)) {
-            self.disk.remove(&self.path(old))?;
+            self.disk.remove(&self.path(old, FILE))?;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
+        let temporary = self.directory.join("copy.tmp");
+        self.write(&temporary, bytes)?;
+        self.disk.rename(&temporary, &self.path(epoch, COPY))?;
+        for old in self.epochs(COPY)?.into_iter().filter(|&old| old != epoch) {
+            self.disk.remove(&self.path(old, COPY))?;
         }
         Ok(())
     }
 
     fn load(&self) -> Result<Option<(Epoch, Vec<u8>)>> {
         let mut first_error = None;
-        for epoch in self.epochs()?.into_iter().rev() {
-            match self.read(epoch) {
+        for epoch in self.epochs(FILE)?.into_iter().rev() {
+            match self.read_either(epoch) {
                 Ok(bytes) => return Ok(Some((epoch, bytes))),
-                Err(e) => {
-                    tracing::error!(epoch, path = %self.path(epoch).display(), error = %e, "a checkpoint is damaged; trying the one before");
+                Err(Flaw::Version(e)) => return Err(e.context(self.path(epoch, FILE).display())),
+                Err(Flaw::Damaged(e)) => {
+                    let path = self.path(epoch, FILE);
+                    tracing::error!(epoch, path = %path.display(), error = %e, "a checkpoint is damaged; trying the one before");
                     first_error.get_or_insert(e);
                 }
             }
         }
         first_error.map_or(Ok(None), |e| Err(e.context(format!("no checkpoint in {} is whole", self.directory.display()))))
+    }
+
+    fn newest(&self) -> Result<Option<Epoch>> {
+        Ok(self.epochs(FILE)?.pop())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::state::checkpoint::sample;
+    use crate::system::RealDisk;
+
+    /// A directory with checkpoints 1 to 4, of which 4 has a copy.
+    fn stored() -> (tempfile::TempDir, CheckpointFiles) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = CheckpointFiles::open(Arc::new(RealDisk), directory.path()).unwrap();
+        for epoch in 1..=4 {
+            let bytes = sample(epoch).encode().unwrap();
+            files.save(epoch, &bytes).unwrap();
+            files.copy(epoch, &bytes).unwrap();
+        }
+        (directory, files)
+    }
+
+    fn loaded(files: &CheckpointFiles) -> Option<Epoch> {
+        files.load().unwrap().map(|(epoch, _)| epoch)
+    }
+
+    #[test]
+    fn three_are_kept_and_one_copy() {
+        let (directory, files) = stored();
+        let names: Vec<_> = RealDisk.list(directory.path()).unwrap();
+        let names: Vec<_> = names.iter().filter_map(|p| p.file_name()?.to_str()).map(|n| n.trim_start_matches('0')).collect();
+        assert_eq!(names, ["2.checkpoint", "3.checkpoint", "4.checkpoint", "4.copy"]);
+        assert_eq!((loaded(&files), files.newest().unwrap()), (Some(4), Some(4)));
+    }
+
+    #[test]
+    fn whatever_bit_of_the_newest_flips_its_copy_is_taken_and_without_it_the_one_before() {
+        let (directory, files) = stored();
+        let (path, copy) = (files.path(4, FILE), files.path(4, COPY));
+        let (good, aside) = (std::fs::read(&path).unwrap(), directory.path().join("aside"));
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &bad).unwrap();
+            let (epoch, bytes) = files.load().unwrap().unwrap();
+            let reserved = (6..8).contains(&(bit / 8));
+            assert_eq!((epoch, bytes == good), (4, !reserved), "bit {bit}");
+            std::fs::rename(&copy, &aside).unwrap();
+            match files.load() {
+                Ok(found) => assert_eq!(found.map(|f| f.0), Some(if reserved { 4 } else { 3 }), "bit {bit}"),
+                // Another version is not damage: what is newer must not be passed over.
+                Err(e) => assert!((4..6).contains(&(bit / 8)) && e.kind() == ErrorKind::Corrupt, "bit {bit}: {e}"),
+            }
+            std::fs::rename(&aside, &copy).unwrap();
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(loaded(&files), Some(3), "a copy alone is no checkpoint: somebody took the file away");
+    }
+
+    #[test]
+    fn cuts_and_torn_copies_are_survived() {
+        let (_directory, files) = stored();
+        let (path, copy) = (files.path(4, FILE), files.path(4, COPY));
+        let good = std::fs::read(&path).unwrap();
+        for length in 0..good.len() {
+            std::fs::write(&copy, &good[..length]).unwrap();
+            assert_eq!(loaded(&files), Some(4));
+        }
+        for length in 0..good.len() {
+            std::fs::write(&path, &good[..length]).unwrap();
+            assert_eq!(loaded(&files), Some(3), "length {length}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_refused_with_a_way_out() {
+        let (_directory, files) = stored();
+        for ending in [FILE, COPY] {
+            let path = files.path(4, ending);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[4] = 2;
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let error = files.load().unwrap_err();
+        assert!(error.message().contains("has version 2, this program knows 1"), "{error}");
+        assert!(error.hint_text().unwrap().contains("the version of thalweg that wrote it"), "{error}");
     }
 }

@@ -3,7 +3,9 @@
 
 mod checkpoint;
 mod files;
+mod savepoints;
 pub mod snapshot;
 
-pub use checkpoint::{Checkpoint, PartitionState};
+pub use checkpoint::{Checkpoint, PartitionState, ReferencePin};
 pub use files::CheckpointFiles;
+pub use savepoints::{Savepoint, SavepointFiles};

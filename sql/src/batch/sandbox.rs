@@ -13,13 +13,14 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
 use thalweg_engine::error::Result;
 use thalweg_engine::limits::QUERY_SPILL_BYTES_MAX;
 
 use super::store::LakeStore;
 use crate::functions::Functions;
-use crate::lower::TimestampTypes;
+use crate::lower::{MapKeys, TimestampTypes};
 
 /// Makes the state for planning and for each query.
 pub(crate) struct Sandbox {
@@ -37,10 +38,11 @@ impl Sandbox {
         options.sql_parser.default_null_ordering = "nulls_min".to_owned();
         options.execution.enable_recursive_ctes = false;
         options.execution.time_zone = None;
+        let planners = SessionStateDefaults::default_expr_planners();
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::new(runtime(LakeStore::new(lake_root), memory_limit_bytes, spill).build()?))
-            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_expr_planners(std::iter::once(Arc::new(MapKeys) as Arc<dyn ExprPlanner>).chain(planners).collect())
             .with_type_planner(Arc::new(TimestampTypes))
             .with_scalar_functions(functions.scalars.clone())
             .with_aggregate_functions(functions.aggregates.clone())

@@ -79,8 +79,9 @@ pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) ->
     expressions::check(&mut query, &tokens, functions, mode)?;
     names::resolve(&mut query, &relations, !windows.is_empty());
     fields::name(&mut query);
-    if mode == Mode::Stream {
-        unnest::rewrite(&mut query, &mut relations, &tokens)?;
+    match mode {
+        Mode::Stream => unnest::rewrite(&mut query, &mut relations, &tokens)?,
+        Mode::Batch => unnest::check_batch(&query, &tokens)?,
     }
     let items = clauses::items(&query);
     let bound = BoundQuery { query, relations, windows, tokens, items };

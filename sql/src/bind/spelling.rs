@@ -3,13 +3,17 @@
 //! ```text
 //! SIGN(x)                             SIGNUM(x)
 //! MOD(a, b)                           (a) % (b)
+//! IF(c, a, b)                         CASE WHEN c THEN a ELSE b END
+//! LISTAGG(x), LISTAGG(x, ';')         STRING_AGG(x, ','), STRING_AGG(x, ';')
+//! FLOOR(t TO HOUR)                    DATE_TRUNC('hour', t)
 //! a -> 'k', a ->> 'k'                 JSON_GET(a, 'k'), JSON_GET_TEXT(a, 'k')
 //! JSON_VALUE(a, '$.k' RETURNING t)    TRY_CAST(JSON_VALUE(a, '$.k') AS t)
 //! ```
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Value,
+    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Value,
 };
 use sqlparser::tokenizer::{Location, Span};
 
@@ -23,7 +27,13 @@ pub(super) fn respell(expression: &mut Expr) {
             let name = if *op == BinaryOperator::Arrow { json::GET } else { json::GET_TEXT };
             *expression = call(name, vec![left.as_ref().clone(), right.as_ref().clone()]);
         }
+        Expr::Floor { expr, field: CeilFloorKind::DateTimeField(field) } => {
+            if let Some(unit) = unit(field) {
+                *expression = date_trunc(unit, expr.as_ref().clone());
+            }
+        }
         Expr::Function(function) => {
+            listagg(function);
             if let Some(other) = function_as(function) {
                 *expression = other;
             }
@@ -46,6 +56,13 @@ fn function_as(function: &mut Function) -> Option<Expr> {
             let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left: nested(a), op: BinaryOperator::Modulo, right: nested(b) })))
         }
+        ("if", [condition, then, otherwise], []) => Some(Expr::Case {
+            case_token: AttachedToken::empty(),
+            end_token: AttachedToken::empty(),
+            operand: None,
+            conditions: vec![CaseWhen { condition: condition.clone(), result: then.clone() }],
+            else_result: Some(Box::new(otherwise.clone())),
+        }),
         (json::VALUE, arguments, [FunctionArgumentClause::JsonReturningClause(returning)]) => Some(Expr::Cast {
             kind: CastKind::TryCast,
             expr: Box::new(call(json::VALUE, arguments.to_vec())),
@@ -55,6 +72,34 @@ fn function_as(function: &mut Function) -> Option<Expr> {
         }),
         _ => None,
     }
+}
+
+/// LISTAGG is STRING_AGG with a comma where none is given; what else belongs to the call stays.
+fn listagg(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if !function.name.to_string().eq_ignore_ascii_case("listagg") || list.args.is_empty() {
+        return;
+    }
+    let at = start(&function.name);
+    if list.args.len() == 1 {
+        let comma = Expr::Value(Value::SingleQuotedString(",".to_owned()).with_span(Span::new(at, at)));
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(comma)));
+    }
+    function.name = ObjectName::from(vec![Ident { value: "string_agg".to_owned(), quote_style: None, span: Span::new(at, at) }]);
+}
+
+/// A unit that times are rounded down to; weeks are left out, whose first day is not the same everywhere.
+fn unit(field: &DateTimeField) -> Option<&'static str> {
+    Some(match field {
+        DateTimeField::Second => "second",
+        DateTimeField::Minute => "minute",
+        DateTimeField::Hour => "hour",
+        DateTimeField::Day => "day",
+        DateTimeField::Month => "month",
+        DateTimeField::Quarter => "quarter",
+        DateTimeField::Year => "year",
+        _ => return None,
+    })
 }
 
 /// `date_trunc(unit, time)`.

@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableAlias, TableFactor, TableWithJoins, Value, VisitMut,
-    VisitorMut,
+    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableAlias, TableFactor, TableWithJoins, Value, Visit,
+    VisitMut, Visitor, VisitorMut, visit_expressions,
 };
 use sqlparser::tokenizer::Location;
 
@@ -37,6 +37,37 @@ pub(super) fn rewrite(query: &mut Query, relations: &mut Vec<Relation>, tokens: 
     match query.visit(&mut Unnests { relations, at: tokens.find("UNNEST") }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(problem) => Err(*problem),
+    }
+}
+
+/// Over tables of the lake a list of literals may be unnested in FROM. Errors: `Invalid` for a column, which only SELECT can unnest there.
+pub(super) fn check_batch(query: &Query, tokens: &Tokens) -> Result<()> {
+    match query.visit(&mut OfColumns { at: tokens.find("UNNEST") }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(problem) => Err(*problem),
+    }
+}
+
+struct OfColumns {
+    at: Location,
+}
+
+impl Visitor for OfColumns {
+    type Break = Box<Problem>;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        let TableFactor::UNNEST { array_exprs, .. } = factor else { return ControlFlow::Continue(()) };
+        let names_column = |e: &Expr| {
+            let found = visit_expressions(e, |part| match part {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(start_or(part, self.at)),
+                _ => ControlFlow::Continue(()),
+            });
+            if let ControlFlow::Break(at) = found { Some(at) } else { None }
+        };
+        match array_exprs.iter().find_map(names_column) {
+            Some(at) => ControlFlow::Break(Box::new(Unsupported::UNNEST_OF_LAKE.at(at))),
+            None => ControlFlow::Continue(()),
+        }
     }
 }
 

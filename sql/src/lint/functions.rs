@@ -25,6 +25,13 @@ pub(super) static FUNCTION: Rule = Rule {
     why: "it has no such function",
     hint: "on Flink write a function of your own",
 };
+pub(super) static LEAD: Rule = Rule {
+    name: "lead",
+    finds: "LEAD over a stream",
+    effect: Effect::Refuses,
+    why: "it is not supported in stream mode",
+    hint: "write LAG and look back, or on Flink SET 'execution.runtime-mode' = 'batch'",
+};
 pub(super) static SINCE: Rule = Rule {
     name: "function-since",
     finds: "functions that Flink 1.20 does not have",
@@ -87,6 +94,9 @@ fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
     let at = scope.place(&function.name);
     let lower = function.name.to_string().to_lowercase();
     let shown = format!("function {}", lower.to_uppercase());
+    if lower == "lead" && function.over.is_some() {
+        report.add(&LEAD, at, "LEAD");
+    }
     let instead = INSTEAD.binary_search_by_key(&lower.as_str(), |(name, _)| name).ok().map(|i| INSTEAD[i].1);
     match flink::function(&lower) {
         None => report.hint(&FUNCTION, at, shown, instead.unwrap_or(FUNCTION.hint)),

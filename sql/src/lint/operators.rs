@@ -156,7 +156,6 @@ fn form(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
         Expr::Struct { .. } => ("STRUCT(…)", "write ROW(…)"),
         Expr::Convert { .. } => ("CONVERT", "write CAST(x AS type)"),
         Expr::Lambda(_) => ("a lambda", EXPRESSION.hint),
-        Expr::Trim { trim_characters: Some(_), .. } => ("TRIM(x, characters)", "write TRIM(BOTH characters FROM x)"),
         Expr::Like { any: true, .. } => ("LIKE ANY", "write one LIKE for each, joined by OR"),
         Expr::CompoundFieldAccess { access_chain, .. } if access_chain.iter().any(is_slice) => {
             ("a slice of a list", "write ARRAY_SLICE(list, from, to)")

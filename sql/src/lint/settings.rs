@@ -9,10 +9,17 @@ use super::scope::Scope;
 use super::script::{Script, Stated};
 use super::walk::Family;
 use crate::parser::{ColumnKind, Parsed, Setting, TypeName};
-use crate::settings::TIME_ZONE;
+use crate::settings::{EARLY_FIRE, TIME_ZONE};
 
 pub(super) static FAMILY: Family = Family { statement, expression, ..Family::BLIND };
 
+pub(super) static EARLY: Rule = Rule {
+    name: "early-fire",
+    finds: "early results of windows",
+    effect: Effect::Differs,
+    why: "it fires by the clock for windows in GROUP BY TUMBLE(…), and refuses this for windows in FROM",
+    hint: "on Flink write GROUP BY TUMBLE(ts, size), and expect other early results in each run",
+};
 pub(super) static SETTING: Rule = Rule {
     name: "setting",
     finds: "SET of a key that Flink does not have",
@@ -60,6 +67,9 @@ const ZONED: [&str; 9] = [
 
 fn statement(stated: &Stated, script: &Script<'_>, report: &mut Report<'_>) {
     match &stated.parsed {
+        Parsed::Setting(Setting::Set { key, value }) if key.0 == EARLY_FIRE && value.0.trim().eq_ignore_ascii_case("true") => {
+            report.add(&EARLY, key.1, format!("'{EARLY_FIRE}'"));
+        }
         Parsed::Setting(Setting::Set { key, .. } | Setting::Reset { key }) if !PREFIXES.iter().any(|prefix| key.0.starts_with(prefix)) => {
             report.add(&SETTING, key.1, format!("'{}'", key.0));
         }

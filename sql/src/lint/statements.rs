@@ -7,7 +7,7 @@ use super::finding::{Effect, Rule};
 use super::report::Report;
 use super::script::{Script, Stated, What};
 use super::walk::Family;
-use crate::parser::{CreateTable, DropStatement, Dropped, Parsed};
+use crate::parser::{CreateTable, DropStatement, Dropped, Parsed, SavepointWanted};
 
 pub(super) static FAMILY: Family = Family { statement, ..Family::BLIND };
 
@@ -48,6 +48,13 @@ pub(super) static LIKE_COMMA: Rule = Rule {
     why: "",
     hint: "leave the commas out: LIKE other (INCLUDING ALL EXCLUDING OPTIONS)",
 };
+pub(super) static SAVEPOINT: Rule = Rule {
+    name: "savepoint",
+    finds: "SHOW SAVEPOINTS, DROP SAVEPOINT, DROP JOB, a name for a savepoint",
+    effect: Effect::Refuses,
+    why: "its savepoints are directories, which it neither lists nor removes",
+    hint: "leave it out on Flink; STOP JOB … WITH SAVEPOINT tells the path",
+};
 pub(super) static SHOW_CREATE: Rule = Rule {
     name: "show-create",
     finds: "SHOW CREATE TABLE of a view, SHOW CREATE VIEW of a table",
@@ -58,7 +65,18 @@ pub(super) static SHOW_CREATE: Rule = Rule {
 
 fn statement(stated: &Stated, script: &Script<'_>, report: &mut Report<'_>) {
     match &stated.parsed {
-        Parsed::StopJob(job) => job_name("STOP JOB", job, report),
+        Parsed::StopJob(stop) => {
+            job_name("STOP JOB", &stop.name, report);
+            if let (SavepointWanted::Named(name), Some(first)) = (&stop.savepoint, stop.name.first()) {
+                report.add(&SAVEPOINT, first.span.start, format!("WITH SAVEPOINT '{name}'"));
+            }
+        }
+        Parsed::DropJob(_) | Parsed::DropSavepoint(_) | Parsed::ShowSavepoints => {
+            let words = ["JOB", "SAVEPOINT", "SAVEPOINTS"].into_iter().find_map(|word| Some((stated.word(1, word)?, word)));
+            if let Some((at, word)) = words {
+                report.add(&SAVEPOINT, at, format!("{} {word}", if word == "SAVEPOINTS" { "SHOW" } else { "DROP" }));
+            }
+        }
         Parsed::DescribeJob(job) => job_name("DESCRIBE JOB", job, report),
         Parsed::Describe(_) => {
             if let Some(at) = stated.word(1, "TABLE") {

@@ -28,10 +28,10 @@ pub(super) static GROUPED_CUMULATE: Rule = Rule {
 };
 pub(super) static HOP_MULTIPLE: Rule = Rule {
     name: "hop-multiple",
-    finds: "a HOP whose size is no multiple of its slide",
+    finds: "a HOP in FROM whose size is no multiple of its slide",
     effect: Effect::Refuses,
     why: "the size must be a multiple of the slide",
-    hint: "choose a slide that goes into the size",
+    hint: "choose a slide that goes into the size, or write GROUP BY HOP(ts, slide, size)",
 };
 pub(super) static MONTHS: Rule = Rule {
     name: "month-window",
@@ -110,7 +110,8 @@ fn table(table: &TableFactor, scope: &Scope<'_>, report: &mut Report<'_>) {
     if !call.is_wrapped {
         report.add(&CALL, call.at, format!("FROM {shown}(…)"));
     }
-    lengths(&shown, &call.sizes, call.at, scope, report);
+    months(&shown, &call.sizes, scope, report);
+    multiple(&shown, &call.sizes, call.at, report);
     if let (Some(table), Some(time)) = (call.table, call.time)
         && !scope.tables.contains(&table.value)
         && scope.script.declared(&table.value).is_some_and(|t| !t.is_time(&time.value))
@@ -128,13 +129,14 @@ fn select(select: &Select, scope: &Scope<'_>, report: &mut Report<'_>) {
         let sizes: Vec<&Expr> = super::scope::arguments(function).into_iter().filter(|e| matches!(e, Expr::Interval(_))).collect();
         match name.as_str() {
             "CUMULATE" => report.add(&GROUPED_CUMULATE, scope.place(group), "GROUP BY CUMULATE(…)"),
-            "TUMBLE" | "HOP" | "SESSION" => lengths(&name, &sizes, scope.place(group), scope, report),
+            // A HOP of GROUP BY may have any size and slide there.
+            "TUMBLE" | "HOP" | "SESSION" => months(&name, &sizes, scope, report),
             _ => {}
         }
     }
 }
 
-fn lengths(name: &str, sizes: &[&Expr], at: Location, scope: &Scope<'_>, report: &mut Report<'_>) {
+fn months(name: &str, sizes: &[&Expr], scope: &Scope<'_>, report: &mut Report<'_>) {
     let is_months = |e: &&&Expr| match e {
         Expr::Interval(interval) => matches!(
             interval.leading_field,
@@ -145,6 +147,9 @@ fn lengths(name: &str, sizes: &[&Expr], at: Location, scope: &Scope<'_>, report:
     if let Some(months) = sizes.iter().find(is_months) {
         report.add(&MONTHS, scope.begins(*months, &["INTERVAL"]), format!("{name} of months"));
     }
+}
+
+fn multiple(name: &str, sizes: &[&Expr], at: Location, report: &mut Report<'_>) {
     if let ("HOP", [slide, size, ..]) = (name, sizes)
         && let (Ok(slide), Ok(size)) = (micros(slide, at), micros(size, at))
         && slide > 0

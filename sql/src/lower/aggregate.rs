@@ -11,6 +11,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams}
 use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
+use sqlparser::tokenizer::Location;
 use thalweg_engine::error::Error;
 use thalweg_engine::plan::{Aggregate, RetractableAggregate};
 
@@ -18,6 +19,7 @@ use super::check::place;
 use super::reject::Unsupported;
 use super::rel::{Rel, unaliased};
 use crate::diagnostics::{Problem, Result};
+use crate::types;
 
 /// Aggregates whose result depends on the order of rows: computed behind the exchange, in the order of time.
 const ORDERED: [&str; 5] = ["array_agg", "first_value", "last_value", "nth_value", "string_agg"];
@@ -55,9 +57,11 @@ fn parts<'e>(call: &'e Expr, rel: &Rel<'_>) -> Result<Call<'e>> {
 
 /// Lowers a call over the rows of a window.
 pub(super) fn windowed(call: &Expr, rel: &Rel<'_>) -> Result<Aggregate> {
+    let at = place(call);
     let Call { function, params, name, arguments, filter } = parts(call, rel)?;
     let call = AggregateExprBuilder::new(function.clone(), arguments.clone()).schema(rel.schema()).alias(&name);
     let call = call.with_distinct(params.distinct).build()?;
+    takes(&call, &arguments, rel, at)?;
     let state = call.state_fields()?;
     let result = Arc::new(Field::new(&name, call.field().data_type().clone(), call.is_nullable()));
     let call = Arc::new(call);
@@ -77,9 +81,11 @@ fn groups(call: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator
 
 /// Lowers a call over rows that may be taken back: `oldest_first` if always the oldest one.
 pub(super) fn retractable(call: &Expr, rel: &Rel<'_>, oldest_first: bool) -> Result<RetractableAggregate> {
+    let at = place(call);
     let Call { function, params, name, arguments, filter } = parts(call, rel)?;
     let retracts = oldest_first || !OLDEST_FIRST.contains(&function.name());
     let call = AggregateExprBuilder::new(function.clone(), arguments.clone()).schema(rel.schema()).alias(&name).build()?;
+    takes(&call, &arguments, rel, at)?;
     let result = Arc::new(Field::new(&name, call.field().data_type().clone(), call.is_nullable()));
     let sliding = retracts && call.create_sliding_accumulator().is_ok();
     let accumulator = Arc::new(move || {
@@ -87,6 +93,21 @@ pub(super) fn retractable(call: &Expr, rel: &Rel<'_>, oldest_first: bool) -> Res
         made.map_err(Error::from)
     });
     Ok(RetractableAggregate { name, arguments, distinct: params.distinct, filter, accumulator, result })
+}
+
+/// Refuses arguments that a function declares to take, and for which it makes no accumulator.
+fn takes(call: &AggregateFunctionExpr, arguments: &[Arc<dyn PhysicalExpr>], rel: &Rel<'_>, at: Location) -> Result<()> {
+    if call.create_accumulator().is_ok() {
+        return Ok(());
+    }
+    let schema = rel.schema();
+    let of = arguments.iter().map(|a| Ok(types::name(&a.data_type(&schema)?))).collect::<datafusion::error::Result<Vec<_>>>()?;
+    let function = call.fun().name().to_uppercase();
+    let hint = match function.as_str() {
+        "APPROX_DISTINCT" => "write COUNT(DISTINCT x), or CAST the argument to STRING",
+        _ => "CAST the argument to a type that it takes, for example BIGINT or STRING",
+    };
+    Err(Problem::new(at, format!("{function} does not take {}", of.join(", "))).hint(hint))
 }
 
 /// Runs an accumulator of one group over no rows and compares the types of its state and result with those of the plan.

@@ -1,4 +1,5 @@
-//! Conditions on the distance in time of two rows. Invariant: a condition counts as a bound only if it says nothing else.
+//! Conditions on the distance in time of two rows. Invariant: a condition counts as a bound only if it says nothing else, and only
+//! for the two columns that it names: rows of a join have more than one event time.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
@@ -24,61 +25,63 @@ impl Bounds {
     }
 }
 
+/// An event time of the left row and one of the right row, as physical columns.
+pub(super) type TimePair = (usize, usize);
+
 /// The time of one side, and what is added to it.
 enum Side {
-    Left(Micros),
-    Right(Micros),
+    Left(usize, Micros),
+    Right(usize, Micros),
 }
 
-/// The bounds that a condition says, if it is about nothing but the two event times.
-pub(super) fn bound(condition: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> Option<Bounds> {
+/// The bounds that a condition says, if it is about nothing but two event times, and which these are.
+pub(super) fn bound(condition: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> Option<(TimePair, Bounds)> {
     match condition {
         Expr::Between(Between { expr, negated: false, low, high }) => {
-            let at_least = compare(expr, Operator::GtEq, low, left, right)?;
-            Some(at_least.and(compare(expr, Operator::LtEq, high, left, right)?))
+            let (pair, at_least) = compare(expr, Operator::GtEq, low, left, right)?;
+            let (same, at_most) = compare(expr, Operator::LtEq, high, left, right)?;
+            (pair == same).then(|| (pair, at_least.and(at_most)))
         }
         Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) => compare(a, *op, b, left, right),
         _ => None,
     }
 }
 
-fn compare(a: &Expr, op: Operator, b: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> Option<Bounds> {
+fn compare(a: &Expr, op: Operator, b: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> Option<(TimePair, Bounds)> {
     // left.time + x  op  right.time + y   <=>   x - y  op  right.time - left.time
-    let (distance, op) = match (side(a, left, right)?, side(b, left, right)?) {
-        (Side::Left(x), Side::Right(y)) => (x.checked_sub(y)?, op),
-        (Side::Right(y), Side::Left(x)) => (x.checked_sub(y)?, op.swap()?),
+    let (pair, distance, op) = match (side(a, left, right)?, side(b, left, right)?) {
+        (Side::Left(l, x), Side::Right(r, y)) => ((l, r), x.checked_sub(y)?, op),
+        (Side::Right(r, y), Side::Left(l, x)) => ((l, r), x.checked_sub(y)?, op.swap()?),
         _ => return None,
     };
-    match op {
-        Operator::LtEq => Some(Bounds { lower: Some(distance), upper: None }),
-        Operator::Lt => Some(Bounds { lower: Some(distance + 1), upper: None }),
-        Operator::GtEq => Some(Bounds { lower: None, upper: Some(distance) }),
-        Operator::Gt => Some(Bounds { lower: None, upper: Some(distance - 1) }),
-        Operator::Eq => Some(Bounds { lower: Some(distance), upper: Some(distance) }),
-        _ => None,
-    }
+    let bounds = match op {
+        Operator::LtEq => Bounds { lower: Some(distance), upper: None },
+        Operator::Lt => Bounds { lower: Some(distance.checked_add(1)?), upper: None },
+        Operator::GtEq => Bounds { lower: None, upper: Some(distance) },
+        Operator::Gt => Bounds { lower: None, upper: Some(distance.checked_sub(1)?) },
+        Operator::Eq => Bounds { lower: Some(distance), upper: Some(distance) },
+        _ => return None,
+    };
+    Some((pair, bounds))
 }
 
 fn side(expression: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> Option<Side> {
     match expression {
         Expr::Column(_) => {
-            let is_time = |rel: &Rel<'_>| rel.physical_of(expression).is_some_and(|i| rel.times.contains(&i));
-            if is_time(left) {
-                return Some(Side::Left(0));
-            }
-            is_time(right).then_some(Side::Right(0))
+            let time = |rel: &Rel<'_>| rel.physical_of(expression).filter(|i| rel.times.contains(i));
+            time(left).map(|i| Side::Left(i, 0)).or_else(|| time(right).map(|i| Side::Right(i, 0)))
         }
         Expr::Cast(cast) => side(&cast.expr, left, right),
         Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) => {
             let (base, shift) = match (op, interval(b), interval(a)) {
                 (Operator::Plus, Some(shift), _) => (side(a, left, right)?, shift),
-                (Operator::Minus, Some(shift), _) => (side(a, left, right)?, -shift),
+                (Operator::Minus, Some(shift), _) => (side(a, left, right)?, shift.checked_neg()?),
                 (Operator::Plus, _, Some(shift)) => (side(b, left, right)?, shift),
                 _ => return None,
             };
             match base {
-                Side::Left(x) => x.checked_add(shift).map(Side::Left),
-                Side::Right(x) => x.checked_add(shift).map(Side::Right),
+                Side::Left(i, x) => Some(Side::Left(i, x.checked_add(shift)?)),
+                Side::Right(i, x) => Some(Side::Right(i, x.checked_add(shift)?)),
             }
         }
         _ => None,

@@ -7,7 +7,6 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use sqlparser::tokenizer::Location;
 use thalweg_engine::error::Error;
 use thalweg_engine::plan::{JobPlan, OutputPlan, Stage, StepKind, Upsert};
-use thalweg_engine::time::Micros;
 
 use super::check::check;
 use super::lowering::{Lowering, wanted};
@@ -19,6 +18,7 @@ use super::rel::{At, Late, Rel};
 use super::{rank, reject::Unsupported};
 use crate::bind::{Bound, BoundQuery};
 use crate::diagnostics::{Problem, Result};
+use crate::settings::Settings;
 use crate::tables::TableDefinition;
 use crate::types;
 
@@ -29,8 +29,10 @@ pub(crate) struct JobQuery<'a> {
     pub(crate) sink: Option<&'a TableDefinition>,
 }
 
-/// Lowers the queries of a job; they share what they scan. `ttl` is how long joins and groups keep rows.
-pub(crate) fn job(queries: Vec<JobQuery<'_>>, ttl: Option<Micros>) -> Result<JobPlan> {
+/// Lowers the queries of a job; they share what they scan.
+pub(crate) fn job(queries: Vec<JobQuery<'_>>, settings: &Settings) -> Result<JobPlan> {
+    let at = queries.first().map_or(Location { line: 0, column: 0 }, |q| q.bound.tokens.find("SELECT"));
+    let (ttl, early) = (settings.state_ttl(), settings.early().map_err(|e| Problem::from(e).or_at(at))?);
     let mut planned = Vec::new();
     for JobQuery { planner, bound, sink } in queries {
         let BoundQuery { query, relations, windows, tokens, items } = bound;
@@ -56,6 +58,7 @@ pub(crate) fn job(queries: Vec<JobQuery<'_>>, ttl: Option<Micros>) -> Result<Job
             windows,
             tokens,
             ttl,
+            early,
             wanted: columns.clone(),
             scans: std::mem::take(&mut job.scans),
             inputs: std::mem::take(&mut job.inputs),
@@ -76,7 +79,9 @@ impl<'a> Lowering<'a> {
         let project = output(&items, &rel, target)?;
         let schema = project.schema.clone();
         let is_told_apart = match target.sink.filter(|_| rel.updating) {
-            Some(sink) if sink.primary_key.is_empty() => return Err(no_key(sink, telling(&items, &rel, sink), target.at)),
+            Some(sink) if sink.primary_key.is_empty() => {
+                return Err(no_key(sink, telling(&items, &rel, sink), self.early.is_some(), target.at));
+            }
             Some(sink) => telling(&items, &rel, sink).is_some_and(|key| key.iter().all(|k| sink.primary_key.iter().any(|p| p == k))),
             None => true,
         };
@@ -128,11 +133,12 @@ impl<'a> Lowering<'a> {
 }
 
 /// The refusal of changes for a table without a key; `telling` are the columns that would do.
-fn no_key(sink: &TableDefinition, telling: Option<Vec<&str>>, at: Location) -> Problem {
+fn no_key(sink: &TableDefinition, telling: Option<Vec<&str>>, is_early: bool, at: Location) -> Problem {
     let problem = Unsupported::UPDATES.named(&sink.name, at);
+    let otherwise = if is_early { "RESET 'table.exec.emit.early-fire.enabled'" } else { "group by windows" };
     match telling {
         Some(key) if !key.is_empty() => {
-            problem.hint(format!("declare PRIMARY KEY ({}) NOT ENFORCED in the table, or group by windows", key.join(", ")))
+            problem.hint(format!("declare PRIMARY KEY ({}) NOT ENFORCED in the table, or {otherwise}", key.join(", ")))
         }
         _ => problem,
     }

@@ -8,7 +8,7 @@
 //! anything else with an equality                           regular join, with a declared lifetime
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -20,7 +20,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::cast;
 use thalweg_engine::plan::{AsofJoin, IntervalJoin, JoinKind, JoinSide, RegularJoin, StepKind, WindowJoin};
 
-use super::bounds::{Bounds, bound};
+use super::bounds::{Bounds, TimePair, bound};
 use super::lookup;
 use super::lowering::Lowering;
 use super::markers;
@@ -32,8 +32,11 @@ use crate::diagnostics::{Problem, Result};
 
 /// Lowers a join.
 pub(super) fn join<'a>(lowering: &mut Lowering<'a>, node: &Join) -> Result<Rel<'a>> {
-    if node.null_equality != NullEquality::NullEqualsNothing || node.null_aware {
+    if node.null_aware {
         return Err(Unsupported::NULL_AWARE.at(lowering.join_place()));
+    }
+    if node.null_equality != NullEquality::NullEqualsNothing {
+        return Err(Unsupported::NULL_EQUAL.at(lowering.join_place()));
     }
     if let Some(reference) = lookup::reference(lowering, &node.right)? {
         return lookup::lookup(lowering, node, &reference);
@@ -63,11 +66,11 @@ pub(super) fn join<'a>(lowering: &mut Lowering<'a>, node: &Join) -> Result<Rel<'
         return window(lowering, parts, left, right, node);
     }
     if !left.updating && !right.updating && left.time().is_some() && right.time().is_some() {
-        let (bounds, rest) = time_bounds(&parts, &left, &right);
-        if let Bounds { lower: Some(lower), upper: Some(upper) } = bounds {
-            let on = parts.on.into_iter().filter(|(l, r)| !is_time_pair(l, r, &left, &right)).collect();
-            let parts = Parts { kind, on, conjuncts: rest };
-            return interval(lowering, parts, left, right, (lower, upper), node);
+        match near(&parts, &left, &right) {
+            // Forgetting by age is all that bounds those.
+            Some(_) if matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti) && lowering.ttl.is_some() => {}
+            Some((near, parts)) => return interval(lowering, parts, left, right, near, node),
+            None => {}
         }
     }
     regular(lowering, parts, left, right, node)
@@ -87,24 +90,33 @@ fn compares_windows(on: &[(Expr, Expr)], left: &Rel<'_>, right: &Rel<'_>) -> boo
     compares(l.start, r.start) && compares(l.end, r.end)
 }
 
-fn is_time_pair(l: &Expr, r: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> bool {
-    left.physical_of(l).is_some_and(|i| left.times.contains(&i)) && right.physical_of(r).is_some_and(|i| right.times.contains(&i))
+/// The event times that a join goes by, and the bounds of `right.time - left.time`, both inclusive.
+struct Near {
+    times: TimePair,
+    lower: i64,
+    upper: i64,
 }
 
-/// The bounds of `right.time - left.time`, and the conjuncts that say something else.
-fn time_bounds(parts: &Parts, left: &Rel<'_>, right: &Rel<'_>) -> (Bounds, Vec<Expr>) {
-    let mut bounds = Bounds::default();
-    if parts.on.iter().any(|(l, r)| is_time_pair(l, r, left, right)) {
-        bounds = Bounds { lower: Some(0), upper: Some(0) };
+/// The first pair of event times whose distance is bounded on both sides, and the join without what says so. What is said about other
+/// pairs stays a condition.
+fn near(parts: &Parts, left: &Rel<'_>, right: &Rel<'_>) -> Option<(Near, Parts)> {
+    let equal = |l: &Expr, r: &Expr| {
+        let time = |rel: &Rel<'_>, e: &Expr| rel.physical_of(e).filter(|i| rel.times.contains(i));
+        Some((time(left, l)?, time(right, r)?))
+    };
+    let mut known: BTreeMap<TimePair, Bounds> = BTreeMap::new();
+    for pair in parts.on.iter().filter_map(|(l, r)| equal(l, r)) {
+        known.insert(pair, Bounds { lower: Some(0), upper: Some(0) });
     }
-    let mut rest = Vec::new();
-    for conjunct in &parts.conjuncts {
-        match bound(conjunct, left, right) {
-            Some(more) => bounds = bounds.and(more),
-            None => rest.push(conjunct.clone()),
-        }
+    for (pair, more) in parts.conjuncts.iter().filter_map(|c| bound(c, left, right)) {
+        let bounds = known.entry(pair).or_default();
+        *bounds = bounds.and(more);
     }
-    (bounds, rest)
+    let near = known.into_iter().find_map(|(times, bounds)| Some(Near { times, lower: bounds.lower?, upper: bounds.upper? }))?;
+    let on = parts.on.iter().filter(|(l, r)| equal(l, r) != Some(near.times)).cloned().collect();
+    let other = |c: &&Expr| bound(c, left, right).is_none_or(|(times, _)| times != near.times);
+    let conjuncts = parts.conjuncts.iter().filter(other).cloned().collect();
+    Some((near, Parts { kind: parts.kind, on, conjuncts }))
 }
 
 /// The two inputs of a join, their schema, and what else must be true of a pair.
@@ -203,24 +215,22 @@ fn interval<'a>(
     parts: Parts,
     mut left: Rel<'a>,
     mut right: Rel<'a>,
-    (lower, upper): (i64, i64),
+    Near { times: (l, r), lower, upper }: Near,
     node: &Join,
 ) -> Result<Rel<'a>> {
     let at = lowering.join_place();
     if matches!(parts.kind, JoinKind::LeftSemi | JoinKind::LeftAnti) {
-        return Err(Unsupported::JOIN_KIND.at(at));
+        return Err(Unsupported::SEMI_BY_TIME.at(at));
     }
     if lower > upper {
         return Err(Problem::new(at, "the bounds of time in ON can never be true together").hint("exchange the bounds"));
     }
-    let (Some(l), Some(r)) = (left.time(), right.time()) else { return Err(Unsupported::JOIN_KIND.at(at)) };
     let Sides { mut rel, left: a, right: b, filter, schema, padded, shift } = sides(&parts, &left, &right, (l, r), node)?;
     let plan = IntervalJoin { kind: parts.kind, left: a, right: b, lower, upper, filter, schema: schema.clone() };
-    let inputs = vec![lowering.behind(&mut left, Late::Row)?, lowering.behind(&mut right, Late::Row)?];
+    let inputs = vec![lowering.behind(&mut left, Late::Row(l))?, lowering.behind(&mut right, Late::Row(r))?];
     rel.at = At::Behind(lowering.step(inputs, StepKind::IntervalJoin(plan), schema));
-    let of_left = left.times.iter().copied().filter(|_| !padded.0);
-    let of_right = right.times.iter().map(|t| t + shift).filter(|_| !padded.1);
-    rel.times = of_left.chain(of_right).collect();
+    // The join waits for the times that it goes by: the watermark behind it says nothing of others.
+    rel.times = [(l, padded.0), (r + shift, padded.1)].into_iter().filter_map(|(time, padded)| (!padded).then_some(time)).collect();
     Ok(rel)
 }
 
@@ -251,15 +261,21 @@ fn asof<'a>(lowering: &mut Lowering<'a>, mut parts: Parts, mut left: Rel<'a>, mu
     parts.conjuncts = rest;
     let Sides { mut rel, left: a, right: b, schema, .. } = sides(&parts, &left, &right, (l, r), node)?;
     let plan = AsofJoin { kind: JoinKind::Left, left: a, right: b, or_equal, within: lowering.ttl, schema: schema.clone() };
-    let inputs = vec![lowering.behind(&mut left, Late::Row)?, lowering.behind(&mut right, Late::Row)?];
+    let inputs = vec![lowering.behind(&mut left, Late::Row(l))?, lowering.behind(&mut right, Late::Row(r))?];
     rel.at = At::Behind(lowering.step(inputs, StepKind::AsofJoin(plan), schema));
-    rel.times = left.times.clone();
+    rel.times = BTreeSet::from([l]);
     Ok(rel)
 }
 
 fn regular<'a>(lowering: &mut Lowering<'a>, parts: Parts, mut left: Rel<'a>, mut right: Rel<'a>, node: &Join) -> Result<Rel<'a>> {
     let at = lowering.join_place();
-    let Some(ttl) = lowering.ttl else { return Err(Unsupported::JOIN_WITHOUT_TTL.at(at)) };
+    let Some(ttl) = lowering.ttl else {
+        let unbounded = match parts.kind {
+            JoinKind::LeftSemi | JoinKind::LeftAnti => Unsupported::SEMI_WITHOUT_TTL,
+            _ => Unsupported::JOIN_WITHOUT_TTL,
+        };
+        return Err(unbounded.at(at));
+    };
     let Sides { mut rel, left: a, right: b, filter, schema, shift, .. } = sides(&parts, &left, &right, (0, 0), node)?;
     let plan = RegularJoin { kind: parts.kind, left: a, right: b, filter, ttl, schema: schema.clone() };
     let inputs = vec![lowering.behind(&mut left, Late::Keep)?, lowering.behind(&mut right, Late::Keep)?];

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::logical_plan::{Filter, SubqueryAlias, TableScan};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::expressions::Column;
 use sqlparser::tokenizer::Location;
 use thalweg_engine::error::Error;
 use thalweg_engine::ids::Name;
@@ -20,7 +21,7 @@ use super::planner::Planner;
 use super::reject::Unsupported;
 use super::rel::{At, Late, Rel};
 use super::{join, over, project, rank, scan, window};
-use crate::bind::{Relation, WindowSpec};
+use crate::bind::{Relation, WINDOW_COLUMNS, WindowSpec};
 use crate::diagnostics::{Problem, Result};
 use crate::parser::Tokens;
 
@@ -32,6 +33,8 @@ pub(super) struct Lowering<'a> {
     pub(super) tokens: &'a Tokens,
     /// How long rows of joins and groups are kept, in microseconds of event time; `None` if nobody said.
     pub(super) ttl: Option<Micros>,
+    /// How often windows tell early results, in microseconds of event time; `None` if they do not.
+    pub(super) early: Option<Micros>,
     /// Columns that are read of each table.
     pub(super) wanted: BTreeMap<Name, BTreeSet<usize>>,
     pub(super) scans: Vec<Scan>,
@@ -117,11 +120,17 @@ impl<'a> Lowering<'a> {
     /// Brings rows behind the exchange.
     pub(super) fn behind(&mut self, rel: &mut Rel<'a>, late: Late) -> Result<From> {
         match &mut rel.at {
-            At::Behind(from) => Ok(*from),
+            At::Behind(from) => {
+                let from = *from;
+                if let Late::Row(time) = late {
+                    self.on_time(from, time);
+                }
+                Ok(from)
+            }
             At::Chain { scan, stages } => {
-                let late = match rel.times.first() {
-                    Some(&time) if late == Late::Row => Lateness::Row { time },
-                    _ => Lateness::Keep,
+                let late = match late {
+                    Late::Row(time) => Lateness::Row { time },
+                    Late::Keep => Lateness::Keep,
                 };
                 let (scan, stages) = (*scan, std::mem::take(stages));
                 let schema = rel.schema();
@@ -129,6 +138,30 @@ impl<'a> Lowering<'a> {
                 let from = From::Input(self.inputs.len() - 1);
                 rel.at = At::Behind(from);
                 Ok(from)
+            }
+        }
+    }
+
+    /// Rows that come when the watermark has passed their column `time` are late where they enter: what follows needs the order of time,
+    /// and what stands between passes them on as they come.
+    pub(super) fn on_time(&mut self, from: From, time: usize) {
+        match from {
+            From::Input(i) => {
+                if let Some(input) = self.inputs.get_mut(i).filter(|i| i.window.is_none() && i.late == Lateness::Keep) {
+                    input.late = Lateness::Row { time };
+                }
+            }
+            From::Step(s) => {
+                let Some(step) = self.steps.get(s) else { return };
+                let time = match &step.kind {
+                    StepKind::Union => Some(time),
+                    StepKind::Stages(stages) => stages.iter().rev().try_fold(time, before),
+                    _ => None,
+                };
+                let inputs = step.inputs.clone();
+                if let Some(time) = time {
+                    inputs.into_iter().for_each(|from| self.on_time(from, time));
+                }
             }
         }
     }
@@ -169,6 +202,19 @@ impl<'a> Lowering<'a> {
     /// Where a join stands.
     pub(super) fn join_place(&self) -> Location {
         self.place("JOIN")
+    }
+}
+
+/// The column before a stage that is the event time `column` behind it.
+fn before(column: usize, stage: &Stage) -> Option<usize> {
+    match stage {
+        Stage::Project(project) => {
+            let expression: &dyn std::any::Any = project.expressions.get(column)?.as_ref();
+            expression.downcast_ref::<Column>().map(Column::index)
+        }
+        // Its window tells a row's time too.
+        Stage::Assign(assign) if column + WINDOW_COLUMNS.len() >= assign.schema.fields().len() => Some(assign.time),
+        Stage::Assign(_) | Stage::Filter(_) | Stage::Lookup(_) | Stage::Unnest(_) => Some(column),
     }
 }
 

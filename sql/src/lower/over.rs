@@ -1,6 +1,7 @@
-//! OVER windows. Invariant: rows are taken in the order of event time, and a call sees rows up to the current one only, so that its
-//! value never changes.
+//! OVER windows. Invariant: rows are taken in the order of event time, and a row leaves when all that its calls see has come, so that its
+//! values never change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -10,6 +11,7 @@ use datafusion::logical_expr::logical_plan::Window as WindowNode;
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
 use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::tokenizer::Location;
+use thalweg_engine::limits::LEAD_ROWS_MAX;
 use thalweg_engine::plan::{Frame, Over, OverCall, OverFunction, StepKind};
 
 use super::aggregate::retractable;
@@ -82,16 +84,19 @@ fn step<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>, node: &WindowNode, c
         let data_type = match &function {
             OverFunction::Aggregate(a) => a.result.data_type().clone(),
             OverFunction::RowNumber => DataType::Int64,
-            OverFunction::Lag { argument, .. } | OverFunction::FirstValue { argument, .. } | OverFunction::LastValue { argument, .. } => {
-                argument.data_type(&rel.schema())?
-            }
+            OverFunction::Lag { argument, .. }
+            | OverFunction::Lead { argument, .. }
+            | OverFunction::FirstValue { argument, .. }
+            | OverFunction::LastValue { argument, .. } => argument.data_type(&rel.schema())?,
         };
         let result = Arc::new(Field::new(shown(&function), data_type, nullable));
         planned.push(OverCall { frame: frame(&function, &params.window_frame, at)?, function, result });
     }
     let Some(time) = time else { return Err(order_refused(rel, at)) };
     let input = rel.schema();
-    let from = lowering.behind(rel, Late::Row)?;
+    let from = lowering.behind(rel, Late::Row(time))?;
+    // The step waits for this time: the watermark behind it says nothing of others.
+    rel.times = BTreeSet::from([time]);
     let first = rel.physical.len();
     rel.physical.extend(planned.iter().map(|c| Physical { field: c.result.clone(), unit: 1 }));
     let fields: Vec<FieldRef> = rel.physical.iter().map(|p| p.field.clone()).collect();
@@ -134,19 +139,25 @@ fn function(rel: &Rel<'_>, fun: &WindowFunctionDefinition, params: &WindowFuncti
             Ok(OverFunction::Aggregate(retractable(&expression, rel, true)?))
         }
         ("row_number", _) => Ok(OverFunction::RowNumber),
-        ("lag", _) if !ignore_nulls => {
+        (name @ ("lag" | "lead"), _) if !ignore_nulls => {
             let offset = match args.get(1) {
                 None => 1,
-                Some(Expr::Literal(value, _)) => whole(value).ok_or_else(|| Unsupported::LAG_OFFSET.at(at))?,
-                Some(other) => return Err(Unsupported::LAG_OFFSET.at(place(other))),
+                Some(Expr::Literal(value, _)) => whole(value).ok_or_else(|| Unsupported::ROW_OFFSET.at(at))?,
+                Some(other) => return Err(Unsupported::ROW_OFFSET.at(place(other))),
             };
             let wanted = argument(0)?.data_type(&rel.schema())?;
             let default = args.get(2).map(|e| rel.compile_as(e, &wanted)).transpose()?;
-            Ok(OverFunction::Lag { argument: argument(0)?, offset, default })
+            let argument = argument(0)?;
+            Ok(match name {
+                "lag" => OverFunction::Lag { argument, offset, default },
+                _ if offset > LEAD_ROWS_MAX => return Err(Unsupported::LEAD_ROWS.at(at)),
+                _ => OverFunction::Lead { argument, offset, default },
+            })
         }
-        ("lead", _) => Err(Unsupported::LEAD.at(at)),
-        (name, _) => Err(Unsupported::on_stream("this function with OVER", "ROW_NUMBER, LAG, FIRST_VALUE, LAST_VALUE and aggregates are")
-            .named(name.to_uppercase(), at)),
+        (name, _) => {
+            Err(Unsupported::on_stream("this function with OVER", "ROW_NUMBER, LAG, LEAD, FIRST_VALUE, LAST_VALUE and aggregates are")
+                .named(name.to_uppercase(), at))
+        }
     }
 }
 
@@ -156,6 +167,7 @@ fn shown(function: &OverFunction) -> String {
         OverFunction::Aggregate(a) => a.name.clone(),
         OverFunction::RowNumber => "row_number()".to_owned(),
         OverFunction::Lag { argument, offset, .. } => format!("lag({argument}, {offset})"),
+        OverFunction::Lead { argument, offset, .. } => format!("lead({argument}, {offset})"),
         OverFunction::FirstValue { argument, .. } => format!("first_value({argument})"),
         OverFunction::LastValue { argument, .. } => format!("last_value({argument})"),
     }
@@ -169,7 +181,7 @@ fn whole(value: &ScalarValue) -> Option<u64> {
 }
 
 fn frame(function: &OverFunction, frame: &WindowFrame, at: Location) -> Result<Frame> {
-    if matches!(function, OverFunction::RowNumber | OverFunction::Lag { .. }) {
+    if matches!(function, OverFunction::RowNumber | OverFunction::Lag { .. } | OverFunction::Lead { .. }) {
         return Ok(Frame::Rows(None));
     }
     let refused = || Unsupported::FRAME.at(at);

@@ -149,6 +149,9 @@ pub(super) fn materialize<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>) ->
     if rel.updating {
         return Err(Unsupported::WINDOW_UPDATING.at(spec.at));
     }
+    if let At::Behind(from) = rel.at {
+        lowering.on_time(from, pending.time);
+    }
     let first = rel.physical.len();
     for name in WINDOW_COLUMNS {
         rel.physical.push(Physical { field: Arc::new(Field::new(name, timestamp_type(), false)), unit: MILLISECOND });
@@ -160,7 +163,7 @@ pub(super) fn materialize<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>) ->
     }
     let parameters = WindowParameters { kind: spec.kind.to_owned(), sizes: spec.sizes.clone(), offset: spec.offset };
     let schema = rel.schema();
-    let assign = Assign { parameters, time: pending.time, unit: rel.unit, schema: schema.clone() };
+    let assign = Assign { parameters, time: pending.time, unit: rel.unit, early: None, schema: schema.clone() };
     lowering.stage(rel, Stage::Assign(assign), schema);
     rel.attached = Some(Attached { start: first, end: first + 1, time: Some(first + 2) });
     if let Some(condition) = conjunction(std::mem::take(&mut rel.deferred)) {

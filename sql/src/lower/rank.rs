@@ -136,11 +136,13 @@ pub(super) fn rank<'a>(lowering: &mut Lowering<'a>, found: &Found<'_>, shown: bo
         .collect();
     let shown = shown || found.rest.iter().any(|e| e.column_refs().into_iter().any(|c| c.name == found.name));
     let end = rel.attached.map(|a| a.end).filter(|end| partition.contains(end) && !rel.updating);
-    let time = rel.time().filter(|_| !rel.updating);
     let (offset, limit) = (found.first - 1, found.last - found.first + 1);
-    let by_time = matches!(order.as_slice(), [only] if rel.times.contains(&only.column) && !only.options.descending);
-    let first_only = time.is_some() && by_time && offset == 0 && limit == 1;
-    let from = lowering.behind(&mut rel, Late::Keep)?;
+    let by_time = event_time(&order, &rel);
+    let time = by_time.or(rel.time()).filter(|_| !rel.updating);
+    let first_only = time.is_some() && by_time.is_some() && offset == 0 && limit == 1;
+    // The first row of a key is final: one that is late cannot take its place.
+    let late = by_time.filter(|_| first_only && end.is_none()).map_or(Late::Keep, Late::Row);
+    let from = lowering.behind(&mut rel, late)?;
     let input = rel.schema();
     let number = rel.physical.len();
     if shown {
@@ -164,7 +166,7 @@ pub(super) fn rank<'a>(lowering: &mut Lowering<'a>, found: &Found<'_>, shown: bo
     rel.updating = end.is_none() && !first_only;
     rel.times = match (end, first_only) {
         (Some(_), _) => rel.attached.and_then(|a| a.time).into_iter().collect(),
-        (None, true) => rel.times,
+        (None, true) => by_time.into_iter().collect(),
         (None, false) => BTreeSet::new(),
     };
     rel.key = key(rel.key.take(), partition, limit, shown.then_some(number));
@@ -176,6 +178,14 @@ pub(super) fn rank<'a>(lowering: &mut Lowering<'a>, found: &Found<'_>, shown: bo
     match conjunction(found.rest.iter().cloned()) {
         Some(rest) => filter(lowering, rel, &rest),
         None => Ok(rel),
+    }
+}
+
+/// The event time that an order is of, if it is of nothing else and begins with the first row.
+fn event_time(order: &[SortKey], rel: &Rel<'_>) -> Option<usize> {
+    match order {
+        [only] if rel.times.contains(&only.column) && !only.options.descending => Some(only.column),
+        _ => None,
     }
 }
 

@@ -44,6 +44,18 @@ impl Unsupported {
         Self::new("a session is known only when it has ended", "group by window_start, window_end and the columns of its PARTITION BY");
     pub(crate) const WINDOW_UPDATING: Self =
         Self::new("windows need rows that do not change", "cut the stream into windows first, and group the windows");
+    pub(crate) const EARLY_SESSION: Self = Self::new(
+        "early results are told of TUMBLE, HOP and CUMULATE: sessions grow together",
+        "RESET 'table.exec.emit.early-fire.enabled', or write TUMBLE",
+    );
+    pub(crate) const EARLY_ATTACHED: Self = Self::new(
+        "early results are told of windows over a stream, not of those over other windows or joins of them",
+        "RESET 'table.exec.emit.early-fire.enabled', or group the stream itself",
+    );
+    pub(crate) const EARLY_MANY: Self = Self::new(
+        "early results are told of windows of which a row lies in few",
+        "choose a longer slide or step, or RESET 'table.exec.emit.early-fire.enabled'",
+    );
     pub(crate) const OVER_UPDATING: Self =
         Self::new("OVER needs rows that do not change", "use OVER before grouping, or number rows: ROW_NUMBER() OVER (…) <= n");
     pub(crate) const LOOKUP_UPDATING: Self =
@@ -58,11 +70,21 @@ impl Unsupported {
     );
     pub(crate) const UNNEST_KIND: Self =
         Self::new("this join with UNNEST is not supported", "write CROSS JOIN UNNEST(…), or LEFT JOIN UNNEST(…) AS u (element) ON TRUE");
+    pub(crate) const UNNEST_OF_LAKE: Self = Self::new(
+        "over tables of the lake a column is not unnested in FROM",
+        "unnest it in SELECT: SELECT id, UNNEST(list) AS element FROM t",
+    );
     pub(crate) const UNNEST_UPDATING: Self = Self::new("UNNEST needs rows that do not change", "unnest before grouping");
     pub(crate) const LOOKUP_KIND: Self =
         Self::new("a join with a reference table is inner or left", "write JOIN or LEFT JOIN reference FOR SYSTEM_TIME AS OF t.ts");
-    pub(crate) const NULL_AWARE: Self =
-        Self::new("NOT IN over rows that may be NULL is not supported on a stream", "write NOT EXISTS, or IS NOT NULL in the subquery");
+    pub(crate) const NULL_AWARE: Self = Self::new(
+        "NOT IN over values that may be NULL is not supported on a stream",
+        "write NOT EXISTS (SELECT 1 FROM b WHERE b.key = a.key)",
+    );
+    pub(crate) const NULL_EQUAL: Self = Self::new(
+        "INTERSECT, EXCEPT and a join by IS NOT DISTINCT FROM are not supported on a stream",
+        "write EXISTS or NOT EXISTS, or a join that compares with =",
+    );
     pub(crate) const ASOF: Self = Self::new(
         "an ASOF join compares keys with = and the two event times with >= or >",
         "write FROM a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.key = b.key",
@@ -71,13 +93,18 @@ impl Unsupported {
         "this join of two streams would keep every row for ever",
         "bound the distance in time (b.ts BETWEEN a.ts AND a.ts + INTERVAL '5' MINUTE), join windows, or SET 'table.exec.state.ttl' = '1 h'",
     );
+    pub(crate) const SEMI_WITHOUT_TTL: Self = Self::new(
+        "EXISTS or IN over another stream would keep every row for ever",
+        "cut both sides into windows and compare window_start and window_end, or SET 'table.exec.state.ttl' = '1 h'",
+    );
     pub(crate) const COMPUTED: Self = Self::new(
         "a computed column or a watermark is computed from the columns of one row",
         "leave aggregates and OVER out; write them in the SELECT",
     );
-    pub(crate) const LAG_OFFSET: Self = Self::new("the second argument of LAG is a whole number", "write LAG(x, 1)");
-    pub(crate) const LEAD: Self =
-        Self::new("LEAD would wait for a row that may never come", "write LAG and look back: LAG(x) OVER (PARTITION BY key ORDER BY ts)");
+    pub(crate) const ROW_OFFSET: Self =
+        Self::new("the second argument of LAG and LEAD is a whole number", "write LAG(x, 1), or LEAD(x, 1) for the other direction");
+    pub(crate) const LEAD_ROWS: Self =
+        Self::new("LEAD would hold back too many rows of each partition", "look fewer rows ahead, or write LAG and look back");
     pub(crate) const FRAME: Self = Self::new(
         "a frame ends at the current row and begins before it",
         "write ROWS BETWEEN 9 PRECEDING AND CURRENT ROW, or RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW",
@@ -102,10 +129,14 @@ impl Unsupported {
     );
     pub(crate) const VERSION_TIME: Self = Self::new(
         "FOR SYSTEM_TIME AS OF takes the event time of the stream",
-        "write FOR SYSTEM_TIME AS OF t.ts; processing time is not supported",
+        "write FOR SYSTEM_TIME AS OF t.ts with the column of WATERMARK FOR, or a column AS PROCTIME() for the newest version",
     );
     pub(crate) const JOIN_KIND: Self =
         Self::new("this join is not supported on a stream", "write JOIN or LEFT JOIN with ON and all key columns");
+    pub(crate) const SEMI_BY_TIME: Self = Self::new(
+        "EXISTS and IN cannot be bounded by the distance in time",
+        "write a JOIN with the bound, or cut both sides into windows and compare window_start and window_end, or SET 'table.exec.state.ttl' = '1 h'",
+    );
     pub(crate) const JOIN_CONDITION: Self = Self::new(
         "a join with a reference table compares exactly its PRIMARY KEY",
         "write ON t.key = r.key for each key column, joined by AND; put other conditions into WHERE",

@@ -88,8 +88,8 @@ pub(super) struct Attached {
 pub(super) enum Late {
     /// They go on.
     Keep,
-    /// They are late.
-    Row,
+    /// They are late, by this physical column.
+    Row(usize),
 }
 
 /// Rows.

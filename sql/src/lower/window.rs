@@ -14,11 +14,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions;
 use sqlparser::tokenizer::Location;
 use thalweg_engine::error::Error;
-use thalweg_engine::plan::{From, Group, Input, Lateness, Project, Stage, StepKind, Window, WindowParameters, WindowSource};
+use thalweg_engine::plan::{self, From, Group, Input, Lateness, Project, Stage, StepKind, Told, Window, WindowParameters, WindowSource};
 use thalweg_engine::time::{MILLISECOND, timestamp_type};
 
 use super::aggregate::{is_ordered, retractable, windowed};
 use super::check::place;
+use super::early::early;
 use super::grouping;
 use super::lowering::Lowering;
 use super::output::cannot_carry;
@@ -117,7 +118,7 @@ fn window_part(rel: &Rel<'_>, expression: &Expr) -> Option<usize> {
     }
 }
 
-type Keys = (Vec<(Arc<dyn PhysicalExpr>, FieldRef)>, Vec<Option<usize>>);
+pub(super) type Keys = (Vec<(Arc<dyn PhysicalExpr>, FieldRef)>, Vec<Option<usize>>);
 
 /// Aggregation over windows. Its rows are start, end, keys, results; visible columns are not set yet.
 fn windowed_group<'a>(
@@ -130,13 +131,10 @@ fn windowed_group<'a>(
     if rel.updating {
         return Err(Unsupported::WINDOW_UPDATING.at(at));
     }
-    let mut aggregates = Vec::new();
-    for call in calls {
-        if rel.mentions_window(call) {
-            return Err(Unsupported::WINDOW_COLUMN.at(place(call)));
-        }
-        aggregates.push(windowed(call, &rel)?);
+    if let Some(every) = lowering.early {
+        return early(lowering, rel, (keys, key_columns), calls, (every, at));
     }
+    let aggregates = calls.iter().map(|call| aggregate_of(call, &rel)).collect::<Result<Vec<_>>>()?;
     let ordered = calls.iter().any(is_ordered);
     let (parameters, time, source) = match rel.pending {
         Some(pending) => {
@@ -164,7 +162,7 @@ fn windowed_group<'a>(
         lowering.inputs.push(input);
         From::Input(lowering.inputs.len() - 1)
     } else {
-        let from = lowering.behind(&mut rel, if source == WindowSource::Time { Late::Row } else { Late::Keep })?;
+        let from = lowering.behind(&mut rel, if source == WindowSource::Time { Late::Row(time) } else { Late::Keep })?;
         lowering.step(vec![from], StepKind::Window { window, source, unit }, schema.clone())
     };
     let keys = schema.fields().len() - calls.len() - 2;
@@ -189,6 +187,10 @@ fn windowed_group<'a>(
         updating: false,
         key: Some((0..keys + 2).collect()),
     })
+}
+
+fn aggregate_of(call: &Expr, rel: &Rel<'_>) -> Result<plan::Aggregate> {
+    if rel.mentions_window(call) { Err(Unsupported::WINDOW_COLUMN.at(place(call))) } else { windowed(call, rel) }
 }
 
 /// Gives the rows of a window the names of the query; `window_time` is computed where it is asked for.
@@ -219,8 +221,11 @@ fn label<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, parts: &[Part], sche
         expressions.push(time);
         rel.physical.push(Physical { field: Arc::new(Field::new(WINDOW_COLUMNS[2], timestamp_type(), false)), unit: MILLISECOND });
         let last = rel.physical.len() - 1;
-        rel.times.insert(last);
-        rel.attached = Some(Attached { start: 0, end: 1, time: Some(last) });
+        // Changes have no event time.
+        if !rel.updating {
+            rel.times.insert(last);
+            rel.attached = Some(Attached { start: 0, end: 1, time: Some(last) });
+        }
         let fields: Vec<FieldRef> = rel.physical.iter().map(|p| p.field.clone()).collect();
         let out = Arc::new(Schema::new(fields));
         lowering.stage(&mut rel, Stage::Project(Project { expressions, schema: out.clone() }), out);
@@ -283,7 +288,7 @@ fn updating_group<'a>(
     let out = Arc::new(Schema::new(fields));
     let time = rel.time().filter(|_| !rel.updating);
     let count = keys.len();
-    let group = Group { input: rel.schema(), keys, aggregates, time, ttl: lowering.ttl, schema: out.clone() };
+    let group = Group { input: rel.schema(), keys, aggregates, time, told: Told::Together, ttl: lowering.ttl, schema: out.clone() };
     let step = lowering.step(vec![from], StepKind::Group(group), out.clone());
     let columns = schema.iter().enumerate().map(|(i, (table, field))| Visible {
         table: table.cloned(),
@@ -308,7 +313,7 @@ fn updating_group<'a>(
 }
 
 /// PARTITION BY of a session must be the other columns of GROUP BY: sessions are told apart by all of these.
-fn check_partition(spec: &WindowSpec, rel: &Rel<'_>, keys: &[Option<usize>]) -> Result<()> {
+pub(super) fn check_partition(spec: &WindowSpec, rel: &Rel<'_>, keys: &[Option<usize>]) -> Result<()> {
     let Some(partition) = &spec.partition else { return Ok(()) };
     let mut wanted = Vec::new();
     for ident in partition {
@@ -328,7 +333,7 @@ fn check_partition(spec: &WindowSpec, rel: &Rel<'_>, keys: &[Option<usize>]) -> 
         .hint(format!("write GROUP BY window_start, window_end, {}", names.join(", "))))
 }
 
-fn parameters(spec: &WindowSpec) -> WindowParameters {
+pub(super) fn parameters(spec: &WindowSpec) -> WindowParameters {
     WindowParameters { kind: spec.kind.to_owned(), sizes: spec.sizes.clone(), offset: spec.offset }
 }
 

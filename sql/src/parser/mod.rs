@@ -41,6 +41,8 @@ pub(crate) use query::QueryText;
 pub(crate) use set::Setting;
 pub use split::ScriptStatement;
 pub(crate) use split::split;
+pub use stop_job::SavepointWanted;
+pub(crate) use stop_job::StopJob;
 pub(crate) use tokens::{Tokens, is_word};
 
 /// A statement as written: no name in it is resolved yet.
@@ -54,13 +56,16 @@ pub(crate) enum Parsed {
     Query(QueryText),
     Explain(Box<Parsed>),
     ShowJobs,
+    ShowSavepoints,
     ShowTables,
     ShowViews,
     ShowFunctions,
     ShowCreate(Ident),
     Describe(Vec<Ident>),
     DescribeJob(Vec<Ident>),
-    StopJob(Vec<Ident>),
+    StopJob(StopJob),
+    DropJob(Vec<Ident>),
+    DropSavepoint(String),
     Setting(Setting),
 }
 

@@ -1,16 +1,42 @@
-//! `STOP JOB job [WITH SAVEPOINT]`. Invariant: a stopped job keeps its last checkpoint, asked for or not.
+//! `STOP JOB job [WITH SAVEPOINT ['name']]`. Invariant: a stopped job keeps its last checkpoint, whether a savepoint is asked for or not.
+
+use sqlparser::ast::Ident;
 
 use super::{Cursor, Parsed};
 use crate::diagnostics::{Problem, Result};
 
+/// Whether a job leaves a savepoint when it stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SavepointWanted {
+    /// No.
+    No,
+    /// Under a name of its own: that of the job and the number of the checkpoint.
+    Yes,
+    /// Under this name.
+    Named(String),
+}
+
+/// Which job, and what it leaves.
+#[derive(Debug)]
+pub(crate) struct StopJob {
+    pub(crate) name: Vec<Ident>,
+    pub(crate) savepoint: SavepointWanted,
+}
+
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
     cursor.expect("STOP JOB")?;
     let name = cursor.qualified_name("a job")?;
-    cursor.takes("WITH SAVEPOINT");
+    let savepoint = if !cursor.takes("WITH SAVEPOINT") {
+        SavepointWanted::No
+    } else if cursor.at_end() || cursor.sees("WITH") {
+        SavepointWanted::Yes
+    } else {
+        SavepointWanted::Named(cursor.text("the name of the savepoint")?)
+    };
     let at = cursor.at();
     if cursor.takes("WITH") {
         return Err(Problem::new(at, format!("STOP JOB … WITH {} is not supported", cursor.peek_text()))
             .hint("write STOP JOB name: its last checkpoint is kept, and its open windows are in it"));
     }
-    Ok(Parsed::StopJob(name))
+    Ok(Parsed::StopJob(StopJob { name, savepoint }))
 }

@@ -56,8 +56,8 @@ impl Session {
         {
             let place = |e: Error| Problem::from(e).or_at(table.name.span.start);
             let (stream, format) = tables::stream_of(&tables::table_name(&table.name)?, &table.options).map_err(place)?;
-            let found = sampler.columns(&stream, &format).map_err(place)?;
-            table = tables::inferred(table, &stream, found, notices)?;
+            let sample = sampler.sample(&stream, &format).map_err(place)?;
+            table = tables::inferred(table, &stream, sample, notices)?;
         }
         Ok(table)
     }

@@ -13,7 +13,7 @@ use crate::bind::{Bound, BoundQuery, bind};
 use crate::diagnostics::{Problem, Result};
 use crate::lower::{self, JobQuery, Planner};
 use crate::parser::{Insert, Parsed, QueryText, Setting};
-use crate::settings::{SETTINGS, SettingChange, Settings};
+use crate::settings::{SettingChange, Settings, is_known};
 use crate::tables::{self, TableDefinition, TableKind};
 
 impl Session {
@@ -24,7 +24,8 @@ impl Session {
         let first = sinks.first().ok_or_else(|| Error::internal("a job writes no table"))?;
         let name = settings.pipeline_name().unwrap_or(first).clone();
         let fingerprint = plan.fingerprint();
-        Ok(Statement::InsertJob { name, sinks, plan: Box::new(plan), sql: settings.before(sql.trim()), fingerprint })
+        let sql = settings.before(sql.trim());
+        Ok(Statement::InsertJob { name, sinks, plan: Box::new(plan), sql, fingerprint, settings: settings.job() })
     }
 
     fn job(&self, inserts: Vec<Insert>, settings: &Settings) -> Result<(Vec<Arc<TableDefinition>>, JobPlan)> {
@@ -36,7 +37,8 @@ impl Session {
             Ok(JobQuery { planner, bound, sink: Some(sink) })
         };
         let queries = queries.into_iter().zip(sinks.iter().map(Arc::as_ref)).zip(relations.iter().map(Vec::as_slice)).map(query);
-        let plan = lower::job(queries.collect::<Result<_>>()?, settings.state_ttl())?;
+        let mut plan = lower::job(queries.collect::<Result<_>>()?, settings)?;
+        begin(&mut plan, settings)?;
         Ok((sinks, plan))
     }
 
@@ -64,7 +66,8 @@ impl Session {
             Bound::Stream(bound) => {
                 let relations = bound.relations.clone();
                 let planner = Planner::new(self.sandbox.state(), &relations)?;
-                let plan = lower::job(vec![JobQuery { planner, bound, sink: None }], settings.state_ttl())?;
+                let mut plan = lower::job(vec![JobQuery { planner, bound, sink: None }], settings)?;
+                begin(&mut plan, settings)?;
                 Ok(Statement::Tail { plan: Box::new(plan), sql: sql.trim().to_owned() })
             }
             Bound::Batch(bound) => Ok(Statement::Batch(Box::new(batch::batch(&self.sandbox, bound)?))),
@@ -95,7 +98,7 @@ impl Session {
         let at = match &setting {
             Setting::List => return Ok(Statement::List { rows: settings.rows()? }),
             Setting::ResetAll => None,
-            Setting::Set { key, value } if SETTINGS.iter().any(|s| s.name == key.0) => Some(value.1),
+            Setting::Set { key, value } if is_known(&key.0) => Some(value.1),
             Setting::Set { key, .. } | Setting::Reset { key } => Some(key.1),
         };
         let change = SettingChange::from(setting);
@@ -104,4 +107,12 @@ impl Session {
             (result, _) => Ok(result.map(|_| Statement::Setting(change))?),
         }
     }
+}
+
+/// Lets a job begin where the settings say, whatever its tables do.
+fn begin(plan: &mut JobPlan, settings: &Settings) -> Result<()> {
+    if let Some(start) = settings.startup()? {
+        plan.scans.iter_mut().for_each(|scan| scan.start = Some(start.clone()));
+    }
+    Ok(())
 }

@@ -5,7 +5,8 @@ use thalweg_engine::ids::Name;
 use thalweg_engine::plan::JobPlan;
 
 use crate::batch::BatchQuery;
-use crate::settings::SettingChange;
+use crate::parser::SavepointWanted;
+use crate::settings::{JobSettings, SettingChange};
 use crate::tables::TableDefinition;
 
 /// A prepared statement. Nothing has happened yet.
@@ -40,6 +41,8 @@ pub enum Statement {
         sql: String,
         /// Changes when the state of older checkpoints no longer fits.
         fingerprint: String,
+        /// What else the settings say of it.
+        settings: JobSettings,
     },
     /// A stream that is watched as long as somebody looks.
     Tail {
@@ -78,7 +81,21 @@ pub enum Statement {
     StopJob {
         /// Its name; it may not exist.
         name: String,
+        /// Whether it leaves a savepoint.
+        savepoint: SavepointWanted,
     },
+    /// Forget a job that is stopped.
+    DropJob {
+        /// Its name; it may not exist.
+        name: String,
+    },
+    /// Remove a savepoint.
+    DropSavepoint {
+        /// Its name; it may not exist.
+        name: String,
+    },
+    /// List the savepoints.
+    ShowSavepoints,
     /// Change the settings of the statements that follow; the change is possible.
     Setting(SettingChange),
 }

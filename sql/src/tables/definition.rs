@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use thalweg_engine::contract::ConnectorSpec;
 use thalweg_engine::ids::Name;
-use thalweg_engine::plan::{Column, ColumnSource, Computed, Metadata, RowTime, Scan};
+use thalweg_engine::plan::{Column, ColumnSource, Computed, Metadata, RowTime, Scan, StartAt};
 use thalweg_engine::time::Micros;
 
 /// A declared table.
@@ -96,6 +96,8 @@ pub struct StreamInput {
     pub idle_timeout: Micros,
     /// Rows ahead of their receive time by more than this are rejected, in microseconds.
     pub future_tolerance: Micros,
+    /// Where jobs that have no checkpoint begin to read it, if the table says so.
+    pub start: Option<StartAt>,
 }
 
 /// A tier of the lake, which is also the namespace of its tables.
@@ -186,6 +188,7 @@ impl TableDefinition {
             watermark: self.watermark_expression.clone(),
             future_tolerance: input.future_tolerance,
             idle_timeout: input.idle_timeout,
+            start: input.start.clone(),
         })
     }
 

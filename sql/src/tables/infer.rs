@@ -1,6 +1,8 @@
 //! `CREATE TABLE` without columns: they are taken from records of the stream. Invariant: what was chosen is written into the table's
 //! text, and does not change with later records.
 
+use std::collections::BTreeMap;
+
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Span;
 use thalweg_engine::contract::Role;
@@ -13,16 +15,34 @@ use crate::parser::{ColumnDeclaration, ColumnKind, CreateTable, Parsed, parse_at
 
 /// Looks at the newest records of a stream; implemented where the log and the formats are known.
 pub trait StreamSampler: Send + Sync {
-    /// Names and SQL types (`DOUBLE`) of what the newest records of a stream hold, in the order in which they are to be declared; none
-    /// if it has no records. Errors: `Invalid` if nothing can be told of this format, `NotFound` if there is no such stream.
-    fn columns(&self, stream: &Name, format: &str) -> EngineResult<Vec<(String, String)>>;
+    /// What the newest records of a stream hold. Errors: `Invalid` if nothing can be told of this format, `NotFound` if there is no such
+    /// stream.
+    fn sample(&self, stream: &Name, format: &SampleFormat) -> EngineResult<Sample>;
+}
+
+/// How the records of a stream are to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleFormat {
+    /// Name of the format.
+    pub name: String,
+    /// Those options of the table that belong to it.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What records hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Names and SQL types (`DOUBLE`), in the order in which they are to be declared; none if there are no records.
+    pub columns: Vec<(String, String)>,
+    /// The column that looks like the time of the event.
+    pub event_time: Option<String>,
 }
 
 /// A table with columns that records of `stream` have; `notices` gets what was chosen and what was left out.
-pub(crate) fn inferred(table: CreateTable, stream: &Name, found: Vec<(String, String)>, notices: &mut Vec<String>) -> Result<CreateTable> {
+pub(crate) fn inferred(table: CreateTable, stream: &Name, sample: Sample, notices: &mut Vec<String>) -> Result<CreateTable> {
     let at = table.name.span.start;
     let mut columns: Vec<ColumnDeclaration> = Vec::new();
-    for (name, sql_type) in found {
+    for (name, sql_type) in sample.columns {
         let same = |c: &ColumnDeclaration| c.name.value.to_lowercase() == name.to_lowercase();
         let why = match check_name(&name, Role::Log) {
             Err((why, _)) => Some(why),
@@ -40,6 +60,15 @@ pub(crate) fn inferred(table: CreateTable, stream: &Name, found: Vec<(String, St
     }
     let chosen: Vec<String> = columns.iter().map(ToString::to_string).collect();
     notices.insert(0, format!("columns taken from the newest records: {}", chosen.join(", ")));
+    let looks_like_time = |c: &&ColumnDeclaration| sample.event_time.as_ref() == Some(&c.name.value);
+    if let (None, Some(time)) = (&table.watermark, columns.iter().find(looks_like_time)) {
+        let time = &time.name;
+        notices.push(format!(
+            "no WATERMARK: the event time is that of receipt. If it is {time}, drop the table and write CREATE TABLE {} \
+             (WATERMARK FOR {time} AS {time} - INTERVAL '5' SECOND) WITH (…)",
+            table.name
+        ));
+    }
     Ok(CreateTable { columns, ..table })
 }
 

@@ -14,6 +14,8 @@ use thalweg_engine::limits::{FUTURE_TOLERANCE_MS_DEFAULT, IDLE_TIMEOUT_MS_DEFAUL
 use thalweg_engine::time::{MILLISECOND, Micros};
 
 use super::definition::{Classification, StreamInput, TableKind, Tier};
+use super::infer::SampleFormat;
+use super::startup;
 use crate::diagnostics::suggestion;
 
 /// How often reference data are looked at again if the table does not say.
@@ -58,14 +60,16 @@ pub(super) fn table_kind(
     Ok(kind)
 }
 
-/// The stream and the format that a table's options name; what else they say is not looked at.
-pub(crate) fn stream_of(name: &Name, options: &[(String, String, Location)]) -> Result<(Name, String)> {
+/// The stream and the format that a table's options name; what else they say is not looked at. Errors: the format is not known.
+pub(crate) fn stream_of(name: &Name, options: &[(String, String, Location)]) -> Result<(Name, SampleFormat)> {
     let option = |key: &str| options.iter().find(|(k, ..)| k == key).map(|(_, value, _)| value.as_str());
     let stream = match option("stream") {
         Some(text) => Name::new(text).map_err(|e| e.context("option 'stream'"))?,
         None => name.clone(),
     };
-    Ok((stream, option("format").unwrap_or(FORMAT_DEFAULT).to_owned()))
+    let format = decode::find(option("format").unwrap_or(FORMAT_DEFAULT)).map_err(|e| e.context("option 'format'"))?;
+    let own = format.options.iter().filter_map(|o| Some((o.name.to_owned(), option(o.name)?.to_owned()))).collect();
+    Ok((stream, SampleFormat { name: format.name.to_owned(), options: own }))
 }
 
 fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], defaults: Defaults<'_>) -> Result<StreamInput> {
@@ -88,7 +92,9 @@ fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], de
     };
     let idle_timeout = duration("scan.watermark.idle-timeout", IDLE_TIMEOUT_MS_DEFAULT)?;
     let future_tolerance = duration("scan.future-tolerance", FUTURE_TOLERANCE_MS_DEFAULT)?;
-    Ok(StreamInput { stream, format, format_options, idle_timeout, future_tolerance })
+    let [mode, millis, offsets] = [startup::MODE, startup::MILLIS, startup::OFFSETS].map(|key| options.take(key));
+    let start = startup::startup(mode.as_deref(), millis.as_deref(), offsets.as_deref())?;
+    Ok(StreamInput { stream, format, format_options, idle_timeout, future_tolerance, start })
 }
 
 fn reference(options: &mut Options, defaults: Defaults<'_>) -> Result<TableKind> {
@@ -169,4 +175,5 @@ fn connector_options(connector: &ConnectorSpec, pairs: &mut BTreeMap<String, Str
 }
 
 /// Options of every table that is a stream.
-const STREAM_OPTIONS: [&str; 4] = ["format", "scan.future-tolerance", "scan.watermark.idle-timeout", "stream"];
+const STREAM_OPTIONS: [&str; 7] =
+    ["format", "scan.future-tolerance", startup::MODE, startup::OFFSETS, startup::MILLIS, "scan.watermark.idle-timeout", "stream"];

@@ -27,6 +27,15 @@ pub(crate) fn named_tables(statement: &Parsed) -> BTreeSet<String> {
     }
 }
 
+/// Names of the tables that a statement writes, in its order.
+pub(crate) fn written_tables(statement: &Parsed) -> Vec<String> {
+    match statement {
+        Parsed::Insert(insert) => vec![folded(&insert.sink)],
+        Parsed::StatementSet(inserts) => inserts.iter().map(|i| folded(&i.sink)).collect(),
+        _ => Vec::new(),
+    }
+}
+
 struct Names(BTreeSet<String>);
 
 impl Names {

@@ -5,7 +5,9 @@ use arrow::buffer::Buffer;
 use arrow::util::display::array_value_to_string;
 use thalweg_engine::batch::{ContentType, Entry, Records};
 use thalweg_engine::contract::Output;
+use thalweg_engine::decode;
 use thalweg_engine::plan::{ColumnSource, LookupKind, RowTime, Scan, Stage};
+use thalweg_engine::runtime::query::decode_schema;
 use thalweg_engine::runtime::read::Reader;
 use thalweg_sql::{Session, Settings, Statement, TableDefinition};
 
@@ -51,7 +53,8 @@ fn records(payloads: &[&str]) -> Records {
 fn read(scan: &Scan, payloads: &[&str]) -> (Vec<String>, Vec<(u64, String)>, i64) {
     let mut reader = Reader::new(scan).unwrap();
     let mut out = Output::default();
-    let decoded = reader.decode(&records(payloads)).unwrap();
+    let mut decoder = decode::open(&scan.format, decode_schema(scan)).unwrap();
+    let decoded = decoder.decode(&records(payloads)).unwrap();
     let batch = reader.time(decoded, &mut out).unwrap().and_then(|b| reader.project(b, &mut out).unwrap());
     let rows = batch.map(|b| {
         assert_eq!(b.rows.schema(), scan.schema());
@@ -108,9 +111,9 @@ fn what_is_computed_is_not_stored_and_can_be_described() {
     let shown = arrow::util::pretty::pretty_format_batches(&[rows]).unwrap().to_string();
     let lines: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [
-        "| f | DOUBLE | YES | | AS c * 1.8 + 32 |",
-        "| ts | TIMESTAMP | YES | | AS TO_TIMESTAMP_LTZ(epoch_ms, 3), WATERMARK ts - 5000 ms |",
-        "| proc | TIMESTAMP | NO | | AS PROCTIME() |",
+        "| f | DOUBLE | TRUE | | AS c * 1.8 + 32 | |",
+        "| ts | TIMESTAMP(3) *ROWTIME* | TRUE | | AS TO_TIMESTAMP_LTZ(epoch_ms, 3) | ts - INTERVAL '5' SECOND |",
+        "| proc | TIMESTAMP_LTZ(3) *PROCTIME* | FALSE | | AS PROCTIME() | |",
     ] {
         assert!(lines.contains(&line.to_owned()), "{shown}");
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use arrow::util::pretty::pretty_format_batches;
 use thalweg_engine::error::ErrorKind;
-use thalweg_engine::plan::{ColumnSource, Metadata, RowTime};
+use thalweg_engine::plan::{ColumnSource, Metadata, RowTime, StartAt};
 use thalweg_engine::time::timestamp_type;
-use thalweg_sql::{Classification, Session, Settings, Statement, TableDefinition, TableKind, Tier};
+use thalweg_sql::{Classification, SavepointWanted, Session, Settings, Statement, TableDefinition, TableKind, Tier};
 
-use crate::support::{Lake, empty_session, fixture, session};
+use crate::support::{Lake, declare, empty_session, fixture, session};
 
 fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
     match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
@@ -136,11 +136,44 @@ fn statements_that_only_name_things() {
     for (sql, job) in
         [("STOP JOB Site_10s", "site_10s"), ("STOP JOB archive.telemetry", "archive.telemetry"), ("STOP JOB a WITH SAVEPOINT", "a")]
     {
-        let Statement::StopJob { name } = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
+        let Statement::StopJob { name, .. } = session.prepare(sql, &Settings::default()).unwrap() else { panic!() };
         assert_eq!(name, job);
     }
+    let one = |sql: &str| session.prepare(sql, &Settings::default()).unwrap();
+    for (sql, want) in [
+        ("STOP JOB a", SavepointWanted::No),
+        ("STOP JOB a WITH SAVEPOINT;", SavepointWanted::Yes),
+        ("STOP JOB a WITH SAVEPOINT 'before'", SavepointWanted::Named("before".to_owned())),
+    ] {
+        assert!(matches!(one(sql), Statement::StopJob { savepoint, .. } if savepoint == want), "{sql}");
+    }
+    assert!(matches!(one("DROP JOB a"), Statement::DropJob { name } if name == "a"));
+    assert!(matches!(one("DROP SAVEPOINT 'a-7'"), Statement::DropSavepoint { name } if name == "a-7"));
+    assert!(matches!(one("SHOW SAVEPOINTS"), Statement::ShowSavepoints));
     let Statement::DescribeJob { name } = session.prepare("DESC JOB archive.telemetry", &Settings::default()).unwrap() else { panic!() };
     assert_eq!(name, "archive.telemetry");
+}
+
+#[test]
+fn where_a_job_begins_is_said_by_the_table_and_by_settings_which_win() {
+    let session = session();
+    let table =
+        "CREATE TABLE late (a INT) WITH ('connector' = 'log', 'stream' = 'late', 'format' = 'json', 'scan.startup.mode' = 'latest-offset')";
+    declare(&session, table);
+    declare(&session, "CREATE TABLE sink (a INT) WITH ('connector' = 'lake')");
+    let plan = |settings: &[(&str, &str)], sql: &str| {
+        let settings = Settings::new(settings.iter().copied()).unwrap();
+        match session.prepare(sql, &settings).unwrap() {
+            Statement::InsertJob { plan, .. } | Statement::Tail { plan, .. } => plan.scans[0].start.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (insert, select) = ("INSERT INTO sink SELECT a FROM late", "SELECT a FROM late");
+    assert_eq!([plan(&[], insert), plan(&[], select)], [Some(StartAt::Latest), Some(StartAt::Latest)]);
+    assert_eq!(plan(&[("scan.startup.mode", "earliest-offset")], select), Some(StartAt::Earliest));
+    let time = [("scan.startup.mode", "timestamp"), ("scan.startup.timestamp-millis", "7")];
+    assert_eq!(plan(&time, insert), Some(StartAt::Time(7_000)));
+    assert_eq!(plan(&[], "SELECT ts FROM telemetry"), None);
 }
 
 #[test]
@@ -162,16 +195,20 @@ fn an_error_names_its_place_in_the_script() {
 fn describe_shows_columns_keys_and_time() {
     let session = session();
     let rows = |sql: &str| match session.prepare(sql, &Settings::default()).unwrap() {
-        Statement::Describe { rows } => pretty_format_batches(&[rows]).unwrap().to_string(),
+        // Cells with one blank around them, so that their width does not matter.
+        Statement::Describe { rows } => {
+            pretty_format_batches(&[rows]).unwrap().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        }
         other => panic!("{other:?}"),
     };
     let telemetry = rows("DESCRIBE telemetry");
-    assert!(telemetry.contains("| ts          | TIMESTAMP | YES      |     | WATERMARK ts - 2000 ms |"), "{telemetry}");
-    assert!(telemetry.contains("| topic       | STRING    | YES      |     | METADATA FROM 'topic'  |"), "{telemetry}");
-    assert!(rows("DESC devices").contains("PRIMARY KEY |        |"));
+    assert!(telemetry.contains("| name | type | null | key | extras | watermark |"), "{telemetry}");
+    assert!(telemetry.contains("| ts | TIMESTAMP(3) *ROWTIME* | TRUE | | | ts - INTERVAL '2' SECOND |"), "{telemetry}");
+    assert!(telemetry.contains("| topic | STRING | TRUE | | METADATA FROM 'topic' | |"), "{telemetry}");
+    assert!(rows("DESC devices").contains("| PRI(device_id) | | |"), "{}", rows("DESC devices"));
     let counts = rows("DESC counts");
-    assert!(counts.contains("| status | STRING | NO       | PRIMARY KEY | UPSERT |"), "{counts}");
-    assert!(counts.contains("| n      | BIGINT | YES      |             |        |"), "{counts}");
-    assert!(rows("DESCRIBE TABLE cold.telemetry").contains("| date        | DATE"));
+    assert!(counts.contains("| status | STRING | FALSE | PRI(status) | UPSERT | |"), "{counts}");
+    assert!(counts.contains("| n | BIGINT | TRUE | | | |"), "{counts}");
+    assert!(rows("DESCRIBE TABLE cold.telemetry").contains("| date | DATE"));
     assert!(rows("DESCRIBE site_10s$late").contains("temperature"));
 }

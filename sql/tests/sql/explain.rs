@@ -31,7 +31,7 @@ fn the_example_of_a_fleet_is_planned_as_reviewed() {
     declare(&session, &tables.iter().map(ScriptStatement::text).collect::<Vec<_>>().join(";\n"));
     check_fixture("fleet.explain", &explain(&session, insert));
     match session.prepare(insert, &Settings::default()).unwrap() {
-        Statement::InsertJob { name, sinks, plan, sql, fingerprint } => {
+        Statement::InsertJob { name, sinks, plan, sql, fingerprint, .. } => {
             assert_eq!((name.as_str(), &sinks, &sql), ("site_10s", &vec![name.clone()], &insert.to_owned()));
             assert_eq!(plan.fingerprint(), fingerprint);
             assert_eq!(plan.outputs[0].schema, session.table("site_10s").unwrap().schema());

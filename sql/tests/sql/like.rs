@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::plan::RowTime;
-use thalweg_sql::{Session, Settings, Statement, StreamSampler, TableDefinition};
+use thalweg_sql::{Sample, SampleFormat, Session, Settings, Statement, StreamSampler, TableDefinition};
 
 use crate::support::{Lake, declare, empty_session, session};
 
@@ -70,9 +70,15 @@ fn a_table_like_another_has_what_that_has_and_what_is_said_instead() {
 struct Sampler(Vec<(&'static str, &'static str)>);
 
 impl StreamSampler for Sampler {
-    fn columns(&self, stream: &Name, format: &str) -> Result<Vec<(String, String)>> {
-        match (stream.as_str(), format) {
-            ("pumps", "json") => Ok(self.0.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect()),
+    fn sample(&self, stream: &Name, format: &SampleFormat) -> Result<Sample> {
+        match (stream.as_str(), format.name.as_str()) {
+            ("pumps", "json") => Ok(Sample {
+                columns: self.0.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect(),
+                event_time: Some("ts".to_owned()),
+            }),
+            ("pumps", "csv") if format.options.values().eq([";"]) => {
+                Ok(Sample { columns: vec![("c1".to_owned(), "STRING".to_owned())], event_time: None })
+            }
             other => Err(Error::not_found(format!("no samples of {other:?}")).hint("look elsewhere")),
         }
     }
@@ -96,13 +102,25 @@ fn a_table_without_columns_takes_those_of_its_records() {
         "CREATE TABLE Pumps (\n  device_id STRING,\n  ts TIMESTAMP(3),\n  \"value\" DOUBLE,\n  \"Flow\" BIGINT\n) WITH (\n  'connector' = 'log',\n  'format' = 'json'\n)"
     );
     assert_eq!(notices[0], "columns taken from the newest records: device_id STRING, ts TIMESTAMP(3), \"value\" DOUBLE, \"Flow\" BIGINT");
-    assert_eq!(notices.len(), 4, "{notices:?}");
+    assert_eq!(notices.len(), 5, "{notices:?}");
+    assert_eq!(
+        notices[4],
+        "no WATERMARK: the event time is that of receipt. If it is ts, drop the table and write CREATE TABLE Pumps \
+         (WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH (…)"
+    );
     assert!(notices[1].contains("'date' is left out") && notices[2].contains("'a b'") && notices[3].contains("'FLOW'"), "{notices:?}");
     assert_eq!(format!("{:?}", create(&bare(), &table.sql).0), format!("{table:?}"));
     let timed = "CREATE TABLE p (WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector' = 'log', 'stream' = 'pumps')";
-    assert_eq!(create(&session, timed).0.watermark, Some(RowTime { column: 1, delay: 2_000_000 }));
+    let (table, notices) = create(&session, timed);
+    assert_eq!((table.watermark, notices.len()), (Some(RowTime { column: 1, delay: 2_000_000 }), 4));
     let error = |sql: &str| session.prepare(sql, &Settings::default()).unwrap_err().to_string();
     assert!(error("CREATE TABLE x WITH ('connector' = 'log', 'format' = 'json')").starts_with("1:14: no samples of (\"x\", \"json\")"));
+    assert!(
+        error("CREATE TABLE pumps WITH ('connector' = 'log', 'format' = 'yaml')").contains("option 'format': format 'yaml' is not known")
+    );
+    // Options of the format reach whoever looks.
+    let (of_csv, _) = create(&session, "CREATE TABLE pumps WITH ('connector' = 'log', 'format' = 'csv', 'csv.field-delimiter' = ';')");
+    assert_eq!(of_csv.columns.len(), 1);
     assert!(error("CREATE TABLE x WITH ('connector' = 'lake')").starts_with("1:14: the table has no columns"));
     let empty = bare().with_sampler(Arc::new(Sampler(vec![("_x", "INT")])));
     let error = empty.prepare("CREATE TABLE pumps WITH ('connector' = 'log')", &Settings::default()).unwrap_err();

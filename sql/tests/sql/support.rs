@@ -17,9 +17,13 @@ const fn option(name: &'static str) -> OptionSpec {
 const FORMAT: OptionSpec = option("format");
 const FUTURE: OptionSpec = option("scan.future-tolerance");
 const IDLE: OptionSpec = option("scan.watermark.idle-timeout");
+const MODE: OptionSpec = option("scan.startup.mode");
+const OFFSETS: OptionSpec = option("scan.startup.specific-offsets");
+const MILLIS: OptionSpec = option("scan.startup.timestamp-millis");
 const STREAM: OptionSpec = option("stream");
 
-const LOG: ConnectorSpec = ConnectorSpec { name: "log", about: "A stream.", role: Role::Log, options: &[FORMAT, FUTURE, IDLE, STREAM] };
+const LOG: ConnectorSpec =
+    ConnectorSpec { name: "log", about: "A stream.", role: Role::Log, options: &[FORMAT, FUTURE, MODE, OFFSETS, MILLIS, IDLE, STREAM] };
 const REFERENCE: ConnectorSpec = ConnectorSpec {
     name: "reference",
     about: "Reference data.",
@@ -39,6 +43,9 @@ const BROKER: ConnectorSpec = ConnectorSpec {
     options: &[
         FORMAT,
         FUTURE,
+        MODE,
+        OFFSETS,
+        MILLIS,
         IDLE,
         STREAM,
         OptionSpec { name: "topic", required: false, default: Some("#"), about: "what to subscribe to" },

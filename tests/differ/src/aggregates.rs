@@ -80,7 +80,9 @@ fn plain(draft: &mut Draft, input: &Rel, place: Place) -> Call {
         (4 | 5, Kind::Double) => (format!("SUM({name})"), Kind::Double, sum(argument.precision)),
         (6, Kind::Double) => (format!("AVG({name})"), Kind::Double, average(argument.precision)),
         (7, Kind::Double) => {
-            let function = dice.pick(&["STDDEV", "STDDEV_POP", "VAR_POP", "VAR_SAMP"]);
+            let function = *dice.pick(&["STDDEV", "STDDEV_POP", "VAR_POP", "VAR_SAMP"]);
+            // Over a frame the oracle needs exact sums.
+            let function = if place == Place::Over && argument.precision > Precision::Sums { "AVG" } else { function };
             (format!("{function}({name})"), Kind::Double, Precision::Loose)
         }
         (8, Kind::Double) if exact && place != Place::Over => (format!("MEDIAN({name})"), Kind::Double, Precision::Exact),
@@ -102,6 +104,27 @@ fn ordered(dice: &mut Dice, argument: Column, order: &str) -> Call {
     };
     let (stream, batch) = (format!("{function}({name}{rest})"), format!("{function}({name}{rest} ORDER BY {order})"));
     Call { stream, batch, column: Column { name: String::new(), kind, precision: argument.precision } }
+}
+
+/// A call over a frame, as the oracle has it. Its variances lose digits when rows leave the frame, and below 0 their root is no number: it
+/// is told to take sums, which are exact.
+pub fn over_frame(call: &str, over: &str) -> String {
+    let of = |function: &str| call.strip_prefix(function).and_then(|rest| rest.strip_suffix(')'));
+    let spread = |x: &str, least: u8| {
+        let sum = |what: &str| format!("SUM({what}) OVER ({over})");
+        let count = format!("CAST(COUNT({x}) OVER ({over}) AS DOUBLE)");
+        let (total, squares) = (sum(x), sum(&format!("({x}) * ({x})")));
+        format!("(({squares} - ({total}) * ({total}) / {count}) / NULLIF({count} - {least}.0, 0.0))")
+    };
+    let (sample, whole) = (of("STDDEV("), of("STDDEV_POP("));
+    if let Some(x) = sample.or(whole) {
+        return format!("SQRT({})", spread(x, u8::from(sample.is_some())));
+    }
+    match (of("VAR_SAMP("), of("VAR_POP(")) {
+        (Some(x), _) => spread(x, 1),
+        (_, Some(x)) => spread(x, 0),
+        _ => format!("{call} OVER ({over})"),
+    }
 }
 
 fn both(text: String, kind: Kind, precision: Precision) -> Call {

@@ -13,6 +13,8 @@ pub enum Bug {
     RecordLost,
     /// What an update takes back stays in the result.
     OldRowsKept,
+    /// The oracle knows late rows as well.
+    LateKept,
     /// The oracle counts NULL as a value in the middle of the others.
     NullIsZero,
 }
@@ -21,6 +23,7 @@ impl Bug {
     /// Every bug with its name, and what is wrong.
     pub const ALL: &'static [(&'static str, Self, &'static str)] = &[
         ("edge-shifted", Self::EdgeShifted, "a row on the edge of two windows counts to the earlier one"),
+        ("late-kept", Self::LateKept, "rows that are late count"),
         ("null-is-zero", Self::NullIsZero, "numbers that are NULL count as 0"),
         ("old-rows-kept", Self::OldRowsKept, "rows that are taken back stay"),
         ("record-lost", Self::RecordLost, "one record is lost"),

@@ -17,6 +17,8 @@ const ROWS_SHOWN: usize = 5;
 const FED_SHOWN: usize = 12;
 /// Of a hundred queries at most so many may be refused.
 pub const REFUSED_PERCENT_MAX: f64 = 2.0;
+/// Of a hundred queries the oracle may fail at most at so many.
+pub const NOT_JUDGED_PERCENT_MAX: f64 = 0.5;
 
 /// What cases gave.
 #[derive(Debug, Default)]
@@ -29,15 +31,19 @@ pub struct Report {
     pub empty: u64,
     /// Of each shape, cases, and those whose result is empty.
     pub shapes: BTreeMap<&'static str, (u64, u64)>,
+    /// Rows that came too late, and were left out as they should be.
+    pub late: u64,
     /// Queries that were refused: why, and which.
-    pub refused: BTreeMap<String, Refused>,
+    pub refused: BTreeMap<String, Examples>,
+    /// Cases at which the oracle failed: why, and which.
+    pub not_judged: BTreeMap<String, Examples>,
     /// Cases that differ, each with all that it takes to repeat it.
     pub differences: Vec<String>,
 }
 
-/// Queries that were refused for one reason.
+/// Queries of which the same is to be said.
 #[derive(Debug, Default)]
-pub struct Refused {
+pub struct Examples {
     /// How many.
     pub count: u64,
     /// Seed of one.
@@ -46,10 +52,20 @@ pub struct Refused {
     pub query: String,
 }
 
+/// How many queries there are, whatever the reason.
+pub fn count_of(all: &BTreeMap<String, Examples>) -> u64 {
+    all.values().map(|examples| examples.count).sum()
+}
+
 impl Report {
     /// How many queries were refused.
     pub fn refusals(&self) -> u64 {
-        self.refused.values().map(|r| r.count).sum()
+        count_of(&self.refused)
+    }
+
+    /// Of a hundred cases, at how many the oracle failed.
+    pub fn not_judged_percent(&self) -> f64 {
+        count_of(&self.not_judged) as f64 * 100.0 / self.cases.max(1) as f64
     }
 
     /// How many of a hundred.
@@ -80,16 +96,16 @@ pub fn run(count: u64, seed: u64, bug: Option<Bug>) -> Result<Report, String> {
             let Ok(mut report) = report.lock() else { return Ok(()) };
             report.cases += 1;
             let shape = report.shapes.entry(case.query.shape).or_default();
-            *shape = (shape.0 + 1, shape.1 + u64::from(matches!(verdict, Verdict::Same(0))));
+            *shape = (shape.0 + 1, shape.1 + u64::from(matches!(verdict, Verdict::Same { rows: 0, .. })));
+            let one = || Examples { count: 0, seed: case.seed, query: case.query.stream.clone() };
             match verdict {
-                Verdict::Same(rows) => {
+                Verdict::Same { rows, late } => {
                     report.rows += rows as u64;
+                    report.late += late as u64;
                     report.empty += u64::from(rows == 0);
                 }
-                Verdict::Refused(why) => {
-                    let one = || Refused { count: 0, seed: case.seed, query: case.query.stream.clone() };
-                    report.refused.entry(why).or_insert_with(one).count += 1;
-                }
+                Verdict::Refused(why) => report.refused.entry(why).or_insert_with(one).count += 1,
+                Verdict::NotJudged(why) => report.not_judged.entry(why).or_insert_with(one).count += 1,
                 Verdict::Differs(_) => report.differences.extend(told),
             }
         }

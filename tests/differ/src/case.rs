@@ -28,6 +28,7 @@ impl Case {
         let clock = data::clock(&mut Dice::new(seed, 0));
         let way = Way::new(&mut Dice::new(seed, 1), seed);
         let entries = data::entries(&mut Dice::new(seed, 2), clock, way.partitions);
+        let entries = data::with_strays(&mut Dice::new(seed, 5), clock, entries, way.partitions);
         Self { seed, query: query(seed, clock, bug), way, entries }
     }
 }

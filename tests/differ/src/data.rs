@@ -1,10 +1,11 @@
-//! Random rows and how they come. Invariant: no row is late: each comes before its partition has seen a time that is ahead of its own by
-//! the table's delay.
+//! Random rows and how they come. Invariant: a row comes before its partition has seen a time that is ahead of its own by the table's
+//! delay, or it is a stray, older than all others by days, so that nobody can doubt that it is late.
 //!
 //! ```text
 //! arrival = event time + something less than the delay + lag of the partition
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -20,6 +21,10 @@ use crate::values::Value;
 
 /// When the first record is received: later than all event times.
 const RECEIVED: Micros = 20_455 * DAY;
+/// How much older a stray is than any other row.
+const STRAY_AGE: Micros = 10 * DAY;
+/// The first number of a stray; others have smaller ones.
+const STRAY_ID: i64 = 1_000_000;
 /// Devices that send.
 const DEVICES: [&str; 6] = ["pump-1", "pump-2", "b", "c", "fan", "x"];
 /// Keys; the first ones are there more often.
@@ -37,7 +42,9 @@ pub struct Entry {
     /// Values, by column; none of a record that cannot be used.
     pub values: Option<Vec<Value>>,
     /// What the device sends.
-    payload: String,
+    pub payload: String,
+    /// Whether it is older than every window that could still be open.
+    pub stray: bool,
 }
 
 /// Where the event times of a case lie.
@@ -62,16 +69,61 @@ pub fn entries(dice: &mut Dice, clock: Clock, partitions: usize) -> Vec<Entry> {
             let values: Vec<Value> = table.columns.iter().map(|c| value(dice, c.fill, id, time, device)).collect();
             let payload = payload(dice, table, &values);
             let arrival = time + dice.within(0..shuffled) + lags[partition_of(device, partitions)];
-            all.push((arrival, Entry { table: number, device, values: Some(values), payload }));
+            all.push((arrival, Entry { table: number, device, values: Some(values), payload, stray: false }));
         }
         if count > 0 && dice.chance(15) {
             let payload = (*dice.pick(&["{", "[]", "{\"id\": 1}", "{\"ts\": \"now\"}"])).to_owned();
             let arrival = clock.start + dice.within(0..clock.length);
-            all.push((arrival, Entry { table: number, device: DEVICES[0], values: None, payload }));
+            all.push((arrival, Entry { table: number, device: DEVICES[0], values: None, payload, stray: false }));
         }
     }
     all.sort_by_key(|(arrival, _)| *arrival);
     all.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// The same entries with strays among them, at times. `partitions` are those in which they will come.
+pub fn with_strays(dice: &mut Dice, clock: Clock, entries: Vec<Entry>, partitions: usize) -> Vec<Entry> {
+    let percent = *dice.pick(&[0, 0, 2, 10]);
+    let mut all = Vec::with_capacity(entries.len());
+    let mut known: Vec<(usize, &'static str)> = Vec::new();
+    for (number, entry) in (0i64..).zip(entries) {
+        if entry.values.is_some() {
+            known.push((entry.table, entry.device));
+        }
+        all.push(entry);
+        if !dice.chance(percent) || known.is_empty() {
+            continue;
+        }
+        // From a device whose partition has seen a row of the table.
+        let (number_of_table, near) = *dice.pick(&known);
+        let same = |d: &&&str| partition_of(d, partitions) == partition_of(near, partitions);
+        let devices: Vec<&'static str> = DEVICES.iter().filter(same).copied().collect();
+        let (table, device) = (&TABLES[number_of_table], *dice.pick(&devices));
+        let time = clock.start - STRAY_AGE + dice.within(0..clock.length / table.unit) * table.unit;
+        let values: Vec<Value> = table.columns.iter().map(|c| value(dice, c.fill, STRAY_ID + number, time, device)).collect();
+        let payload = payload(dice, table, &values);
+        all.push(Entry { table: number_of_table, device, values: Some(values), payload, stray: true });
+    }
+    all
+}
+
+/// Which entries are late if they come in so many partitions; `None` if that is not beyond doubt, because one is behind the watermark and
+/// no stray, or a stray and not behind it.
+pub fn late(entries: &[Entry], partitions: usize) -> Option<Vec<bool>> {
+    let mut newest: BTreeMap<(usize, usize), Micros> = BTreeMap::new();
+    let judge = |entry: &Entry| {
+        let time = entry.values.as_ref()?.iter().zip(TABLES[entry.table].columns).find_map(|(v, c)| match (v, c.fill) {
+            (Value::Time(t), Fill::Time) => Some(*t),
+            _ => None,
+        })?;
+        let newest = newest.entry((entry.table, partition_of(entry.device, partitions))).or_insert(Micros::MIN);
+        let behind = time <= newest.saturating_sub(TABLES[entry.table].delay);
+        *newest = time.max(*newest);
+        Some(behind)
+    };
+    let behind: Vec<Option<bool>> = entries.iter().map(judge).collect();
+    let is_clear = |(entry, behind): (&Entry, &Option<bool>)| behind.is_none_or(|b| b == entry.stray);
+    entries.iter().zip(&behind).all(is_clear).then(|| behind.into_iter().map(|b| b.unwrap_or(false)).collect())
 }
 
 fn value(dice: &mut Dice, fill: Fill, id: i64, time: Micros, device: &str) -> Value {
@@ -135,5 +187,37 @@ fn array<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value>, miss
         DataType::Boolean => Arc::new(values.map(|v| if let Value::Truth(b) = v { Some(*b) } else { None }).collect::<BooleanArray>()),
         DataType::Utf8 => Arc::new(values.map(|v| if let Value::Text(t) = v { Some(t.as_str()) } else { None }).collect::<StringArray>()),
         _ => Arc::new(values.map(|v| if let Value::Time(t) = v { Some(*t) } else { None }).collect::<TimestampMicrosecondArray>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stray_is_late_and_nothing_else() {
+        let mut strays = 0;
+        for seed in 0..200 {
+            let (mut dice, partitions) = (Dice::new(seed, 0), 1 + seed as usize % 4);
+            let clock = clock(&mut dice);
+            let plain = entries(&mut dice, clock, partitions);
+            let all = with_strays(&mut dice, clock, plain, partitions);
+            let late = late(&all, partitions).expect("what is late is beyond doubt");
+            assert!(all.iter().zip(&late).all(|(entry, late)| entry.stray == *late), "seed {seed}");
+            strays += late.iter().filter(|l| **l).count();
+        }
+        assert!(strays > 200, "{strays}");
+    }
+
+    #[test]
+    fn a_stray_that_comes_first_is_in_doubt() {
+        let (mut dice, clock) = (Dice::new(7, 0), Clock { start: 0, length: 60 * SECOND });
+        let mut all = Vec::new();
+        while !all.iter().any(|e: &Entry| e.stray) {
+            let plain = entries(&mut dice, clock, 1);
+            all = with_strays(&mut dice, clock, plain, 1);
+        }
+        all.retain(|e| e.stray);
+        assert_eq!(late(&all, 1), None);
     }
 }

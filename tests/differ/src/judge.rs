@@ -8,11 +8,12 @@ use arrow::error::ArrowError;
 use thalweg_engine::changes::{Changes, RowKind};
 use thalweg_engine::error::Error;
 use thalweg_engine::plan::JobPlan;
-use thalweg_replay::{Before, Database, Prepared, run_pieces, shown};
+use thalweg_replay::{Before, Database, Prepared, Ran, run_pieces, shown};
 
 use crate::bugs::Bug;
 use crate::case::Case;
-use crate::data::{Entry, batches, records};
+use crate::data::{self, Entry, batches, records};
+use crate::fate::{Fate, check_late};
 use crate::oracle::Oracle;
 use crate::tables::{TABLES, create_reference};
 use crate::values::{Row, Value, differences, rows};
@@ -21,10 +22,17 @@ use crate::way::Way;
 /// What became of a case.
 #[derive(Debug)]
 pub enum Verdict {
-    /// So many rows, the same on both sides.
-    Same(usize),
+    /// So many rows, the same on both sides, without so many that are late.
+    Same {
+        /// Rows.
+        rows: usize,
+        /// Late ones.
+        late: usize,
+    },
     /// The stream's query is refused.
     Refused(String),
+    /// The oracle fails, or what is late is in doubt.
+    NotJudged(String),
     /// They differ.
     Differs(Difference),
 }
@@ -78,26 +86,44 @@ impl Judge {
             Ok(_) => return failed("it is not a query over streams"),
             Err(e) => return Verdict::Refused(reason(e.message())),
         };
-        let want = match self.want(case, entries) {
-            Ok(rows) => rows,
-            Err(e) => return failed(&format!("the oracle: {e}")),
+        let fates: Vec<Fate> = TABLES.iter().map(|t| Fate::of(&plan, t.name)).collect();
+        let fed: Vec<Entry> = entries.iter().filter(|e| !e.stray || fates[e.table] != Fate::Open).cloned().collect();
+        let Some(late) = data::late(&fed, way.partitions) else {
+            return Verdict::NotJudged("what is late is in doubt".to_owned());
         };
-        match self.got(&plan, entries, way) {
+        let is_left_out = |(e, late): (&Entry, bool)| late && matches!(fates[e.table], Fate::Late { .. });
+        let left_out: Vec<bool> = fed.iter().zip(late).map(is_left_out).collect();
+        let want = match self.want(case, &fed, &left_out) {
+            Ok(rows) => rows,
+            Err(e) => return Verdict::NotJudged(cause(&e.to_string())),
+        };
+        let ran = match self.ran(&plan, &fed, way) {
+            Ok(ran) => ran,
+            Err(e) => return failed(&format!("the stream: {e}")),
+        };
+        if self.bug.is_none()
+            && let Err(e) = check_late(&ran.late, &fed, &left_out, &fates)
+        {
+            return failed(&e);
+        }
+        match self.got(&plan, &ran) {
             Ok(got) => match differences(&got, &want) {
-                (a, b) if a.is_empty() && b.is_empty() => Verdict::Same(want.len()),
+                (a, b) if a.is_empty() && b.is_empty() => Verdict::Same { rows: want.len(), late: left_out.iter().filter(|l| **l).count() },
                 (a, b) => Verdict::Differs(Difference::Rows(a, b)),
             },
             Err(e) => failed(&format!("the stream: {e}")),
         }
     }
 
-    fn want(&self, case: &Case, entries: &[Entry]) -> Result<Vec<Row>, datafusion::error::DataFusionError> {
+    fn want(&self, case: &Case, entries: &[Entry], left_out: &[bool]) -> Result<Vec<Row>, datafusion::error::DataFusionError> {
         let missing = (self.bug == Some(Bug::NullIsZero)).then_some(0);
-        self.oracle.fill(batches(entries, missing)?)?;
+        let counts = |(e, out): (&Entry, &bool)| (!out || self.bug == Some(Bug::LateKept)).then(|| e.clone());
+        let known: Vec<Entry> = entries.iter().zip(left_out).filter_map(counts).collect();
+        self.oracle.fill(batches(&known, missing)?)?;
         self.oracle.rows(&case.query.batch)
     }
 
-    fn got(&self, plan: &JobPlan, entries: &[Entry], way: &Way) -> Result<Vec<Row>, Error> {
+    fn ran(&self, plan: &JobPlan, entries: &[Entry], way: &Way) -> Result<Ran, Error> {
         let mut fed = records(entries);
         match (self.bug, fed.len() / 2) {
             (Some(Bug::RecordLost), middle) if middle > 0 => drop(fed.remove(middle)),
@@ -105,10 +131,10 @@ impl Judge {
             _ => {}
         }
         let again = if self.bug == Some(Bug::StateForgotten) { Before::Forget } else { Before::Restart };
-        let ran = run_pieces(plan, &self.database.needed(plan), way.pieces(&fed, again), way.partitions)?;
-        if ran.late > 0 && self.bug.is_none() {
-            return Err(Error::internal(format!("{} rows are late", ran.late)));
-        }
+        run_pieces(plan, &self.database.needed(plan), way.pieces(&fed, again), way.partitions)
+    }
+
+    fn got(&self, plan: &JobPlan, ran: &Ran) -> Result<Vec<Row>, Error> {
         let output = plan.outputs.first().ok_or_else(|| Error::internal("a plan without an output"))?;
         let changes = ran.outputs.first().map_or(&[][..], Vec::as_slice);
         if !output.updating && changes.iter().any(|c| c.kinds.is_some()) {
@@ -142,6 +168,12 @@ impl Judge {
 fn reason(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == ' ').to_owned()
+}
+
+/// What an error of the oracle is about, without the names and values of one case.
+fn cause(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    line.split(['(', '\'', '"']).next().unwrap_or_default().trim_end().to_owned()
 }
 
 fn failed(what: &str) -> Verdict {

@@ -31,6 +31,7 @@ pub mod way;
 
 // judgement
 pub mod campaign;
+pub mod fate;
 pub mod judge;
 pub mod oracle;
 pub mod shrink;

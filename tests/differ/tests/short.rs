@@ -8,6 +8,8 @@ use thalweg_differ::campaign::{REFUSED_PERCENT_MAX, run};
 const SEED: u64 = 1;
 /// Cases.
 const CASES: u64 = 300;
+/// Seeds of cases that once differed, or at which the oracle once failed.
+const FOUND: &[u64] = &[3_475_450_072, 3_475_456_709];
 /// Cases in which a bug must be found.
 const CASES_OF_A_BUG: u64 = 400;
 
@@ -16,8 +18,19 @@ fn streams_and_batches_give_the_same_rows() {
     let report = run(CASES, SEED, None).expect("both sides can be set up");
     println!("{} cases, {} rows, {} refused", report.cases, report.rows, report.refusals());
     assert!(report.differences.is_empty(), "{}", report.differences.join("\n\n"));
+    assert!(report.not_judged_percent() <= 1.0, "{:#?}", report.not_judged);
+    assert!(report.late > 0, "no row is late");
     assert!(report.refused_percent() < REFUSED_PERCENT_MAX, "{:#?}", report.refused);
     assert!(report.empty * 5 < report.cases * 2, "{} of {} results are empty", report.empty, report.cases);
+}
+
+#[test]
+fn what_once_differed_does_so_no_more() {
+    for &seed in FOUND {
+        let report = run(1, seed, None).expect("both sides can be set up");
+        assert!(report.differences.is_empty(), "{}", report.differences.join("\n\n"));
+        assert_eq!((report.refusals(), report.not_judged.len()), (0, 0), "seed {seed} is not judged");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! must give the same rows.
 
 mod database;
+pub mod fuzz;
 pub mod nexmark;
 mod rows;
 mod run;

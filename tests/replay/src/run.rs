@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use thalweg_engine::batch::{ContentType, Entry, Records};
 use thalweg_engine::changes::Changes;
 use thalweg_engine::error::{Error, Result};
@@ -56,9 +57,11 @@ pub struct Piece<'a> {
 pub struct Ran {
     /// Of each output, what left.
     pub outputs: Vec<Vec<Changes>>,
-    /// Late rows.
-    pub late: u64,
-    /// Rejected records.
+    /// Late rows, as they would be written.
+    pub late: Vec<RecordBatch>,
+    /// Rejected rows, as they would be written; of records that could not be decoded there are none.
+    pub rejects: Vec<RecordBatch>,
+    /// Rejected records and rows.
     pub rejected: u64,
 }
 
@@ -70,7 +73,7 @@ pub fn run(plan: &JobPlan, references: &[Arc<ReferenceTable>], fed: &[Fed], way:
     };
     let pieces = fed.chunks(way.batch.min(fed.len().max(1))).enumerate().map(piece);
     let ran = run_pieces(plan, references, pieces, way.partitions)?;
-    Ok((ran.outputs, ran.late))
+    Ok((ran.outputs, ran.late.iter().map(|rows| rows.num_rows() as u64).sum()))
 }
 
 /// The same for records that are cut anyhow.
@@ -82,11 +85,12 @@ pub fn run_pieces<'a>(
 ) -> Result<Ran> {
     let mut replay = Replay::new(plan, partitions, references)?;
     let mut offsets = vec![vec![0_u64; partitions]; plan.scans.len()];
-    let (mut outputs, mut late) = (vec![Vec::new(); plan.outputs.len()], 0);
+    let (mut outputs, mut late, mut rejects) = (vec![Vec::new(); plan.outputs.len()], Vec::new(), Vec::new());
     for piece in pieces {
         if piece.before != Before::Nothing {
             let state = replay.snapshot()?;
-            late += replay.late;
+            late.append(&mut replay.late);
+            rejects.append(&mut replay.rejected);
             outputs.iter_mut().zip(&mut replay.outputs).for_each(|(all, new)| all.append(new));
             replay = Replay::new(plan, partitions, references)?;
             if piece.before == Before::Restart {
@@ -109,7 +113,9 @@ pub fn run_pieces<'a>(
         return Err(Error::internal(format!("the counts do not balance: {balance}: {:?}", replay.counters())));
     }
     outputs.iter_mut().zip(&mut replay.outputs).for_each(|(all, new)| all.append(new));
-    Ok(Ran { outputs, late: late + replay.late, rejected: replay.counters().rejected })
+    late.append(&mut replay.late);
+    rejects.append(&mut replay.rejected);
+    Ok(Ran { outputs, late, rejects, rejected: replay.counters().rejected })
 }
 
 /// The partition of a device's records.

@@ -1,7 +1,9 @@
 //! An hour of data in every way. Invariant checked: the rows of a query are the same, row for row, with 1, 4 and 16 partitions, fed in
-//! batches of 1, 100 and 8192 records, straight and with restarts from the state.
+//! batches of 1, 100 and 8192 records, straight and with restarts from the state; and early results are told in the same order.
 
-use thalweg_replay::{Database, Prepared, Way};
+use thalweg_engine::changes::Changes;
+use thalweg_engine::plan::JobPlan;
+use thalweg_replay::{Database, Prepared, Way, folded, shown};
 
 /// Seconds between two rows.
 const STEP: u64 = 2;
@@ -9,7 +11,7 @@ const STEP: u64 = 2;
 const DEVICES: u64 = 24;
 
 /// A query of each kind of step that keeps state.
-const QUERIES: [&str; 8] = [
+const QUERIES: [&str; 9] = [
     "SELECT window_start, device_id, COUNT(*), SUM(v), MIN(n), AVG(v) \
      FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, device_id",
     "SELECT window_start, window_end, site, SUM(v), COUNT(DISTINCT n) \
@@ -21,6 +23,8 @@ const QUERIES: [&str; 8] = [
     "SELECT a.id, b.id AS newest FROM events AS a ASOF JOIN events AS b MATCH_CONDITION (a.ts > b.ts) ON a.device_id = b.device_id",
     "SELECT id, SUM(v) OVER (PARTITION BY site ORDER BY ts RANGE BETWEEN INTERVAL '1' MINUTE PRECEDING AND CURRENT ROW) AS s, \
      LAG(n) OVER (PARTITION BY device_id ORDER BY ts) AS n FROM events",
+    "SELECT id, LEAD(n) OVER (PARTITION BY device_id ORDER BY ts) AS n, LAG(id, 2) OVER (PARTITION BY device_id ORDER BY ts) AS i, \
+     LEAD(id, 3) OVER (PARTITION BY site ORDER BY ts) AS later FROM events",
     "SELECT window_start, id, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY v DESC, id) AS rn \
      FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '5' MINUTE))) WHERE rn <= 3",
     "SELECT device_id, COUNT(*), SUM(v), MAX(n) FROM events GROUP BY device_id",
@@ -51,8 +55,8 @@ fn feed(database: &mut Database) {
     }
 }
 
-#[test]
-fn partitions_and_batches_do_not_show() {
+/// The hour in a database, and how it is run.
+fn hour() -> (Database, Vec<Way>) {
     let mut database = Database::new().expect("a database");
     let create = "CREATE TABLE events (id BIGINT, device_id STRING, ts TIMESTAMP(3), site STRING, v DOUBLE, n BIGINT, \
         WATERMARK FOR ts AS ts - INTERVAL '10' SECOND) WITH ('connector' = 'log', 'stream' = 'events', 'format' = 'json')";
@@ -60,11 +64,61 @@ fn partitions_and_batches_do_not_show() {
     feed(&mut database);
     let straight = [1, 4, 16].into_iter().flat_map(|partitions| [1, 100, 8_192].map(|batch| Way { partitions, batch, restart_every: 0 }));
     let resumed = [1, 4, 16].map(|partitions| Way { partitions, batch: 100, restart_every: 3 });
-    database.set_ways(straight.chain(resumed).collect());
+    (database, straight.chain(resumed).collect())
+}
+
+#[test]
+fn partitions_and_batches_do_not_show() {
+    let (mut database, ways) = hour();
+    database.set_ways(ways);
     for query in QUERIES {
         let Ok(Prepared::Stream(plan)) = database.prepare(query) else { panic!("{query} is not a query over streams") };
         let (rows, late) = database.rows(&plan).unwrap_or_else(|e| panic!("{query}: {}", e.message()));
         assert_eq!(late, 0, "{query}");
         assert!(rows.len() >= 20, "{query} gives {} rows", rows.len());
     }
+}
+
+/// Queries whose results are told early, or when later rows come.
+const TOLD: [&str; 4] = [
+    "SELECT window_start, window_end, device_id, COUNT(*) AS n, MAX(v) AS v, LAST_VALUE(id) AS id \
+     FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, device_id",
+    "SELECT window_start, window_end, COUNT(DISTINCT n) AS n, SUM(n) AS s \
+     FROM TABLE(HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '20' SECOND, INTERVAL '50' SECOND)) GROUP BY window_start, window_end",
+    "SELECT window_start, window_end, site, COUNT(*) AS n \
+     FROM TABLE(CUMULATE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '5' MINUTE)) GROUP BY window_start, window_end, site",
+    "SELECT id, LEAD(id, 2) OVER (PARTITION BY device_id ORDER BY ts) AS later, LEAD(n) OVER (PARTITION BY site ORDER BY ts) AS n FROM events",
+];
+
+#[test]
+fn what_is_told_early_or_late_is_told_in_one_order() {
+    let (mut database, ways) = hour();
+    for (number, query) in TOLD.iter().enumerate() {
+        let plan = |database: &mut Database| match database.prepare(query) {
+            Ok(Prepared::Stream(plan)) => plan,
+            _ => panic!("{query} is not a query over streams"),
+        };
+        let closed = plan(&mut database);
+        let final_rows = folded(&changes(&database, &closed, ways[0])).expect("rows");
+        let settings = ["'table.exec.emit.early-fire.enabled' = 'true'", "'table.exec.emit.early-fire.delay' = '7 s'"];
+        settings.iter().for_each(|s| drop(database.prepare(&format!("SET {s}")).expect("a setting")));
+        let early = plan(&mut database);
+        let mut first = None;
+        for way in &ways {
+            let told = changes(&database, &early, *way);
+            assert_eq!(folded(&told).expect("changes"), final_rows, "{way:?}: {query}");
+            let lines: Vec<Vec<String>> = told.iter().flat_map(|c| shown(&c.signed().expect("kinds")).expect("rows")).collect();
+            assert!(number > 2 || lines.len() > final_rows.len(), "{query} tells {} changes", lines.len());
+            let first = first.get_or_insert_with(|| lines.clone());
+            let differs = first.iter().zip(&lines).position(|(a, b)| a != b);
+            assert_eq!((differs, lines.len()), (None, first.len()), "{way:?}: {query}");
+        }
+        database.prepare("RESET").expect("no settings");
+    }
+}
+
+fn changes(database: &Database, plan: &JobPlan, way: Way) -> Vec<Changes> {
+    let (mut outputs, late) = database.replay(plan, way).unwrap_or_else(|e| panic!("{way:?}: {}", e.message()));
+    assert_eq!(late, 0);
+    outputs.remove(0)
 }

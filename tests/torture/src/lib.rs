@@ -1,5 +1,5 @@
-//! Torture of the log: processes that die, power that goes, disks that lie or fill up, bits that flip. Invariant: nothing in
-//! here knows more of the log than a customer could: its public interface and its documented file layout.
+//! Torture of the log, of jobs and of the lake: processes that die, power that goes, disks that lie or fill up, bits that flip.
+//! Invariant: nothing in here knows more than a customer could: public interfaces and documented file layouts.
 //!
 //! ```text
 //! harness (one file a test) ──► writer, a child process ──► log on the disk under test
@@ -25,13 +25,18 @@ pub mod writer;
 mod bitflip;
 mod clock;
 mod crashstates;
+pub mod exactly_once;
 mod full;
+pub mod fuzz;
 mod ioerrors;
 mod kill;
 mod killpoints;
 mod powercut;
 mod simulate;
 mod sql;
+
+// under load for a long time; a command of its own
+pub mod soak;
 
 use harness::Test;
 
@@ -40,7 +45,9 @@ pub static TESTS: &[&Test] = &[
     &bitflip::TEST,
     &clock::TEST,
     &crashstates::TEST,
+    &exactly_once::TEST,
     &full::TEST,
+    &fuzz::TEST,
     &ioerrors::TEST,
     &kill::TEST,
     &killpoints::TEST,

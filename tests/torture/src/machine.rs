@@ -90,6 +90,11 @@ impl Owned {
         Ok(Self { child, name })
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The process itself.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
@@ -200,12 +205,18 @@ impl Drop for Mounted {
     }
 }
 
-/// Makes an image file with an empty ext4 file system of `mebibytes`.
+/// Makes an image file with an empty ext4 file system of `mebibytes`, for a few files.
 pub fn make_ext4(image: &Path, mebibytes: u64) -> Result<(), String> {
+    make_ext4_with(image, mebibytes, 512)
+}
+
+/// Makes an image file with an empty ext4 file system of `mebibytes`, for as many files as there are `inodes`.
+pub fn make_ext4_with(image: &Path, mebibytes: u64, inodes: u64) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("{}: {e}", image.display());
     let file = std::fs::File::create(image).map_err(failed)?;
     file.set_len(mebibytes << 20).map_err(failed)?;
-    let options = ["-q", "-F", "-b", "4096", "-m", "0", "-N", "512", "-J", "size=4", "-O", "^resize_inode"];
+    let inodes = inodes.to_string();
+    let options = ["-q", "-F", "-b", "4096", "-m", "0", "-N", &inodes, "-J", "size=4", "-O", "^resize_inode"];
     let now = ["-E", "lazy_itable_init=0,lazy_journal_init=0"];
     let mut arguments: Vec<&OsStr> = options.iter().chain(&now).map(OsStr::new).collect();
     arguments.push(image.as_os_str());

@@ -53,13 +53,18 @@ impl Journal {
 
     /// Starts an oracle, and a writer under `wrapper`, whose arguments come before the writer's.
     pub fn start(&self, options: &Options, wrapper: &[String]) -> Result<Rig, String> {
+        self.start_program(&options.arguments(), wrapper)
+    }
+
+    /// Starts an oracle, and this program with other arguments under `wrapper`.
+    pub fn start_program(&self, arguments: &[String], wrapper: &[String]) -> Result<Rig, String> {
         let mut oracle = Command::new(sibling("thalweg-oracle")?);
         oracle.arg("journal").arg("--file").arg(self.file()).arg("--socket").arg(self.socket()).stdin(Stdio::piped());
         let oracle = Owned::spawn(&mut oracle)?;
         self.await_socket()?;
         let mut words = wrapper.to_vec();
         words.push(sibling("thalweg-torture")?.display().to_string());
-        words.extend(options.arguments());
+        words.extend_from_slice(arguments);
         let mut writer = Command::new(&words[0]);
         writer.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok(Rig { writer: Owned::spawn(&mut writer)?, oracle })
@@ -136,7 +141,7 @@ impl Rig {
 }
 
 /// A program that was built beside this one.
-fn sibling(name: &str) -> Result<PathBuf, String> {
+pub fn sibling(name: &str) -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
     let path = own.with_file_name(name);
     if path.exists() { Ok(path) } else { Err(format!("{} is missing: run cargo build --workspace --bins", path.display())) }

@@ -13,18 +13,21 @@ use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{Packet, Qos};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
+use thalweg_engine::contract::Arrival;
 use thalweg_engine::limits;
 use tokio::time::Instant;
 
 use super::delivery::Delivery;
 use super::entry::Entry;
-use super::intake::{Echo, Intake, Settled, Step};
-use super::packets::{self, GoodbyeWill, Incoming, Publish, Subscribe};
-use super::registry::{Cut, Inbox, Session};
+use super::packets::{self, GoodbyeWill, Incoming, Origin, Publish, Subscribe};
+use super::registry::{Inbox, Session};
 use super::server::Shared;
 use super::subscribe;
 use super::will::Will;
-use super::wire::{READ_BYTES, Wire};
+use super::wire::Wire;
+use crate::gateway::intake::{Echo, Intake, Settled, Step};
+use crate::gateway::pipe::READ_BYTES;
+use crate::gateway::serving::Cut;
 
 /// Time between two notes to the authority that a busy device was heard of.
 const SEEN_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,7 +80,7 @@ pub(super) struct Connection {
     session: Arc<Session>,
     shared: Arc<Shared>,
     inbox: Inbox,
-    intake: Intake,
+    intake: Intake<Publish>,
     will: Option<Will>,
     /// Bytes read but not yet parsed, because there was no room for what they hold.
     left: Vec<u8>,
@@ -90,7 +93,7 @@ pub(super) struct Connection {
 pub(super) struct Ended {
     shared: Arc<Shared>,
     session: Arc<Session>,
-    intake: Intake,
+    intake: Intake<Publish>,
     will: Option<Will>,
 }
 
@@ -98,7 +101,7 @@ impl Connection {
     /// `left` are bytes that came after CONNECT.
     pub(super) fn new(wire: Wire, entry: Entry, inbox: Inbox, will: Option<Will>, left: Vec<u8>) -> Self {
         let (session, shared) = (entry.session.clone(), entry.shared.clone());
-        let intake = Intake::new(shared.context.clone(), session.device.clone(), wire.version());
+        let intake = Intake::new(shared.context.clone(), session.device.clone());
         let seen_at = Instant::now();
         Self { wire, entry, session, shared, inbox, intake, will, left, paused: false, stop_at: None, seen_at }
     }
@@ -127,7 +130,7 @@ impl Connection {
             let _ = self.wire.say_why(reason, |reason| packets::disconnect(code, reason));
         }
         if end != End::Lost {
-            self.wire.close().await;
+            self.wire.pipe.close().await;
         }
         Ended { shared: self.shared, session: self.session, intake: self.intake, will }
     }
@@ -165,14 +168,14 @@ impl Connection {
             let left = std::mem::take(&mut self.left);
             self.consume(&left)?;
         }
-        if self.wire.has_output() {
+        if self.wire.pipe.has_output() {
             tokio::select! {
                 biased;
                 cut = cut_now(&mut self.inbox) => {
                     self.wire.mute();
                     return Err(End::Cut(cut));
                 }
-                flushed = self.wire.flush() => flushed.map_err(|_| End::Lost)?,
+                flushed = self.wire.pipe.flush() => flushed.map_err(|_| End::Lost)?,
             }
         }
         self.cut()?;
@@ -196,7 +199,7 @@ impl Connection {
             _ = self.inbox.cut.changed() => Wake::Cut,
             () = self.intake.moved() => Wake::Settle,
             // An error shows when reading.
-            _ = self.wire.socket.readable(), if reading => Wake::Readable,
+            _ = self.wire.pipe.socket.readable(), if reading => Wake::Readable,
             Some(message) = self.inbox.messages.recv(), if takes_messages => Wake::Message(message),
             () = sleep_until(next) => Wake::Time,
         }
@@ -229,7 +232,7 @@ impl Connection {
 
     fn read(&mut self) -> Result<(), End> {
         let mut buffer = [0; READ_BYTES];
-        match self.wire.try_read(&mut buffer) {
+        match self.wire.pipe.try_read(&mut buffer) {
             Ok(None) => Ok(()),
             Ok(Some(0)) | Err(_) => Err(End::Lost),
             Ok(Some(n)) => {
@@ -306,17 +309,18 @@ impl Connection {
         let (wire, shared, session) = (&mut self.wire, &self.shared, &self.session);
         let version = wire.version();
         let mut broken = None;
-        let settled = self.intake.settle(|Settled { packet_id, refused, echo }| {
-            let sent = match (packet_id, refused) {
+        let settled = self.intake.settle(|Settled { origin: Origin { packet_id, echo }, outcome }| {
+            let sent = match (packet_id, outcome) {
                 (None, _) => Ok(()),
-                (Some(id), None) => packets::puback(version, id).and_then(|p| wire.send(p)),
-                (Some(id), Some((code, reason))) => {
-                    let reason = wire.wants_reasons.then_some(reason);
-                    wire.say_why(reason, |reason| packets::puback_refused(id, code, reason))
+                (Some(id), Ok(_)) => packets::puback(version, id).and_then(|p| wire.send(p)),
+                (Some(id), Err(refusal)) => {
+                    let reason = wire.wants_reasons.then_some(refusal.reason());
+                    wire.say_why(reason, |reason| packets::puback_refused(id, packets::codes(refusal).0, reason))
                 }
             };
             broken = broken.take().or(sent.err());
-            if let Some(message) = echo {
+            // Subscribers have seen a repeated record when it was stored.
+            if let (Some(message), Ok(Arrival::New | Arrival::AfterGap)) = (echo, outcome) {
                 let reached = shared.registry.deliver(&session.device, &message, Some(session));
                 shared.context.counters.undelivered.add(reached.dropped as u64);
             }
@@ -354,7 +358,7 @@ impl Ended {
 fn verdict(step: Step) -> Result<(), End> {
     match step {
         Step::Taken => Ok(()),
-        Step::Violation(code, reason) => Err(End::Violation(code, reason)),
+        Step::Violation(refusal) => Err(End::Violation(packets::codes(refusal).1, refusal.reason())),
         Step::Revoked => Err(End::Cut(Cut::Revoked)),
         Step::LogFailed => Err(End::LogFailed),
     }

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use super::registry::Session;
 use super::server::Shared;
+use crate::gateway::presence::Present;
 
 /// An entered session; dropping it leaves the books.
 pub(super) struct Entry {
     pub(super) session: Arc<Session>,
     pub(super) shared: Arc<Shared>,
+    _present: Present,
 }
 
 impl Entry {
     /// `session` was registered.
     pub(super) fn new(session: Arc<Session>, shared: Arc<Shared>) -> Self {
         shared.context.counters.opened.add(1);
-        shared.context.authority.seen(&session.device, Some(true));
-        Self { session, shared }
+        let present = shared.context.presence.enter(&session.device);
+        Self { session, shared, _present: present }
     }
 }
 
@@ -25,7 +27,5 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.registry.unregister(&self.session);
         self.shared.context.counters.closed.add(1);
-        let has_another = self.shared.registry.has(&self.session.device);
-        self.shared.context.authority.seen(&self.session.device, Some(has_another));
     }
 }

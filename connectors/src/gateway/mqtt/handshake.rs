@@ -16,13 +16,13 @@ use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{self, Packet, Property, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use thalweg_engine::contract::DeviceAuthority;
-use thalweg_engine::error::ErrorKind;
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::{limits, topic};
 
 use super::packets;
 use super::will::Will;
 use super::wire::Wire;
+use crate::gateway::login::{self, NoLogin};
 
 /// A CONNECT of either version. No `Debug`: it holds a key.
 pub(super) struct Hello {
@@ -39,15 +39,9 @@ pub(super) struct Hello {
 }
 
 impl Hello {
-    /// Who it says it is, for the server's log. A user name that is no device id may be anything, a misplaced key included.
+    /// Who it says it is, for the server's log.
     pub(super) fn shown_device(&self) -> String {
-        let name = self.user_name.as_deref().unwrap_or("");
-        let is_secret = ["twa_", "twd_", "twt_"].iter().any(|prefix| name.starts_with(prefix));
-        match DeviceId::new(name) {
-            _ if name.is_empty() => "a device without user name".to_owned(),
-            Ok(device) if !is_secret => format!("device {device}"),
-            _ => "a device with a user name that is no device id".to_owned(),
-        }
+        login::shown(self.user_name.as_deref().unwrap_or(""))
     }
 }
 
@@ -93,13 +87,13 @@ impl Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Credentials => "unknown or inactive device, or wrong key",
+            Self::Credentials => login::CREDENTIALS,
             Self::ClientId => "the client id is not the device's own",
             Self::WillTopic => "the will goes to a topic that is not the device's own",
             Self::WillQos => "the will asks for QoS 2",
             Self::WillRetained => "the will asks to be retained",
             Self::AuthenticationMethod => "it asks for an authentication method other than a key",
-            Self::TooOften => "too many failed logins, it has to wait",
+            Self::TooOften => login::TOO_OFTEN,
             Self::TooManyConnections => "the device has too many connections",
         })
     }
@@ -130,7 +124,7 @@ impl std::fmt::Display for NoHello {
 pub(super) async fn receive(wire: &mut Wire) -> Result<(Hello, Vec<u8>), NoHello> {
     let mut bytes = Vec::new();
     let length = loop {
-        wire.socket.readable().await.map_err(|_| NoHello::Gone)?;
+        wire.pipe.socket.readable().await.map_err(|_| NoHello::Gone)?;
         read_more(wire, &mut bytes)?;
         match packet_length(&bytes).map_err(NoHello::Broken)? {
             Some(length) if length > limits::CONNECT_BYTES_MAX => return Err(NoHello::TooLong),
@@ -167,7 +161,7 @@ fn parse(wire: &mut Wire, bytes: &[u8]) -> Result<Option<Packet>, MqttError> {
 
 fn read_more(wire: &Wire, bytes: &mut Vec<u8>) -> Result<(), NoHello> {
     let mut buffer = [0; 2048];
-    match wire.try_read(&mut buffer) {
+    match wire.pipe.try_read(&mut buffer) {
         Ok(Some(0)) | Err(_) => Err(NoHello::Gone),
         Ok(Some(n)) => {
             bytes.extend_from_slice(&buffer[..n]);
@@ -199,11 +193,10 @@ pub(super) fn judge(hello: Hello, authority: &dyn DeviceAuthority, peer: IpAddr)
         return Err(Refusal::AuthenticationMethod);
     }
     let (user, key) = (hello.user_name.as_deref().unwrap_or(""), hello.password.as_deref().unwrap_or(""));
-    let device = match authority.authenticate(user, key, Some(peer)) {
-        Ok(identity) => identity.device,
-        Err(e) if e.kind() == ErrorKind::Unavailable => return Err(Refusal::TooOften),
-        Err(_) => return Err(Refusal::Credentials),
-    };
+    let device = login::authenticate(authority, user, key, peer).map_err(|why| match why {
+        NoLogin::TooOften => Refusal::TooOften,
+        NoLogin::Credentials => Refusal::Credentials,
+    })?;
     let id_assigned = hello.client_id.is_empty();
     if id_assigned && hello.version == Version::V3_1_1 && !hello.clean {
         return Err(Refusal::ClientId);
@@ -323,30 +316,6 @@ mod tests {
         assert_eq!(packet_length(&[0x10, 0xff, 0xff, 0xff, 0x7f]).unwrap(), Some(268_435_460));
         assert!(packet_length(&[0x10, 0xff, 0xff, 0xff, 0xff, 1]).is_err());
         assert!(packet_length(b"GET / HTTP/1.1").is_err());
-    }
-
-    #[test]
-    fn a_refused_login_is_told_without_what_may_be_a_secret() {
-        let hello = |user: Option<&str>| Hello {
-            client_id: String::new(),
-            user_name: user.map(str::to_owned),
-            password: Some("twd_pump-1_secret".to_owned()),
-            will: None,
-            will_qos: Qos::AtMostOnce,
-            will_retained: false,
-            clean: true,
-            version: Version::V5_0,
-            has_authentication_method: false,
-            asks_for_session: false,
-        };
-        for (user, shown) in [
-            (Some("pump-1"), "device pump-1"),
-            (None, "a device without user name"),
-            (Some("twd_pump-1_secret"), "a device with a user name that is no device id"),
-            (Some("pump 1\n"), "a device with a user name that is no device id"),
-        ] {
-            assert_eq!(hello(user).shown_device(), shown);
-        }
     }
 
     #[test]

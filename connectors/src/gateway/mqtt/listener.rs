@@ -1,65 +1,22 @@
-//! Accepting connections. Invariant: one peer's trouble, a panic included, ends that peer's task only.
+//! One MQTT peer from first byte to last. Invariant: it holds a stranger's mark until it has proved who it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_engine::limits;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use super::admission::{Admission, Stranger};
 use super::connection::Connection;
 use super::entry::Entry;
 use super::handshake::{self, Admitted, Refusal};
 use super::registry::Inbox;
 use super::server::Shared;
 use super::wire::Wire;
-
-/// Pause after the system refused a connection, for lack of file handles for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Accepts until the gateway stops.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let admission = Admission::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shared.stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (socket, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(e) => {
-                warn(&shared, || format!("cannot accept a connection: {e}"));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some((place, stranger)) = admission.admit(peer.ip()) else {
-            shared.context.counters.refused.add(1);
-            warn(&shared, || format!("{peer} refused: too many connections"));
-            continue;
-        };
-        let task = shared.clone();
-        shared.tasks.spawn(async move {
-            let _place = place;
-            tokio::select! {
-                () = task.abort.cancelled() => {}
-                () = serve(socket, peer, stranger, &task) => {}
-            }
-        });
-    }
-}
-
-fn warn(shared: &Shared, message: impl FnOnce() -> String) {
-    if let Some(left_out) = shared.warnings.admit() {
-        tracing::warn!("{}{left_out}", message());
-    }
-}
+use crate::gateway::admission::Stranger;
 
 /// One peer from first byte to last.
-async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Stranger, shared: &Arc<Shared>) {
-    // Acknowledgements are written in batches already; waiting for more would only add delay.
-    let _ = socket.set_nodelay(true);
+pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Stranger, shared: Arc<Shared>) {
     let mut wire = Wire::new(socket);
     let deadline = Duration::from_millis(limits::CONNECT_TIMEOUT_MS);
     let hello = tokio::select! {
@@ -69,14 +26,10 @@ async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Stranger, shared: 
     let (hello, rest) = match hello {
         Ok(Ok(hello)) => hello,
         Ok(Err(no_hello)) => {
-            shared.context.counters.refused.add(1);
-            warn(shared, || format!("{peer} refused: {no_hello}"));
-            return wire.close().await;
+            shared.refuse(|| format!("{peer} refused: {no_hello}"));
+            return wire.pipe.close().await;
         }
-        Err(_) => {
-            shared.context.counters.refused.add(1);
-            return warn(shared, || format!("{peer} refused: no CONNECT within {} ms", deadline.as_millis()));
-        }
+        Err(_) => return shared.refuse(|| format!("{peer} refused: no CONNECT within {} ms", deadline.as_millis())),
     };
     let who = hello.shown_device();
     let admitted = handshake::judge(hello, shared.context.authority.as_ref(), peer.ip());
@@ -90,12 +43,11 @@ async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Stranger, shared: 
             run(wire, admitted, entry, inbox, rest).await;
         }
         Err(refusal) => {
-            shared.context.counters.refused.add(1);
-            warn(shared, || format!("login of {who} from {peer} refused: {refusal}"));
+            shared.refuse(|| format!("login of {who} from {peer} refused: {refusal}"));
             if let Ok(packet) = handshake::refuse(wire.version(), refusal) {
                 let _ = wire.send(packet);
             }
-            wire.close().await;
+            wire.pipe.close().await;
         }
     }
 }
@@ -109,7 +61,7 @@ async fn run(mut wire: Wire, admitted: Admitted, entry: Entry, inbox: Inbox, res
     }
     let welcome = handshake::accept(wire.version(), &admitted).and_then(|packet| wire.send(packet));
     if let Err(e) = welcome {
-        return warn(shared, || format!("device {} refused: CONNACK cannot be sent: {e:?}", session.device));
+        return shared.warn(|| format!("device {} refused: CONNACK cannot be sent: {e:?}", session.device));
     }
     Connection::new(wire, entry, inbox, admitted.will, rest).run().await.finish().await;
 }

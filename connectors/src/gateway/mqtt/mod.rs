@@ -3,17 +3,15 @@
 //!
 //! ```text
 //! listener ─► handshake ─► connection ── wire: bytes ⇄ packets (the protocol library)
-//!                │             ├──────── intake: publish ─► log ─► (packet id, offset) ─► PUBACK when durable
+//!                │             ├──────── ../intake: publish ─► log ─► (packet id, offset) ─► PUBACK when durable
 //!                ▼             └──────── subscribe, delivery: messages to the device
 //!            registry: live sessions by device; takeover, revocation and messages reach a connection through it
 //! ```
 
-mod admission;
 mod connection;
 mod delivery;
 mod entry;
 mod handshake;
-mod intake;
 mod listener;
 mod packets;
 mod registry;

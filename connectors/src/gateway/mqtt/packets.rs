@@ -1,13 +1,17 @@
 //! MQTT packets without their version. Invariant: this is the only file of the gateway, beside the handshake, in which a
 //! packet of 3.1.1 and one of 5 look different; nothing is copied out of a PUBLISH on its way in.
 
-use mqtt_protocol_core::mqtt::common::ArcPayload;
+use bytes::Bytes;
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, ReasonString, SubEntry, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{
     DisconnectReasonCode, MqttError, PubackReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
 };
 use thalweg_engine::batch::{ContentType, ProducerSequence};
+
+use super::delivery::Delivery;
+use crate::gateway::intake::{self, Echo, Promise, Refusal};
+use crate::gateway::numbering::{Number, Numbering};
 
 /// What a connected device sent.
 pub(super) enum Incoming {
@@ -49,20 +53,6 @@ pub(super) enum Publish {
 }
 
 impl Publish {
-    pub(super) fn topic(&self) -> &str {
-        match self {
-            Self::V3(p) => p.topic_name(),
-            Self::V5(p) => p.topic_name(),
-        }
-    }
-
-    pub(super) fn payload(&self) -> &ArcPayload {
-        match self {
-            Self::V3(p) => p.payload(),
-            Self::V5(p) => p.payload(),
-        }
-    }
-
     pub(super) fn qos(&self) -> Qos {
         match self {
             Self::V3(p) => p.qos(),
@@ -82,38 +72,78 @@ impl Publish {
     pub(super) fn asks_for_retention(&self) -> bool {
         matches!(self, Self::V5(p) if p.retain())
     }
+}
 
-    pub(super) fn content_type(&self) -> ContentType {
+/// What a PUBACK has to name, and what the device's own subscribers get to see.
+pub(super) struct Origin {
+    /// None for QoS 0: there is nothing to answer.
+    pub(super) packet_id: Option<u16>,
+    pub(super) echo: Option<Delivery>,
+}
+
+impl intake::Publish for Publish {
+    type Origin = Origin;
+
+    fn topic(&self) -> &str {
+        match self {
+            Self::V3(p) => p.topic_name(),
+            Self::V5(p) => p.topic_name(),
+        }
+    }
+
+    fn payload(&self) -> &[u8] {
+        match self {
+            Self::V3(p) => p.payload().as_slice(),
+            Self::V5(p) => p.payload().as_slice(),
+        }
+    }
+
+    fn content_type(&self) -> ContentType {
         match self {
             Self::V3(_) => ContentType::Unknown,
             Self::V5(p) => content_type(p.props()),
         }
     }
 
-    /// The user properties `epoch` and `seq`. Errors: what is wrong with them; a device that believes that it numbers its
-    /// records must not find out later that it did not.
-    pub(super) fn producer(&self) -> Result<Option<ProducerSequence>, &'static str> {
+    fn producer(&self) -> Result<Option<ProducerSequence>, Refusal> {
         let Self::V5(publish) = self else { return Ok(None) };
-        let (mut epoch, mut sequence) = (None, None);
+        let mut numbering = Numbering::default();
         for property in publish.props() {
-            let Property::UserProperty(property) = property else { continue };
-            let place = match property.key() {
-                "epoch" => &mut epoch,
-                "seq" => &mut sequence,
-                _ => continue,
-            };
-            if place.replace(property.val()).is_some() {
-                return Err("a user property epoch or seq is there twice");
+            if let Property::UserProperty(property) = property {
+                numbering.property(property.key(), Number::Text(property.val())).map_err(Refusal::Numbering)?;
             }
         }
-        let (epoch, sequence) = match (epoch, sequence) {
-            (None, None) => return Ok(None),
-            (Some(epoch), Some(sequence)) => (epoch, sequence),
-            _ => return Err("user properties epoch and seq come together"),
-        };
-        let epoch = epoch.parse().map_err(|_| "user property epoch is not a whole number of 32 bits")?;
-        let sequence = sequence.parse().map_err(|_| "user property seq is not a whole number of 64 bits")?;
-        Ok(Some(ProducerSequence { epoch, sequence }))
+        numbering.finish().map_err(Refusal::Numbering)
+    }
+
+    fn promise(&self) -> Promise {
+        match (self.packet_id(), self) {
+            (None, _) => Promise::Nothing,
+            (Some(_), Self::V3(_)) => Promise::Acknowledgement,
+            (Some(_), Self::V5(_)) => Promise::Answer,
+        }
+    }
+
+    fn origin(&self, echo: Echo) -> Origin {
+        let echo = (echo == Echo::Wanted).then(|| Delivery {
+            topic: self.topic().into(),
+            payload: Bytes::copy_from_slice(self.payload()),
+            qos: self.qos(),
+        });
+        Origin { packet_id: self.packet_id(), echo }
+    }
+}
+
+/// The code for PUBACK, and that for DISCONNECT where there is no PUBACK.
+pub(super) fn codes(refusal: Refusal) -> (PubackReasonCode, DisconnectReasonCode) {
+    use DisconnectReasonCode as Disconnect;
+    use PubackReasonCode as Puback;
+    match refusal {
+        Refusal::NotAuthorized => (Puback::NotAuthorized, Disconnect::NotAuthorized),
+        Refusal::NoSuchStream => (Puback::TopicNameInvalid, Disconnect::TopicNameInvalid),
+        Refusal::TooLarge => (Puback::QuotaExceeded, Disconnect::PacketTooLarge),
+        Refusal::TooManyStreams | Refusal::Full => (Puback::QuotaExceeded, Disconnect::QuotaExceeded),
+        Refusal::Numbering(_) | Refusal::Malformed(_) => (Puback::ImplementationSpecificError, Disconnect::ImplementationSpecificError),
     }
 }
 

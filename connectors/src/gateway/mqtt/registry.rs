@@ -18,18 +18,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::delivery::Delivery;
 use super::subscribe::Subscription;
+use crate::gateway::serving::{Cut, Sessions};
 use crate::shared::lock;
-
-/// Why a live connection is ended from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// The same client id connected again.
-    TakenOver,
-    /// The device lost its rights.
-    Revoked,
-    /// The gateway stops.
-    Stopping,
-}
 
 /// What a connection receives from the rest of the gateway.
 pub(super) struct Inbox {
@@ -110,24 +100,6 @@ impl Registry {
         }
     }
 
-    /// Ends every connection of a device.
-    pub(super) fn cut(&self, device: &DeviceId, cut: Cut) {
-        let peers = lock(&self.devices).get(device).cloned();
-        for session in peers.iter().flat_map(|p| lock(&p.sessions).clone()) {
-            session.cut.send_replace(Some(cut));
-        }
-    }
-
-    /// Whether a device has a session.
-    pub(super) fn has(&self, device: &DeviceId) -> bool {
-        lock(&self.devices).contains_key(device)
-    }
-
-    /// Devices that are connected now.
-    pub(super) fn devices(&self) -> Vec<DeviceId> {
-        lock(&self.devices).keys().cloned().collect()
-    }
-
     /// Offers a message to every session of `device` that subscribed to its topic. `sender` is the session that published
     /// it, if one did: subscriptions may exclude their own messages.
     pub(super) fn deliver(&self, device: &DeviceId, message: &Delivery, sender: Option<&Arc<Session>>) -> Reached {
@@ -142,6 +114,19 @@ impl Registry {
             }
         }
         reached
+    }
+}
+
+impl Sessions for Registry {
+    fn devices(&self) -> Vec<DeviceId> {
+        lock(&self.devices).keys().cloned().collect()
+    }
+
+    fn cut(&self, device: &DeviceId, cut: Cut) {
+        let peers = lock(&self.devices).get(device).cloned();
+        for session in peers.iter().flat_map(|p| lock(&p.sessions).clone()) {
+            session.cut.send_replace(Some(cut));
+        }
     }
 }
 

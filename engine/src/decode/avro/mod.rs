@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! mod      options, columns ─► fields of the schema        schema   the schema as nodes that are quick to follow
-//! wire     bytes along the nodes ─► values
+//! wire     bytes along the nodes ─► values                 flat     plain fields, straight into columns
 //!
 //! C3 01 <fingerprint, 8 bytes> <record>    single-object encoding: taken off if the fingerprint is that of the schema
 //! ```
 
+mod flat;
 mod schema;
 mod wire;
 
@@ -17,10 +18,11 @@ use arrow::datatypes::FieldRef;
 
 use super::Format;
 use super::rows::{self, Reader, Row};
-use super::schema::DecodeSchema;
+use super::schema::{DecodeSchema, Source};
 use crate::contract::connector::distance;
 use crate::contract::{Decoder, OptionSpec};
 use crate::error::{Error, Result};
+use flat::FlatDecoder;
 use schema::Nodes;
 use wire::Wire;
 
@@ -44,10 +46,23 @@ const MARKER: [u8; 2] = [0xc3, 0x01];
 const HEADER_BYTES: usize = 10;
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
-    rows::open(schema, FORMAT.name, |schema, fields| {
-        let text = schema.options.get("avro.schema").map_or("", String::as_str);
-        Ok(Box::new(AvroReader::new(text, fields)?))
-    })
+    let text = schema.options.get("avro.schema").cloned().unwrap_or_default();
+    let rows = rows::open(schema.clone(), FORMAT.name, |_, fields| Ok(Box::new(AvroReader::new(&text, fields)?)))?;
+    let payload = schema.columns.iter().filter(|c| c.source == Source::Payload);
+    let fields: Vec<FieldRef> = payload.map(|c| c.field.clone()).collect();
+    let AvroReader { nodes, fingerprint, places } = AvroReader::new(&text, &fields)?;
+    Ok(FlatDecoder::open(&schema, &nodes, &places, &fingerprint, rows))
+}
+
+/// The record in a payload, and whether it had a header of another schema, or bytes that look so.
+fn body<'a>(payload: &'a [u8], fingerprint: &[u8]) -> (&'a [u8], bool) {
+    match payload.split_at_checked(HEADER_BYTES) {
+        Some((header, body)) if header.starts_with(&MARKER) => {
+            let own = header[MARKER.len()..] == *fingerprint;
+            if own { (body, false) } else { (payload, true) }
+        }
+        _ => (payload, false),
+    }
 }
 
 struct AvroReader {
@@ -75,22 +90,11 @@ impl AvroReader {
         let places = names.iter().map(|name| columns.iter().position(|c| c.name() == name)).collect();
         Ok(Self { fingerprint: parsed.fingerprint::<Rabin>().bytes, places, nodes })
     }
-
-    /// The record in a payload, and whether it had a header of another schema, or bytes that look so.
-    fn body<'a>(&self, payload: &'a [u8]) -> (&'a [u8], bool) {
-        match payload.split_at_checked(HEADER_BYTES) {
-            Some((header, body)) if header.starts_with(&MARKER) => {
-                let own = header[MARKER.len()..] == self.fingerprint;
-                if own { (body, false) } else { (payload, true) }
-            }
-            _ => (payload, false),
-        }
-    }
 }
 
 impl Reader for AvroReader {
     fn read(&mut self, payload: &[u8], row: &mut Row<'_>) -> Result<(), String> {
-        let (body, foreign) = self.body(payload);
+        let (body, foreign) = body(payload, &self.fingerprint);
         let foreign = |reason: String| {
             if foreign {
                 format!("{reason}; the record may be of another schema: its fingerprint is not that of 'avro.schema'")

@@ -218,3 +218,84 @@ proptest! {
         prop_assert_eq!(decoded.rows.num_rows() + decoded.rejects.len(), 1);
     }
 }
+
+const FLAT: &str = r#"{"type": "record", "name": "Flat", "fields": [
+    {"name": "device", "type": "string"},
+    {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "t", "type": ["null", "double"]},
+    {"name": "f", "type": "float"},
+    {"name": "n", "type": ["long", "null"]},
+    {"name": "extra", "type": ["null", "string"]},
+    {"name": "small", "type": "int"},
+    {"name": "on", "type": "boolean"},
+    {"name": "text", "type": ["null", "string"]}]}"#;
+
+/// The columns, of which some are not wanted.
+fn flat(identity: bool) -> DecodeSchema {
+    let columns = vec![
+        column("device", DataType::Utf8View, true),
+        column("ts", crate::time::timestamp_type(), false),
+        column("t", DataType::Float64, true),
+        column("f", DataType::Float64, true),
+        column("n", DataType::Int64, true),
+        column("small", DataType::Int64, true),
+        column("on", DataType::Boolean, false),
+        column("text", DataType::Utf8View, true),
+    ];
+    DecodeSchema { projection: vec![0, 1, 2, 4, 7, 6], identity: identity.then_some(0), ..schema(columns, FLAT) }
+}
+
+/// By `rows` alone.
+fn slow(schema: DecodeSchema) -> Box<dyn Decoder> {
+    let fields: Vec<FieldRef> = schema.columns.iter().map(|c| c.field.clone()).collect();
+    let reader = AvroReader::new(FLAT, &fields).unwrap();
+    rows::open(schema, "avro", |_, _| Ok(Box::new(reader))).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn plain_records_are_read_as_others_are(
+        values in prop::collection::vec(
+            (0..4_usize, any::<i64>(), prop::option::of(any::<f64>()), any::<f32>(), prop::option::of(any::<i64>()), any::<i32>(), any::<bool>(),
+             prop::option::of("[a-zä]{0,20}"), any::<(prop::sample::Index, u8)>(), 0..8_u8),
+            1..40,
+        ),
+        identity: bool,
+    ) {
+        let parsed = AvroSchema::parse_str(FLAT).unwrap();
+        let optional = |at: u32, value: Option<Item>| match value {
+            Some(value) => Item::Union(at, Box::new(value)),
+            None => Item::Union(1 - at, Box::new(Item::Null)),
+        };
+        let payloads: Vec<Vec<u8>> = values.into_iter().map(|(device, ts, t, f, n, small, on, text, (place, byte), broken)| {
+            let item = Item::Record([
+                ("device", Item::String(["pump-1", "pump-2", "", "a device with a long name"][device].to_owned())),
+                ("ts", Item::TimestampMicros(if broken == 0 { ts } else { ts % 1_000_000_000_000_000 })),
+                ("t", optional(1, t.map(Item::Double))),
+                ("f", Item::Float(f)),
+                ("n", optional(0, n.map(Item::Long))),
+                ("extra", optional(1, text.clone().map(Item::String))),
+                ("small", Item::Int(small)),
+                ("on", Item::Boolean(on)),
+                ("text", optional(1, text.map(Item::String))),
+            ].map(|(name, value)| (name.to_owned(), value)).to_vec());
+            let mut payload = to_avro_datum(&parsed, item).unwrap();
+            match broken {
+                1 => {
+                    let at = place.index(payload.len());
+                    payload[at] = byte;
+                }
+                2 => payload.truncate(place.index(payload.len())),
+                3 => payload.push(byte),
+                4 => payload = [MARKER.as_slice(), &parsed.fingerprint::<Rabin>().bytes, &payload].concat(),
+                _ => {}
+            }
+            payload
+        }).collect();
+        let records = records("pump-1", &payloads);
+        let (fast, slow) = (open(flat(identity)).unwrap().decode(&records).unwrap(), slow(flat(identity)).decode(&records).unwrap());
+        prop_assert_eq!(fast.rows.columns(), slow.rows.columns());
+        prop_assert_eq!(fast.offsets, slow.offsets);
+        prop_assert_eq!(fast.rejects, slow.rejects);
+    }
+}

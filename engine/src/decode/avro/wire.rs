@@ -23,6 +23,85 @@ impl<'a> Wire<'a> {
         Self { nodes, record, rest: record, values_left: RECORD_PAYLOAD_BYTES_MAX }
     }
 
+    /// The start of a record whose fields are plain: it has no use for nodes.
+    pub(super) fn of_plain(record: &'a [u8]) -> Self {
+        static NONE: Nodes = Nodes::none();
+        Self::new(&NONE, record)
+    }
+
+    /// Bytes that were not read yet.
+    #[inline]
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// A truth value; none if there is no such thing. The same holds for what follows.
+    #[inline]
+    pub(super) fn boolean(&mut self) -> Option<bool> {
+        match self.chunk()? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    /// A number of 32 bits with a point.
+    #[inline]
+    pub(super) fn float(&mut self) -> Option<f32> {
+        self.chunk().map(f32::from_le_bytes)
+    }
+
+    /// A number of 64 bits with a point.
+    #[inline]
+    pub(super) fn double(&mut self) -> Option<f64> {
+        self.chunk().map(f64::from_le_bytes)
+    }
+
+    /// A whole number of up to 64 bits.
+    #[inline]
+    pub(super) fn whole(&mut self) -> Option<i64> {
+        let [first] = self.chunk()?;
+        if first < 0x80 {
+            let bits = u64::from(first);
+            return Some((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
+        }
+        let mut bits = u64::from(first & 0x7f);
+        for shift in (7..70).step_by(7) {
+            let [byte] = self.chunk()?;
+            // The tenth byte has one bit left.
+            if shift == 63 && byte > 1 {
+                return None;
+            }
+            bits |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
+            }
+        }
+        None
+    }
+
+    /// Which of so many branches of a union follows.
+    #[inline]
+    pub(super) fn branch(&mut self, branches: i64) -> Option<i64> {
+        self.whole().filter(|branch| (0..branches).contains(branch))
+    }
+
+    /// Bytes with their length before them.
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.whole()?).ok()?;
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    #[inline]
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
     /// Errors: something follows.
     pub(super) fn finish(&self) -> Result<(), String> {
         match self.rest.len() {
@@ -119,19 +198,15 @@ impl<'a> Wire<'a> {
 
     /// A whole number: seven bits a byte, the sign in the last bit.
     fn long(&mut self) -> Result<i64, String> {
-        let mut bits = 0_u64;
-        for shift in (0..70).step_by(7) {
-            let [byte] = self.array()?;
-            // The tenth byte has one bit left.
-            if shift == 63 && byte > 1 {
-                break;
+        let before = self.rest.len();
+        self.whole().ok_or_else(|| {
+            // Ten bytes are never too few.
+            if self.rest.is_empty() && before < 10 {
+                self.broken("the record ends in the middle")
+            } else {
+                self.broken("a number has more than 64 bits")
             }
-            bits |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
-            }
-        }
-        Err(self.broken("a number has more than 64 bits"))
+        })
     }
 
     fn int(&mut self) -> Result<i32, String> {

@@ -20,7 +20,7 @@ use arrow::datatypes::{DataType, FieldRef};
 
 use super::fault::Fault;
 use super::number::Number;
-use super::scan::Scan;
+use super::scan::{Scan, starts_with};
 use super::string;
 use super::timestamp::TimestampReader;
 use crate::batch::type_name;
@@ -160,6 +160,8 @@ impl Column {
             return self.put_null(row);
         }
         let fits = match &mut self.values {
+            // A column that is not wanted needs no value, only to know that there is one.
+            Values::Float64(v) if v.is_empty() => number(scan, &mut shared.scratch)?.is_some_and(|(n, text)| n.is_f64(text)),
             Values::Float64(v) => put(v, row, number(scan, &mut shared.scratch)?.and_then(|(n, text)| n.to_f64(text))),
             Values::Text(v) => {
                 let column = if self.identity { Some(self.index) } else { None };
@@ -308,6 +310,12 @@ fn boolean(scan: &mut Scan<'_>) -> Result<Option<bool>, Fault> {
 fn time(scan: &mut Scan<'_>, shared: &mut Shared) -> Result<Option<Micros>, Fault> {
     match scan.peek() {
         b'"' => {
+            if let Some(text) = scan.bytes[scan.at + 1..].first_chunk()
+                && let Some(time) = shared.timestamps.read_usual(text)
+            {
+                scan.at += 1 + text.len();
+                return Ok(Some(time));
+            }
             let text = scan.string()?;
             if !text.escaped {
                 return Ok(shared.timestamps.read(text.raw));
@@ -369,5 +377,5 @@ fn read_text(
 /// Whether `bytes` starts with `text` in quotes; `text` has nothing to escape.
 #[inline(always)]
 fn is_quoted(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.len() >= text.len() + 2 && bytes[1..].starts_with(text) && bytes[text.len() + 1] == b'"'
+    bytes.len() >= text.len() + 2 && starts_with(&bytes[1..], text) && bytes[text.len() + 1] == b'"'
 }

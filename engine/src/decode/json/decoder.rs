@@ -2,8 +2,8 @@
 //! only makes it faster.
 //!
 //! ```text
-//! order   ["device_id" → 0] ["ts" → 1] ["unit" → skip] ["temperature" → 2]     as the record before had them
-//! record  {"device_id":"pump-1","ts":…                                         compared byte for byte, no hashing
+//! order   [{"device_id": → 0] [,"ts": → 1] [,"unit": → skip] [,"temperature": → 2]     as the record before had them
+//! record   {"device_id":"pump-1","ts":…                                               compared as a whole, no hashing
 //! ```
 
 use std::collections::HashMap;
@@ -82,16 +82,32 @@ impl Decoder for JsonDecoder {
 
 impl JsonDecoder {
     /// Reads one payload into the slots of one row.
+    #[inline]
     fn read(&mut self, payload: &[u8], current: Current<'_>) -> Result<(), Fault> {
         self.record += 1;
         let mut scan = Scan::new(payload);
-        scan.skip_space();
-        scan.expect(b'{', Syntax::Object)?;
         let mut found = 0;
-        if scan.skip_space() == b'}' {
-            scan.at += 1;
-        } else {
-            found = self.read_attributes(&mut scan, current)?;
+        for position in 0.. {
+            let place = match self.attributes.expected(&mut scan, position) {
+                Some(place) => place,
+                None => match self.attributes.any(&mut scan, position)? {
+                    Some(place) => place,
+                    None => break,
+                },
+            };
+            scan.skip_space();
+            let Some(place) = place else {
+                scan.skip_value()?;
+                continue;
+            };
+            let column = &mut self.columns[place];
+            if column.seen_in == self.record {
+                column.clear_null(current.row);
+            } else {
+                column.seen_in = self.record;
+                found += 1;
+            }
+            column.read(&mut scan, current, &mut self.shared)?;
         }
         scan.skip_space();
         if scan.at < payload.len() {
@@ -104,40 +120,6 @@ impl JsonDecoder {
         }
         Ok(())
     }
-
-    /// Reads attributes up to and with the closing brace; returns how many columns had one.
-    #[inline]
-    fn read_attributes(&mut self, scan: &mut Scan<'_>, current: Current<'_>) -> Result<usize, Fault> {
-        let mut found = 0;
-        for position in 0.. {
-            let place = self.attributes.next(scan, position)?;
-            if scan.skip_space() != b':' {
-                return Err(scan.broken(Syntax::Colon));
-            }
-            scan.at += 1;
-            scan.skip_space();
-            if let Some(place) = place {
-                let column = &mut self.columns[place];
-                if column.seen_in == self.record {
-                    column.clear_null(current.row);
-                } else {
-                    column.seen_in = self.record;
-                    found += 1;
-                }
-                column.read(scan, current, &mut self.shared)?;
-            } else {
-                scan.skip_value()?;
-            }
-            match scan.skip_space() {
-                b',' => scan.at += 1,
-                b'}' => break,
-                _ => return Err(scan.broken(Syntax::MemberEnd)),
-            }
-            scan.skip_space();
-        }
-        scan.at += 1;
-        Ok(found)
-    }
 }
 
 /// Finds the column of an attribute.
@@ -147,20 +129,59 @@ struct Attributes {
     scratch: Vec<u8>,
 }
 
-/// An attribute name as the record before had it, with its quotes, and its column.
+/// An attribute name as the record before had it, and its column.
 struct Expected {
-    quoted: Vec<u8>,
+    /// `{"name":` or `,"name":`, as records without white space have it.
+    lead: Vec<u8>,
     place: Option<usize>,
 }
 
+impl Expected {
+    /// The name in its quotes.
+    fn quoted(&self) -> &[u8] {
+        &self.lead[1..self.lead.len() - 1]
+    }
+}
+
 impl Attributes {
+    /// Moves from the value before, or from the beginning, to the value of the attribute that the record before had in this position,
+    /// if it follows without white space; returns its column, none if not declared.
+    #[inline(always)]
+    fn expected(&self, scan: &mut Scan<'_>, position: usize) -> Option<Option<usize>> {
+        let expected = self.order.get(position)?;
+        scan.passes(&expected.lead).then_some(expected.place)
+    }
+
+    /// The same for any attribute and white space; none if the object ends, then behind its closing brace.
+    fn any(&mut self, scan: &mut Scan<'_>, position: usize) -> Result<Option<Option<usize>>, Fault> {
+        let first = position == 0;
+        let next = scan.skip_space();
+        if first {
+            scan.expect(b'{', Syntax::Object)?;
+        }
+        match if first { scan.skip_space() } else { next } {
+            b'}' => {
+                scan.at += 1;
+                return Ok(None);
+            }
+            b',' if !first => scan.at += 1,
+            _ if !first => return Err(scan.broken(Syntax::MemberEnd)),
+            _ => {}
+        }
+        scan.skip_space();
+        let place = self.name(scan, position)?;
+        if scan.skip_space() != b':' {
+            return Err(scan.broken(Syntax::Colon));
+        }
+        scan.at += 1;
+        Ok(Some(place))
+    }
+
     /// Moves over the name at `scan`, attribute number `position` of its record; returns its column, none if not declared.
-    #[inline]
-    fn next(&mut self, scan: &mut Scan<'_>, position: usize) -> Result<Option<usize>, Fault> {
+    fn name(&mut self, scan: &mut Scan<'_>, position: usize) -> Result<Option<usize>, Fault> {
         if let Some(expected) = self.order.get(position)
-            && scan.bytes[scan.at..].starts_with(&expected.quoted)
+            && scan.passes(expected.quoted())
         {
-            scan.at += expected.quoted.len();
             return Ok(expected.place);
         }
         self.learn(scan, position)
@@ -183,11 +204,12 @@ impl Attributes {
             return Ok(place);
         }
         if position == self.order.len() && position < JSON_ORDER_ATTRIBUTES_MAX {
-            self.order.push(Expected { quoted: Vec::new(), place });
+            self.order.push(Expected { lead: Vec::new(), place });
         }
         if let Some(expected) = self.order.get_mut(position) {
-            expected.quoted.clear();
-            expected.quoted.extend_from_slice(quoted);
+            let before: &[u8] = if position == 0 { b"{" } else { b"," };
+            expected.lead.clear();
+            [before, quoted, b":"].iter().for_each(|part| expected.lead.extend_from_slice(part));
             expected.place = place;
         }
         Ok(place)

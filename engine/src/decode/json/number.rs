@@ -71,14 +71,17 @@ impl Scan<'_> {
     /// Appends at least one decimal digit to `mantissa`; more than 19 overflow it.
     #[inline(always)]
     fn digits(&mut self, mantissa: &mut u64) -> Result<(), Fault> {
-        let start = self.at;
-        let mut digit = self.peek().wrapping_sub(b'0');
-        while digit < 10 {
+        let mut count = 0;
+        for byte in self.bytes.get(self.at..).unwrap_or_default() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
             *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
-            digit = self.peek().wrapping_sub(b'0');
+            count += 1;
         }
-        if self.at == start { Err(self.broken(Syntax::Digit)) } else { Ok(()) }
+        self.at += count;
+        if count == 0 { Err(self.broken(Syntax::Digit)) } else { Ok(()) }
     }
 
     /// The exponent after `e`; beyond any use it stops growing.
@@ -112,6 +115,13 @@ impl Number {
         Some(if self.negative { -value } else { value })
     }
 
+    /// Whether there is a nearest double.
+    #[inline]
+    pub(in crate::decode) fn is_f64(self, payload: &[u8]) -> bool {
+        // Twenty digits and a power of 200 are far from the greatest.
+        (self.exact && self.exponent <= 200) || self.to_f64(payload).is_some()
+    }
+
     /// The nearest float; none if it is beyond the greatest.
     pub(in crate::decode) fn to_f32(self, payload: &[u8]) -> Option<f32> {
         let power = self.exponent.unsigned_abs() as usize;
@@ -126,6 +136,12 @@ impl Number {
     /// The whole number; none if it has a fraction or does not fit.
     #[inline]
     pub(in crate::decode) fn to_i64(self) -> Option<i64> {
+        if self.exact
+            && self.exponent == 0
+            && let Ok(value) = i64::try_from(self.mantissa)
+        {
+            return Some(if self.negative { -value } else { value });
+        }
         let mantissa = match self.exponent {
             0 if self.exact => i128::from(self.mantissa),
             _ if !self.exact => return None,
@@ -188,6 +204,16 @@ mod tests {
     }
 
     #[test]
+    fn a_double_is_known_without_its_value() {
+        for text in
+            ["1", "-0.5e-400", "9999999999999999999e200", "1e308", "1e309", "-2e308", "0e999", "12345678901234567890e289", "1e-999999"]
+        {
+            let number = number(text).unwrap();
+            assert_eq!(number.is_f64(text.as_bytes()), number.to_f64(text.as_bytes()).is_some(), "{text}");
+        }
+    }
+
+    #[test]
     fn whole_numbers_are_exact_or_refused() {
         let of = |text| number(text).unwrap().to_i64();
         assert_eq!(of("9223372036854775807"), Some(i64::MAX));
@@ -221,6 +247,7 @@ mod tests {
                 }
             };
             let parsed = number(&text).unwrap();
+            prop_assert_eq!(parsed.is_f64(text.as_bytes()), parsed.to_f64(text.as_bytes()).is_some());
             prop_assert_eq!(parsed.to_f64(text.as_bytes()).map(f64::to_bits), text.parse::<f64>().ok().filter(|v| v.is_finite()).map(f64::to_bits));
             prop_assert_eq!(parsed.to_f32(text.as_bytes()).map(f32::to_bits), text.parse::<f32>().ok().filter(|v| v.is_finite()).map(f32::to_bits));
         }

@@ -68,6 +68,14 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
+    /// Moves over `text`, if it is next.
+    #[inline(always)]
+    pub(super) fn passes(&mut self, text: &[u8]) -> bool {
+        let is_next = self.bytes.get(self.at..).is_some_and(|rest| starts_with(rest, text));
+        self.at += if is_next { text.len() } else { 0 };
+        is_next
+    }
+
     /// Moves over `true`, `false` or `null`, of which the first letter was seen.
     #[inline]
     pub(super) fn literal(&mut self, word: &'static [u8]) -> Result<(), Fault> {
@@ -171,6 +179,18 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Whether `bytes` begins with `text`: for lengths as names and ids have them without a call, two overlapping pieces at a time.
+#[inline(always)]
+pub(super) fn starts_with(bytes: &[u8], text: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..text.len()) else { return false };
+    match text.len() {
+        8..16 => bytes.first_chunk::<8>() == text.first_chunk() && bytes.last_chunk::<8>() == text.last_chunk(),
+        16..=32 => bytes.first_chunk::<16>() == text.first_chunk() && bytes.last_chunk::<16>() == text.last_chunk(),
+        4..8 => bytes.first_chunk::<4>() == text.first_chunk() && bytes.last_chunk::<4>() == text.last_chunk(),
+        _ => bytes == text,
+    }
+}
+
 /// A mask whose lowest set bit lies in the first (lowest) byte of `word` that is `"`, `\`, a control or not ASCII; 0 if none.
 /// Bits above the lowest may be wrong, because a borrow runs upwards.
 #[inline(always)]
@@ -197,6 +217,20 @@ mod tests {
                 let special = special_bytes(u64::from_le_bytes(word));
                 let wanted = if byte == b'"' || byte == b'\\' || !(0x20..0x80).contains(&byte) { place as u32 } else { 8 };
                 assert_eq!(special.trailing_zeros() / 8, wanted, "byte {byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_of_every_length_are_compared_whole() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for length in 0..=40 {
+            assert!(starts_with(&bytes, &bytes[..length]));
+            assert!(length == 0 || !starts_with(&bytes[..length - 1], &bytes[..length]));
+            for wrong in 0..length {
+                let mut other = bytes[..length].to_vec();
+                other[wrong] ^= 0x80;
+                assert!(!starts_with(&bytes, &other), "byte {wrong} of {length}");
             }
         }
     }

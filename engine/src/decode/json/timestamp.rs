@@ -28,6 +28,17 @@ impl TimestampReader {
         self.read_any(text)
     }
 
+    /// The time that a text of the usual form gives, if it is on the day of the last one and its closing quote follows.
+    #[inline(always)]
+    pub(super) fn read_usual(&self, quoted: &[u8; 25]) -> Option<Micros> {
+        let (day, rest) = quoted.split_first_chunk::<10>()?;
+        let [b'T', _, _, b':', _, _, b':', _, _, b'.', _, _, _, b'Z', b'"'] = rest else { return None };
+        if *day != self.day {
+            return None;
+        }
+        time_of_day(&rest[..14]).map(|time| self.midnight + time)
+    }
+
     /// Reads any form, and remembers the day.
     fn read_any(&mut self, text: &[u8]) -> Option<Micros> {
         let time = time::parse(text)?;
@@ -95,7 +106,15 @@ mod tests {
             "2026-02-30T03:04:05Z",
         ] {
             assert_eq!(reader.read(text.as_bytes()), time::parse(text.as_bytes()), "{text}");
+            let quoted = format!("{text}\"");
+            if let Some(usual) = quoted.as_bytes().first_chunk().and_then(|quoted| reader.read_usual(quoted)) {
+                assert_eq!((Some(usual), text.len()), (time::parse(text.as_bytes()), 24), "{text}");
+            }
         }
+        assert!(reader.read(b"2026-01-02T03:04:05.678Z").is_some());
+        assert!(reader.read_usual(b"2026-01-02T13:24:35.678Z\"").is_some());
+        assert_eq!(reader.read_usual(b"2026-01-02T13:24:35.678+\""), None);
+        assert_eq!(reader.read_usual(b"2026-01-03T13:24:35.678Z\""), None);
     }
 
     proptest! {

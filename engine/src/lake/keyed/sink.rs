@@ -140,6 +140,10 @@ impl Sink for KeyedSink {
         self.reload()
     }
 
+    fn repeat(&mut self, older: &PreCommit) -> Result<()> {
+        self.committer.repeat(older)
+    }
+
     fn start(&mut self) -> Result<()> {
         self.committer.start()?;
         self.reload()

@@ -167,6 +167,34 @@ fn times_out_of_range_do_not_break_the_table() {
 }
 
 #[test]
+fn an_owner_that_was_replaced_prepares_and_commits_nothing_more() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    run(sink.as_mut(), 1, &two_days(1));
+    sink.write(&two_days(2)).unwrap();
+    let prepared = sink.prepare(2).unwrap();
+    assert_eq!(world.open().unwrap_err().kind(), ErrorKind::Conflict, "the lock holds");
+    std::fs::remove_file(lake.root().join("_lock")).unwrap();
+
+    let newer = world.open().unwrap();
+    let fenced = |result: crate::error::Result<()>| {
+        let e = result.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Conflict);
+        assert!(e.message().contains("taken the lake") && e.message().contains("fence is 2, ours 1"), "{e}");
+    };
+    fenced(sink.commit(&prepared));
+    fenced(sink.commit(&prepared));
+    fenced(sink.prepare(3).map(|_| ()));
+    fenced(lake.create(spec("others")).map(|_| ()));
+    let mut sink = newer.table("warm", "readings").unwrap().sink("job").unwrap();
+    sink.recover(&prepared).unwrap();
+    run(sink.as_mut(), 3, &two_days(3));
+    assert_eq!(newer.table("warm", "readings").unwrap().snapshot().unwrap().rows, 6);
+}
+
+#[test]
 fn a_second_owner_of_a_sink_is_fenced_off_and_others_are_not() {
     let world = World::new();
     let lake = world.open().unwrap();

@@ -30,6 +30,8 @@ pub struct Faults {
     pub cut_fails: AtomicBool,
     /// Every write panics.
     pub write_panics: AtomicBool,
+    /// It lies on another machine.
+    pub on_network: AtomicBool,
     /// Syncs of files so far.
     pub syncs: AtomicU64,
     /// Bytes read so far.
@@ -297,5 +299,9 @@ impl Disk for SimDisk {
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
         Ok(if self.faults.full.load(Ordering::Relaxed) { 0 } else { u64::MAX - self.faults.taken.load(Ordering::Relaxed) })
+    }
+
+    fn network(&self, _: &Path) -> io::Result<Option<&'static str>> {
+        Ok(self.faults.on_network.load(Ordering::Relaxed).then_some("NFS"))
     }
 }

@@ -153,3 +153,12 @@ fn records_that_come_during_a_sync_share_the_next_one() {
     let syncs = disk.faults.syncs.load(Ordering::Relaxed) - before;
     assert!(syncs <= 2, "{syncs} syncs: one for the first group, one for all that came meanwhile");
 }
+
+#[test]
+fn a_disk_of_another_machine_is_refused() {
+    let disk = SimDisk::default();
+    disk.faults.on_network.store(true, Ordering::Relaxed);
+    let e = Logs::open(Path::new("log"), Arc::new(disk), Arc::new(SimClock::default()), config(900)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Invalid);
+    assert!(e.to_string().contains("the log cannot lie on NFS"), "{e}");
+}

@@ -1,7 +1,7 @@
 //! What goes on beside appending. Invariant: it finds damage without being asked, and makes what will be needed.
 
 use super::*;
-use crate::limits::SCRUB_BYTES_PER_SECOND;
+use crate::limits::{SCRUB_BYTES_PER_SECOND, ZERO_PIECE_BYTES};
 use crate::log::{ahead, inspect};
 
 #[test]
@@ -83,6 +83,30 @@ fn the_next_segment_is_there_before_it_is_needed_and_gone_if_it_is_not() {
     assert!(made(&disk).is_none());
     assert_eq!(read_frames(&stream(&open(&disk, 4_000))), next + 30);
     assert_eq!(inspect::verify(&disk, Path::new("log")).unwrap().problems, []);
+}
+
+#[test]
+fn the_next_segment_grows_as_this_one_fills() {
+    const SEGMENT: u64 = 1 << 20;
+    let disk = SimDisk::default();
+    let logs = open(&disk, SEGMENT);
+    let log = stream(&logs);
+    let made = |disk: &SimDisk| disk.files().into_iter().find(|(p, _)| p.ends_with(ahead::FILE_NAME)).map_or(0, |(_, b)| b.len() as u64);
+    for next in 0.. {
+        let ticket = log.append(&record("d", &[1; 20_000])).unwrap();
+        assert!(log.wait(0, ticket.offset, LONG));
+        if segment_files(&disk).len() > 1 {
+            break;
+        }
+        let due = (log.bytes().saturating_sub(SEGMENT / 8) * 4 / 3).next_multiple_of(ZERO_PIECE_BYTES as u64).min(SEGMENT);
+        let start = std::time::Instant::now();
+        while made(&disk) < due && start.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(made(&disk), due, "after record {next}, {} bytes", log.bytes());
+    }
+    let newest = segment_files(&disk).pop().unwrap();
+    assert_eq!(disk.files()[&newest].len() as u64, SEGMENT, "with its zeros");
 }
 
 #[test]

@@ -50,7 +50,15 @@ fn plan(keyed: bool, appended: bool, sliding: bool, ttl: Option<Micros>) -> plan
         if keyed { vec![(column(&input(), "k"), Arc::new(Field::new("k", DataType::Utf8View, true)))] } else { vec![] };
     let mut fields: Vec<FieldRef> = keys.iter().map(|(_, f)| f.clone()).collect();
     fields.extend(aggregates.iter().map(|a| a.result.clone()));
-    plan::Group { input: input(), keys, aggregates, time: appended.then_some(0), ttl, schema: Arc::new(Schema::new(fields)) }
+    plan::Group {
+        input: input(),
+        keys,
+        aggregates,
+        time: appended.then_some(0),
+        told: Told::Together,
+        ttl,
+        schema: Arc::new(Schema::new(fields)),
+    }
 }
 
 /// A group's row over `rows` in their order.

@@ -20,6 +20,7 @@ use super::buffer::{NONE, RowBuffer};
 use super::keys::{Encoded, JoinKeys};
 use super::pairs::{Condition, Pairing, left_alone, outer};
 use super::sides;
+use crate::batch::FailedRow;
 use crate::changes::Changes;
 use crate::contract::Stateful;
 use crate::error::{Error, Result};
@@ -290,6 +291,10 @@ impl Stateful for IntervalJoinOperator {
         self.expire(watermark, out)?;
         self.settle(out)?;
         Ok(if watermark == Micros::MAX { watermark } else { watermark.saturating_sub(self.hold) })
+    }
+
+    fn failed(&mut self) -> Vec<FailedRow> {
+        self.pairing.failed()
     }
 
     fn held(&self) -> u64 {

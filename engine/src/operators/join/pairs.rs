@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 
 use super::buffer::{NONE, RowBuffer};
+use crate::batch::FailedRow;
 use crate::error::{Error, Result};
 use crate::limits::BATCH_ROWS_MAX;
 use crate::plan::{JoinKind, JoinSide};
@@ -37,13 +38,60 @@ impl Condition {
         Self { filter, schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
     }
 
-    /// The pairs of these columns, and of which of them it is true. Errors: those of its evaluation.
-    pub fn evaluate(&self, columns: Vec<ArrayRef>) -> Result<(RecordBatch, BooleanBuffer)> {
+    /// Of which of the pairs of these columns it is true. A pair of which that cannot be told is none.
+    pub fn evaluate(&self, columns: Vec<ArrayRef>) -> Result<Judged> {
         let pairs = RecordBatch::try_new(self.schema.clone(), columns)?;
-        let truth = self.filter.evaluate(&pairs)?.into_array(pairs.num_rows())?;
+        let mut judged = Judged { truth: BooleanBuffer::new_unset(0), failed: Vec::new(), pairs };
+        match self.truth(&judged.pairs) {
+            Ok(truth) => judged.truth = truth,
+            Err(_) => {
+                let mut truth = BooleanBufferBuilder::new(judged.pairs.num_rows());
+                self.halve(&judged.pairs, 0, &mut truth, &mut judged.failed);
+                judged.truth = truth.finish();
+            }
+        }
+        Ok(judged)
+    }
+
+    fn truth(&self, pairs: &RecordBatch) -> Result<BooleanBuffer> {
+        let truth = self.filter.evaluate(pairs)?.into_array(pairs.num_rows())?;
         let truth = truth.as_boolean_opt().ok_or_else(|| Error::internal("the condition of a join is not BOOLEAN"))?;
         let truth = if truth.null_count() > 0 { prep_null_mask_filter(truth) } else { truth.clone() };
-        Ok((pairs, truth.into_parts().0))
+        Ok(truth.into_parts().0)
+    }
+
+    /// Part by part, until the pairs that fail stand alone; `first` is the place of the first one among all.
+    fn halve(&self, pairs: &RecordBatch, first: usize, truth: &mut BooleanBufferBuilder, failed: &mut Vec<(usize, String)>) {
+        let rows = pairs.num_rows();
+        match self.truth(pairs) {
+            Ok(known) => truth.append_buffer(&known),
+            Err(_) if rows > 1 => {
+                let half = rows / 2;
+                self.halve(&pairs.slice(0, half), first, truth, failed);
+                self.halve(&pairs.slice(half, rows - half), first + half, truth, failed);
+            }
+            Err(e) => {
+                truth.append_n(rows, false);
+                failed.push((first, e.message().to_owned()));
+            }
+        }
+    }
+}
+
+/// What a condition says of pairs.
+pub struct Judged {
+    /// The pairs.
+    pub pairs: RecordBatch,
+    /// Of which of them it is true.
+    pub truth: BooleanBuffer,
+    /// Places of those of which it cannot be told, and why.
+    pub failed: Vec<(usize, String)>,
+}
+
+impl Judged {
+    /// Those of which it cannot be told, as rows.
+    pub fn failed_rows(&self) -> impl Iterator<Item = FailedRow> {
+        self.failed.iter().map(|(place, reason)| FailedRow { row: self.pairs.slice(*place, 1), reason: reason.clone() })
     }
 }
 
@@ -57,12 +105,18 @@ pub struct Pairing {
     right: Vec<u64>,
     /// How many of them are pairs.
     pairs: usize,
+    failed: Vec<FailedRow>,
 }
 
 impl Pairing {
     /// For a join of `kind` whose output has `schema`.
     pub fn new(kind: JoinKind, condition: Option<Condition>, schema: SchemaRef) -> Self {
-        Self { condition, schema, left_alone: left_alone(kind), left: Vec::new(), right: Vec::new(), pairs: 0 }
+        Self { condition, schema, left_alone: left_alone(kind), left: Vec::new(), right: Vec::new(), pairs: 0, failed: Vec::new() }
+    }
+
+    /// Pairs of which the condition could not tell anything, since this was asked last.
+    pub fn failed(&mut self) -> Vec<FailedRow> {
+        std::mem::take(&mut self.failed)
     }
 
     /// Whether every candidate is a pair.
@@ -97,12 +151,13 @@ impl Pairing {
             Some(condition) if pairs > 0 => Some(judge(condition, rows, &left, &right)?),
             _ => None,
         };
+        self.failed.extend(judged.iter().flat_map(Judged::failed_rows));
         let only_pairs = pairs == left.len() && !self.left_alone;
         let (mut pair, mut kept) = (0, 0);
         for i in 0..left.len() {
             let mut holds = true;
             if left[i] != NONE && right[i] != NONE {
-                holds = judged.as_ref().is_none_or(|(_, truth)| truth.value(pair));
+                holds = judged.as_ref().is_none_or(|j| j.truth.value(pair));
                 pair += 1;
             }
             if leaves(left[i], right[i], holds) {
@@ -113,7 +168,7 @@ impl Pairing {
         if kept == 0 {
             return Ok(None);
         }
-        if let Some((pairs, truth)) = judged.filter(|_| only_pairs) {
+        if let Some(Judged { pairs, truth, .. }) = judged.filter(|_| only_pairs) {
             let pairs = filter_record_batch(&pairs, &truth.into())?;
             return Ok(Some(RecordBatch::try_new(self.schema.clone(), pairs.columns().to_vec())?));
         }
@@ -128,7 +183,7 @@ impl Pairing {
 }
 
 /// The candidates among what is noted, and of which the condition is true.
-fn judge(condition: &Condition, rows: [&RowBuffer; 2], left: &[u64], right: &[u64]) -> Result<(RecordBatch, BooleanBuffer)> {
+fn judge(condition: &Condition, rows: [&RowBuffer; 2], left: &[u64], right: &[u64]) -> Result<Judged> {
     let pairs = left.iter().zip(right).filter(|(l, r)| **l != NONE && **r != NONE);
     let (left, right): (Vec<u64>, Vec<u64>) = pairs.unzip();
     let mut columns = rows[0].gather(&left)?;

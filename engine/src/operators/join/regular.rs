@@ -21,6 +21,7 @@ use super::keys::JoinKeys;
 use super::multiset::{BESIDE, Multiset};
 use super::pairs::{Condition, left_alone, outer};
 use super::sides;
+use crate::batch::FailedRow;
 use crate::changes::{Changes, RowKind};
 use crate::contract::Stateful;
 use crate::error::Result;
@@ -34,6 +35,7 @@ pub struct RegularJoinOperator {
     condition: Option<Condition>,
     keys: JoinKeys,
     sides: [Multiset; 2],
+    failed: Vec<FailedRow>,
     /// The watermark; rows that came before the first one count from there.
     now: Micros,
 }
@@ -80,6 +82,7 @@ impl RegularJoinOperator {
             condition: plan.filter.clone().map(|f| Condition::new(f, &plan.left, &plan.right)),
             keys: JoinKeys::new(&plan.left, &plan.right)?,
             sides: [Multiset::new(plan.left.schema.clone())?, Multiset::new(plan.right.schema.clone())?],
+            failed: Vec::new(),
             now: Micros::MIN,
             plan,
         })
@@ -105,7 +108,7 @@ impl RegularJoinOperator {
     }
 
     /// The candidates for which the condition is true.
-    fn judge(&self, pushed: &Pushed<'_>, others: &[ArrayRef], mut candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+    fn judge(&mut self, pushed: &Pushed<'_>, others: &[ArrayRef], mut candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
         let Some(condition) = &self.condition else { return Ok(candidates) };
         let mut truths = Vec::new();
         for part in candidates.chunks(BATCH_ROWS_MAX) {
@@ -114,7 +117,11 @@ impl RegularJoinOperator {
             let own = take_arrays(pushed.changes.rows.columns(), &own, None)?;
             let other = take_arrays(others, &other, None)?;
             let (left, right) = if pushed.input == 0 { (own, other) } else { (other, own) };
-            truths.push(condition.evaluate([left, right].concat())?.1);
+            let judged = condition.evaluate([left, right].concat())?;
+            // A pair that is taken back failed when it came.
+            let comes = |place: usize| pushed.changes.kind(part[place].row as usize).adds();
+            self.failed.extend(judged.failed_rows().zip(&judged.failed).filter(|(_, (place, _))| comes(*place)).map(|(row, _)| row));
+            truths.push(judged.truth);
         }
         let mut truths = truths.iter().flatten();
         candidates.retain(|_| truths.next() == Some(true));
@@ -240,6 +247,10 @@ impl Stateful for RegularJoinOperator {
             side.forget(watermark.saturating_sub(self.plan.ttl)).into_iter().for_each(|key| self.keys.release(key));
         }
         Ok(watermark)
+    }
+
+    fn failed(&mut self) -> Vec<FailedRow> {
+        std::mem::take(&mut self.failed)
     }
 
     fn held(&self) -> u64 {

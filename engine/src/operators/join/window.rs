@@ -15,6 +15,7 @@ use super::buffer::{NONE, RowBuffer};
 use super::keys::JoinKeys;
 use super::pairs::{Condition, Pairing, left_alone, outer};
 use super::sides;
+use crate::batch::FailedRow;
 use crate::changes::Changes;
 use crate::contract::Stateful;
 use crate::error::{Error, Result};
@@ -190,6 +191,10 @@ impl Stateful for WindowJoinOperator {
         }
         // A row's window_time is window_end less the unit of its side: where units differ, that of the coarser side is behind.
         Ok(if watermark == Micros::MAX { watermark } else { watermark.saturating_sub(left.max(right) - left.min(right)) })
+    }
+
+    fn failed(&mut self) -> Vec<FailedRow> {
+        self.pairing.failed()
     }
 
     fn held(&self) -> u64 {

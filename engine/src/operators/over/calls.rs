@@ -40,6 +40,8 @@ pub enum Kind {
     RowNumber,
     /// The value of the row `offset` rows before.
     Lag { value: usize, offset: usize, default: Option<usize> },
+    /// The value of a later row: see `lead`.
+    Lead,
     /// The value at an edge of the frame.
     Edge { value: usize, edge: Edge, ignore_nulls: bool },
     /// An aggregate.
@@ -73,6 +75,7 @@ impl Calls {
                     let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
                     Kind::Lag { value: place(argument), offset, default: default.as_ref().map(&mut place) }
                 }
+                OverFunction::Lead { .. } => Kind::Lead,
                 OverFunction::FirstValue { argument, ignore_nulls } => {
                     Kind::Edge { value: place(argument), edge: Edge::First, ignore_nulls: *ignore_nulls }
                 }
@@ -114,7 +117,7 @@ impl OverStep {
     /// Whether it looks at past rows themselves, not at what was carried along of them.
     pub fn looks_back(&self) -> bool {
         match self.kind {
-            Kind::RowNumber => false,
+            Kind::RowNumber | Kind::Lead => false,
             Kind::Lag { offset, .. } => offset > 0,
             Kind::Edge { .. } | Kind::Aggregate { .. } => is_bounded(self.frame),
         }
@@ -124,7 +127,7 @@ impl OverStep {
     pub fn carries(&self) -> bool {
         match self.kind {
             _ if self.looks_back() => false,
-            Kind::RowNumber | Kind::Lag { .. } => false,
+            Kind::RowNumber | Kind::Lag { .. } | Kind::Lead => false,
             // Without passing over NULLs, the last value is always a new one.
             Kind::Edge { edge, ignore_nulls, .. } => edge == Edge::First || ignore_nulls,
             Kind::Aggregate { .. } => true,
@@ -134,7 +137,7 @@ impl OverStep {
     /// What it looks at of past rows.
     fn looks_at(&self) -> Vec<usize> {
         match &self.kind {
-            Kind::RowNumber => Vec::new(),
+            Kind::RowNumber | Kind::Lead => Vec::new(),
             Kind::Lag { value, .. } | Kind::Edge { value, .. } => vec![*value],
             Kind::Aggregate { arguments, filter, .. } => arguments.iter().chain(filter).copied().collect(),
         }

@@ -23,6 +23,8 @@ pub struct Partition {
     pub values: RecordBatch,
     /// For each call.
     pub calls: Vec<Carried>,
+    /// Rows that wait for later ones, with their other results; some if there are any.
+    pub waiting: Option<RecordBatch>,
 }
 
 /// What a call carries along.
@@ -59,7 +61,7 @@ impl Partition {
     /// No rows.
     pub fn new(calls: &Calls) -> Result<Self> {
         let carried = calls.calls.iter().map(Carried::new).collect::<Result<_>>()?;
-        Ok(Self { rows: 0, times: Vec::new(), values: RecordBatch::new_empty(calls.schema.clone()), calls: carried })
+        Ok(Self { rows: 0, times: Vec::new(), values: RecordBatch::new_empty(calls.schema.clone()), calls: carried, waiting: None })
     }
 
     /// Number of past rows that it holds.
@@ -75,6 +77,8 @@ impl Partition {
                 Kind::RowNumber => {
                     rows.places.iter().zip(self.rows + 1..).for_each(|(&place, number)| results.number(place, number as i64));
                 }
+                // Later rows are not known yet.
+                Kind::Lead => {}
                 Kind::Lag { value, offset, default } => lag(&sight, rows, (*value, *offset, *default), results),
                 Kind::Edge { value, .. } => edge(call, *value, &sight, rows, carried, results)?,
                 Kind::Aggregate { call: function, arguments, filter } => {

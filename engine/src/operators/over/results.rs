@@ -26,7 +26,7 @@ impl Results {
         match call.kind {
             Kind::Aggregate { .. } => Self::Values(vec![ScalarValue::Null; rows]),
             Kind::RowNumber => Self::Numbers(vec![0; rows]),
-            Kind::Lag { .. } | Kind::Edge { .. } => {
+            Kind::Lag { .. } | Kind::Lead | Kind::Edge { .. } => {
                 Self::Picks { sources: vec![new_null_array(call.result.data_type(), 1)], picks: vec![(0, 0); rows] }
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! rows that wait │ keys, last time, rows so far, past rows, what calls carry along │ past rows of all partitions │ a part a call: values
+//! with LEAD also │ rows of each partition that wait for later ones, and how many
 //! ```
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ impl OverOperator {
         let mut columns = self.partitions.columns(&slots)?;
         let (mut last, mut rows, mut past, mut times, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         // What each call carries along, in the order of partitions.
+        let (mut later, mut counts): (Vec<RecordBatch>, Vec<u64>) = (Vec::new(), Vec::new());
         let mut carried: Vec<Vec<Carried>> = self.calls.calls.iter().map(|_| Vec::new()).collect();
         for &slot in &slots {
             let held = self.partitions.at(slot)?;
@@ -35,6 +37,8 @@ impl OverOperator {
             past.push(held.state.past() as u64);
             times.extend_from_slice(&held.state.times);
             values.push(held.state.values.clone());
+            counts.push(held.state.waiting.as_ref().map_or(0, |w| w.num_rows() as u64));
+            later.extend(held.state.waiting.clone());
             carried.iter_mut().zip(held.state.calls.drain(..)).for_each(|(all, one)| all.push(one));
         }
         columns.push(Arc::new(Int64Array::from(last)));
@@ -53,16 +57,27 @@ impl OverOperator {
         }
         let mut past: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(times))];
         past.extend(concat_batches(&self.calls.schema, &values)?.columns().iter().cloned());
-        Ok(snapshot::pack(&[
+        let mut parts = vec![
             snapshot::encode(&(), &waiting.schema(), std::slice::from_ref(&waiting))?,
             snapshot::encode_columns(columns)?,
             snapshot::encode_columns(past)?,
             snapshot::pack(&bags),
-        ]))
+        ];
+        if self.leads.is_some() {
+            parts.push(snapshot::encode(&counts, &self.plan.schema, &[concat_batches(&self.plan.schema, &later)?])?);
+        }
+        Ok(snapshot::pack(&parts))
     }
 
     pub(super) fn decode(&mut self, state: &[u8]) -> Result<()> {
-        let [waiting, partitions, past, bags] = snapshot::unpack(state)?;
+        let (state, later) = match self.leads {
+            None => (snapshot::unpack(state)?, None),
+            Some(_) => {
+                let [waiting, partitions, past, bags, later] = snapshot::unpack(state)?;
+                ([waiting, partitions, past, bags], Some(later))
+            }
+        };
+        let [waiting, partitions, past, bags] = state;
         let ((), waiting) = snapshot::decode(waiting)?;
         waiting.into_iter().try_for_each(|rows| self.reorder.restore(rows))?;
         let (columns, past, bags) = (snapshot::decode_columns(partitions)?, snapshot::decode_columns(past)?, snapshot::unpack_all(bags)?);
@@ -88,7 +103,7 @@ impl OverOperator {
         let past =
             if past.is_empty() { None } else { Some(RecordBatch::try_new(calls.schema.clone(), past.to_vec()).map_err(|_| damaged())?) };
         let mut from = 0;
-        for (row, slot) in slots.into_iter().enumerate() {
+        for (row, &slot) in slots.iter().enumerate() {
             let to = from + sizes[row] as usize;
             let held = self.partitions.at(slot)?;
             held.last = last.value(row);
@@ -104,6 +119,26 @@ impl OverOperator {
             from = to;
         }
         self.past += times.len();
+        later.map_or(Ok(()), |later| self.decode_later(later, &slots))
+    }
+
+    /// Rows that wait for later ones, by partition.
+    fn decode_later(&mut self, state: &[u8], slots: &[usize]) -> Result<()> {
+        let (counts, batches) = snapshot::decode::<Vec<u64>>(state)?;
+        let ([all], Some(leads)) = (batches.as_slice(), &mut self.leads) else { return Err(damaged()) };
+        let total = counts.iter().try_fold(0, |sum: u64, &count| sum.checked_add(count));
+        if total != Some(all.num_rows() as u64) || counts.len() != slots.len() || all.num_columns() != self.plan.schema.fields().len() {
+            return Err(damaged());
+        }
+        let all = RecordBatch::try_new(self.plan.schema.clone(), all.columns().to_vec()).map_err(|_| damaged())?;
+        let mut from = 0;
+        for (&slot, count) in slots.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            let count = count as usize;
+            let rows = compact(&all.slice(from, count))?;
+            leads.wait(&rows)?;
+            self.partitions.at(slot)?.state.waiting = Some(rows);
+            from += count;
+        }
         Ok(())
     }
 }

@@ -44,6 +44,7 @@ enum Ask {
     Aggregate { function: &'static str, argument: &'static str, distinct: bool, filtered: bool },
     RowNumber,
     Lag { offset: u64, default: bool },
+    Lead { offset: u64, default: bool },
     Edge { first: bool, ignore_nulls: bool },
 }
 
@@ -63,6 +64,10 @@ fn call_of(ask: &Ask, frame: Frame, sliding: bool) -> OverCall {
         Ask::Lag { offset, default } => {
             let default = default.then(|| column(&input(), "k"));
             (OverFunction::Lag { argument: text(), offset: *offset, default }, DataType::Utf8View)
+        }
+        Ask::Lead { offset, default } => {
+            let default = default.then(|| column(&input(), "k"));
+            (OverFunction::Lead { argument: text(), offset: *offset, default }, DataType::Utf8View)
         }
         Ask::Edge { first: true, ignore_nulls } => {
             (OverFunction::FirstValue { argument: text(), ignore_nulls: *ignore_nulls }, DataType::Utf8View)
@@ -99,6 +104,10 @@ fn want(ask: &Ask, frame: Frame, rows: &[Row], i: usize) -> Option<ScalarValue> 
         Ask::RowNumber => ScalarValue::Int64(Some(i as i64 + 1)),
         Ask::Lag { offset, default } => text(match i.checked_sub(*offset as usize) {
             Some(before) => rows[before].4,
+            None => rows[i].1.filter(|_| *default),
+        }),
+        Ask::Lead { offset, default } => text(match rows.get(i + *offset as usize) {
+            Some(later) => later.4,
             None => rows[i].1.filter(|_| *default),
         }),
         Ask::Edge { first, ignore_nulls } => {
@@ -235,6 +244,97 @@ proptest! {
         }
         if ttl.is_some() || plan.calls.iter().all(|c| matches!((&c.function, c.frame), (OverFunction::Aggregate(_), Frame::Range(Some(_))))) {
             prop_assert_eq!((cut.held(), cut.partitions.len()), (0, 0), "state is released");
+        }
+    }
+}
+
+fn asks_with_lead() -> impl Strategy<Value = Vec<(Ask, Frame, bool)>> {
+    let lead = (0u64..4, any::<bool>()).prop_map(|(offset, default)| (Ask::Lead { offset, default }, Frame::Rows(None), true));
+    (asks(), prop::collection::vec(lead, 1..4)).prop_map(|(mut asks, leads)| {
+        let middle = asks.len() / 2;
+        asks.splice(middle..middle, leads);
+        asks
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn with_lead_a_row_leaves_when_the_rows_that_it_looks_at_are_there(
+        rows in arrivals(),
+        cuts in prop::collection::vec((1usize..20, prop::option::of(any::<bool>())), 120),
+        asks in asks_with_lead(),
+        keyed: bool,
+        ttl in prop::option::of(0i64..15),
+    ) {
+        let plan = plan(keyed, &asks, ttl);
+        let (mut straight, mut cut) = (OverOperator::new(plan.clone()).unwrap(), OverOperator::new(plan.clone()).unwrap());
+        let (mut from, mut out, mut other, mut passed) = (0, Vec::new(), Vec::new(), Micros::MIN);
+        for &(count, resume) in &cuts {
+            let to = (from + count).min(rows.len());
+            let watermark = if from == rows.len() { 1_000 } else { to as i64 / 2 - 21 };
+            cut.push(0, Changes::inserts(batch(&rows[from..to])), &mut out).unwrap();
+            if let Some(use_old) = resume {
+                cut = resumed(&plan, cut, use_old);
+            }
+            let before = out.len();
+            let reached = cut.advance(watermark, &mut out).unwrap();
+            for changes in &out[before..] {
+                prop_assert!(event_times(&changes.rows, 0).unwrap().iter().all(|&t| t > passed), "a row comes behind the watermark");
+            }
+            prop_assert!((passed..=watermark).contains(&reached));
+            (from, passed) = (to, reached);
+            if watermark == 1_000 {
+                break;
+            }
+        }
+        straight.push(0, Changes::inserts(batch(&rows)), &mut other).unwrap();
+        straight.advance(1_000, &mut other).unwrap();
+        prop_assert_eq!(log(&out), log(&other), "rows leave in one order, however they come");
+        let most = asks.iter().filter_map(|(ask, ..)| if let Ask::Lead { offset, .. } = ask { Some(*offset) } else { None }).max().unwrap();
+        let mut want = results(keyed, &asks, ttl, &rows);
+        if ttl.is_none() {
+            // The last rows of each partition wait.
+            let key = |row: &Row| row.1.filter(|_| keyed);
+            let keys: Vec<_> = want.iter().map(|(row, _)| key(row)).collect();
+            let mut place = 0;
+            want.retain(|(row, _)| {
+                place += 1;
+                keys[place..].iter().filter(|k| **k == key(row)).count() as u64 >= most
+            });
+        }
+        let held = rows.len() - want.len();
+        prop_assert_eq!(out.iter().map(Changes::len).sum::<usize>(), want.len());
+        prop_assert!(cut.held() >= held as u64 && (ttl.is_none() || cut.held() == 0), "{}", cut.held());
+        let mut got: Vec<(&RecordBatch, usize)> = out.iter().flat_map(|c| (0..c.len()).map(|i| (&c.rows, i))).collect();
+        for (input, want) in want {
+            let is_it = |(b, i): &(&RecordBatch, usize)| {
+                let same = row(&b.project(&[0, 1, 2, 3, 4]).unwrap(), *i) == row(&batch(&[input]), 0);
+                let value = |c: usize| ScalarValue::try_from_array(b.column(5 + c), *i).unwrap();
+                same && want.iter().enumerate().all(|(c, want)| want.as_ref().is_none_or(|want| *want == value(c)))
+            };
+            let found = got.iter().position(is_it);
+            prop_assert!(found.is_some(), "{:?} with {:?} is missing", input, want);
+            got.swap_remove(found.unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_key_that_falls_silent_holds_its_last_rows_until_it_is_forgotten() {
+    let lead = [(Ask::Lead { offset: 1, default: true }, Frame::Rows(None), true)];
+    for ttl in [None, Some(10)] {
+        let mut operator = OverOperator::new(plan(true, &lead, ttl)).unwrap();
+        let (mut out, row) = (Vec::new(), |t, k, text| (t, Some(k), None, None, Some(text)));
+        operator.push(0, Changes::inserts(batch(&[row(1, "a", "on"), row(2, "b", "on"), row(3, "a", "off")])), &mut out).unwrap();
+        assert_eq!((operator.advance(9, &mut out).unwrap(), operator.held()), (1, 2), "b waits since 2, a since 3");
+        let reached = operator.advance(12, &mut out).unwrap();
+        let leads: Vec<String> =
+            out.iter().flat_map(|c| (0..c.len()).map(|i| ScalarValue::try_from_array(c.rows.column(5), i).unwrap().to_string())).collect();
+        match ttl {
+            None => assert_eq!((reached, operator.held(), leads.as_slice()), (1, 2, ["off".to_owned()].as_slice())),
+            Some(_) => assert_eq!((reached, operator.held(), leads.as_slice()), (2, 1, ["off".to_owned(), "b".to_owned()].as_slice())),
         }
     }
 }

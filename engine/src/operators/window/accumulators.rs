@@ -46,6 +46,11 @@ impl Accumulators {
         Ok(())
     }
 
+    /// Memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|a| a.size()).sum()
+    }
+
     /// The states of all groups.
     pub fn state(&mut self) -> Result<Vec<ArrayRef>> {
         let mut states = Vec::new();

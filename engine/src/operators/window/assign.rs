@@ -17,7 +17,7 @@ use crate::limits::WINDOWS_PER_ROW_ASSIGNED_MAX;
 use crate::plan;
 use crate::time::{MILLISECOND, Micros, ahead};
 
-/// Appends `window_start`, `window_end` and `window_time`.
+/// Appends `window_start`, `window_end` and `window_time`, and for early results when the row counts in one.
 pub struct AssignOperator {
     plan: plan::Assign,
     slices: Slices,
@@ -39,13 +39,23 @@ impl AssignOperator {
         }
         Ok(Self { plan, slices })
     }
+
+    /// The last event time before the first early result of a window, every so often from its start, that lies after `time`: once the
+    /// watermark has reached it, all rows before that result are in.
+    fn due(&self, (start, end): (Micros, Micros), every: Micros, time: Micros) -> Micros {
+        let passed = time.saturating_sub(start) / every;
+        let told = start.saturating_add(passed.saturating_add(1).saturating_mul(every)).min(end);
+        // Between two steps of event time nothing comes.
+        let unit = self.plan.unit;
+        told.saturating_sub(1).saturating_sub(told.saturating_sub(1).rem_euclid(unit))
+    }
 }
 
 impl Operator for AssignOperator {
     fn push(&mut self, batch: Batch, out: &mut Output) -> Result<Option<Batch>> {
         let times = times(batch.rows.column(self.plan.time))?;
         let (mut rows, mut starts, mut ends): (Vec<u32>, Vec<Micros>, Vec<Micros>) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut late, mut kept) = (Vec::new(), 0);
+        let (mut late, mut kept, mut due) = (Vec::new(), 0, Vec::new());
         for (i, &time) in (0u32..).zip(times) {
             let ahead = match batch.watermarks.as_ref().map(|w| w.value(i as usize)) {
                 Some(watermark) if time <= watermark => ahead(watermark, self.plan.unit),
@@ -60,9 +70,11 @@ impl Operator for AssignOperator {
             kept += 1;
             let mut end = first;
             while end <= last {
+                let start = self.slices.window_start(end);
                 rows.push(i);
-                starts.push(self.slices.window_start(end));
+                starts.push(start);
                 ends.push(end);
+                due.extend(self.plan.early.map(|every| self.due((start, end), every, time.max(ahead))));
                 end = self.slices.next_end(end);
             }
         }
@@ -71,6 +83,7 @@ impl Operator for AssignOperator {
         let window_times = ends.iter().map(|end| end - MILLISECOND).collect();
         let mut columns = batch.rows.columns().iter().map(|c| take(c, &indices, None)).collect::<std::result::Result<Vec<_>, _>>()?;
         columns.extend([timestamps(starts), timestamps(ends), timestamps(window_times)]);
+        columns.extend(self.plan.early.map(|_| timestamps(due)));
         let assigned = Batch {
             rows: RecordBatch::try_new(self.plan.schema.clone(), columns)?,
             offsets: indices.values().iter().map(|&i| batch.offsets.value(i as usize)).collect::<Vec<u64>>().into(),

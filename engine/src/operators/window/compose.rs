@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::merge::Closed;
 use super::panes::Pane;
 use super::slices::Slices;
+use crate::contract::Usage;
 use crate::error::{Error, Result};
 use crate::ids::Partition;
 use crate::plan;
@@ -134,6 +135,12 @@ impl SliceMerge {
     /// Rows in parts that are still needed.
     pub fn open_rows(&self) -> u64 {
         self.waiting.values().chain(self.settled.values().map(|s| &s.part)).map(|p| p.rows).sum()
+    }
+
+    /// What its parts take of memory.
+    pub fn usage(&self) -> Usage {
+        let parts = self.waiting.values().chain(self.settled.values().map(|s| &s.part));
+        parts.map(|p| Usage { bytes: p.partial.get_array_memory_size() as u64, groups: p.partial.num_rows() as u64 }).sum()
     }
 
     /// State as bytes.

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use super::compose::SliceMerge;
 use super::kind::Shape;
 use super::sessions::SessionMerge;
-use crate::contract::Emission;
+use crate::contract::{Emission, Usage};
 use crate::error::{Error, Result};
 use crate::ids::Partition;
 use crate::plan;
@@ -76,6 +76,14 @@ impl WindowMerge {
         match &self.merge {
             Merge::Slices(m) => m.open_rows(),
             Merge::Sessions(m) => m.open_rows(),
+        }
+    }
+
+    /// What it takes of memory.
+    pub fn usage(&self) -> Usage {
+        match &self.merge {
+            Merge::Slices(m) => m.usage(),
+            Merge::Sessions(m) => m.usage(),
         }
     }
 

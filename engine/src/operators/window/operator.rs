@@ -5,7 +5,7 @@ use super::kind::Shape;
 use super::sessions::SessionOperator;
 use super::sliced::SlicedOperator;
 use crate::batch::Batch;
-use crate::contract::{Operator, Output};
+use crate::contract::{Operator, Output, Usage};
 use crate::error::Result;
 use crate::plan;
 use crate::time::Micros;
@@ -32,6 +32,14 @@ impl WindowOperator {
         match self {
             Self::Sliced(o) => o.open_rows(),
             Self::Sessions(o) => o.open_rows(),
+        }
+    }
+
+    /// What it takes of memory.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Self::Sliced(o) => o.usage(),
+            Self::Sessions(o) => o.usage(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
 
 use super::accumulators::Accumulators;
+use crate::contract::Usage;
 use crate::error::{Error, Result};
 use crate::limits::PANE_GROUPS_MAX;
 use crate::operators::keys::KeyInterner;
@@ -44,6 +45,12 @@ impl Pane {
         self.accumulators.merge(window, states, &self.groups, total)?;
         self.rows += rows;
         Ok(())
+    }
+
+    /// What it takes of memory.
+    pub fn usage(&self) -> Usage {
+        let bytes = self.interner.bytes() + self.accumulators.bytes() + self.groups.capacity() * size_of::<usize>();
+        Usage { bytes: bytes as u64, groups: self.interner.len() as u64 }
     }
 
     /// Keys and states, leaving the pane as it is. Accumulators give their state away, so it is merged back.

@@ -16,12 +16,15 @@ use super::late::put_aside;
 use super::panes::Pane;
 use super::slices::Slices;
 use crate::batch::Batch;
-use crate::contract::{Emission, Operator, Output};
+use crate::contract::{Emission, Operator, Output, Usage};
 use crate::error::{Error, Result};
 use crate::limits::PANES_OPEN_MAX;
 use crate::plan;
 use crate::state::snapshot;
 use crate::time::{Micros, ahead};
+
+/// Panes of one batch that are looked through for each row.
+const FEW_PANES: usize = 16;
 
 /// Aggregates rows into panes and gives their partial results.
 pub struct SlicedOperator {
@@ -61,6 +64,11 @@ impl SlicedOperator {
     /// Rows in panes.
     pub fn open_rows(&self) -> u64 {
         self.panes.values().map(|p| p.rows).sum()
+    }
+
+    /// What its panes take of memory.
+    pub fn usage(&self) -> Usage {
+        self.panes.values().map(Pane::usage).sum()
     }
 
     fn add(&mut self, key: (Micros, Micros), columns: &[ArrayRef], rows: usize) -> Result<()> {
@@ -112,6 +120,29 @@ impl SlicedOperator {
     }
 }
 
+/// Rows that go into panes: pane by pane, those of one pane in their own order. If panes are few, rows are put to theirs and not sorted.
+fn in_panes(places: &[Place]) -> Vec<u32> {
+    let rows = || (0u32..).zip(places).filter(|(_, place)| matches!(place, Place::Pane(..)));
+    let mut panes: Vec<(Place, Vec<u32>)> = Vec::new();
+    let mut last = 0;
+    for (row, &place) in rows() {
+        if panes.get(last).is_none_or(|(pane, _)| *pane != place) {
+            last = panes.iter().position(|(pane, _)| *pane == place).unwrap_or(panes.len());
+            if last == FEW_PANES {
+                let mut order: Vec<u32> = rows().map(|(row, _)| row).collect();
+                order.sort_by_key(|&row| places[row as usize]);
+                return order;
+            }
+            if last == panes.len() {
+                panes.push((place, Vec::new()));
+            }
+        }
+        panes[last].1.push(row);
+    }
+    panes.sort_by_key(|(place, _)| *place);
+    panes.into_iter().flat_map(|(_, rows)| rows).collect()
+}
+
 impl Operator for SlicedOperator {
     fn push(&mut self, batch: Batch, out: &mut Output) -> Result<Option<Batch>> {
         let columns = batch.rows.columns();
@@ -129,8 +160,7 @@ impl Operator for SlicedOperator {
         let late: Vec<u32> = (0..rows as u32).filter(|&i| places[i as usize] == Place::Late).collect();
         put_aside(&batch, 0, &late, out)?;
         // Rows of one pane next to each other, in their order: then each pane gets a slice of every column.
-        let mut order: Vec<u32> = (0..rows as u32).filter(|&i| matches!(places[i as usize], Place::Pane(..))).collect();
-        order.sort_by_key(|&i| places[i as usize]);
+        let order = in_panes(&places);
         out.counters.aggregated += order.len() as u64;
         out.counters.filtered += (rows - late.len() - order.len()) as u64;
         let indices = UInt32Array::from(order);
@@ -180,5 +210,29 @@ impl Operator for SlicedOperator {
             self.panes.insert((from, head.start), pane);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_of_few_panes_and_of_many_stand_in_the_same_order(
+            rows in prop::collection::vec((0..60_i64, 0..10_u8), 0..200), panes in 1..60_i64,
+        ) {
+            let place = |(slice, kind): (i64, u8)| match kind {
+                0 => Place::Late,
+                1 => Place::Nowhere,
+                _ => Place::Pane(slice % panes / 2, slice % panes),
+            };
+            let places: Vec<Place> = rows.into_iter().map(place).collect();
+            let mut want: Vec<u32> = (0..places.len() as u32).filter(|&i| matches!(places[i as usize], Place::Pane(..))).collect();
+            want.sort_by_key(|&i| places[i as usize]);
+            prop_assert_eq!(in_panes(&places), want);
+        }
     }
 }

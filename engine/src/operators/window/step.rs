@@ -15,11 +15,13 @@ use super::inputs::{WindowInputs, times};
 use super::merge::{WindowMerge, behind};
 use super::operator::WindowOperator;
 use super::panes::Pane;
-use crate::batch::Batch;
+use crate::batch::{Batch, FailedRow};
 use crate::changes::Changes;
-use crate::contract::{Operator, Output, Stateful};
+use crate::contract::{Operator, Output, Stateful, Usage};
 use crate::error::{Error, Result};
+use crate::limits::HELD_ROW_BYTES;
 use crate::operators::reorder::Reorder;
+use crate::operators::salvage::salvage;
 use crate::plan::{self, WindowSource};
 use crate::state::snapshot;
 use crate::time::{Micros, ahead};
@@ -35,6 +37,7 @@ pub struct WindowStep {
     waiting: Reorder,
     /// `None` if windows are attached.
     timed: Option<(WindowOperator, WindowMerge)>,
+    failed: Vec<FailedRow>,
 }
 
 /// Lengths of the parts of a snapshot, which follow one another.
@@ -58,7 +61,7 @@ impl WindowStep {
         };
         let (count, inputs) = (times.len(), WindowInputs::with_times(&window, &input, times)?);
         let waiting = Reorder::new(inputs.schema(), 0)?;
-        Ok(Self { window, unit, inputs, times: count, waiting, timed })
+        Ok(Self { window, unit, inputs, times: count, waiting, timed, failed: Vec::new() })
     }
 
     /// The windows that are attached and end by `over`.
@@ -85,11 +88,11 @@ impl Stateful for WindowStep {
         if input > 0 || changes.kinds.is_some() {
             return Err(Error::internal("a window has one input, of appended rows"));
         }
-        let rows = self.inputs.compute(&changes.rows).map_err(|e| {
-            Error::invalid(format!("the input of a window cannot be computed: {}", e.message()))
-                .hint("guard the expression, for example with NULLIF or CASE")
-        })?;
-        self.waiting.push(rows)
+        let Self { inputs, waiting, failed, .. } = self;
+        let mut computed = Vec::new();
+        let mut compute = |changes: Changes| Ok(Changes::inserts(inputs.compute(&changes.rows)?));
+        salvage(changes, &mut compute, &mut computed, failed);
+        computed.into_iter().try_for_each(|changes| waiting.push(changes.rows))
     }
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
@@ -113,9 +116,20 @@ impl Stateful for WindowStep {
         Ok(reached)
     }
 
+    fn failed(&mut self) -> Vec<FailedRow> {
+        std::mem::take(&mut self.failed)
+    }
+
     fn held(&self) -> u64 {
         let timed = self.timed.as_ref().map_or(0, |(operator, merge)| operator.open_rows() + merge.open_rows());
         self.waiting.len() as u64 + timed
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let (operator, merge) = self.timed.as_ref()?;
+        let waiting = self.waiting.len() as u64;
+        let rows = Usage { bytes: waiting * HELD_ROW_BYTES, groups: waiting };
+        Some([rows, operator.usage(), merge.usage()].into_iter().sum())
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {

@@ -102,7 +102,8 @@ fn ranks_groups_and_over_say_groups_order_and_what_they_keep() {
     assert!(what.ends_with("of the window ending at ts@1"), "{what}");
     assert!(keeps.ends_with("until the watermark has passed its window"), "{keeps}");
     let keys = vec![(column("device"), field("device", DataType::Utf8View))];
-    let group = Group { input: schema(), keys, aggregates: vec![call("sum(v)")], time: None, ttl: None, schema: schema() };
+    let group =
+        Group { input: schema(), keys, aggregates: vec![call("sum(v)")], time: None, told: Told::Together, ttl: None, schema: schema() };
     let (what, keeps) = says(StepKind::Group(group));
     assert_eq!(
         (what.as_str(), keeps.as_str()),
@@ -135,6 +136,7 @@ fn scan(stream: &str) -> Scan {
         format_options: std::collections::BTreeMap::new(),
         future_tolerance: SECOND,
         idle_timeout: SECOND,
+        start: None,
     }
 }
 

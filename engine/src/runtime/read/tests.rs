@@ -13,9 +13,11 @@ use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{ContentType, Entry};
+use crate::batch::{ContentType, Entry, Records};
+use crate::decode;
 use crate::ids::Name;
 use crate::plan::{self, ColumnSource, Computed, RowTime};
+use crate::runtime::query::decode_schema;
 
 /// `n` and `m` as they were sent.
 type Sent = (Option<i64>, Option<i64>);
@@ -59,6 +61,7 @@ fn scan(projection: &[usize]) -> Scan {
         watermark: Some(computed(1, time_of(divided(MINUTE / 2, "n")))),
         future_tolerance: MINUTE,
         idle_timeout: MINUTE,
+        start: None,
     }
 }
 
@@ -89,11 +92,12 @@ struct Read {
 fn read(projection: &[usize], sent: &[Sent], cut: usize) -> Read {
     let scan = scan(projection);
     let mut reader = Reader::new(&scan).unwrap();
+    let mut decoder = decode::open(&scan.format, decode_schema(&scan)).unwrap();
     let mut read = Read::default();
     let rejects = |out: &mut Output| out.rejects.drain(..).map(|r| (r.offset, r.reason)).collect::<Vec<_>>();
     for (i, piece) in sent.chunks(cut.max(1)).enumerate() {
         let mut out = Output::default();
-        let decoded = reader.decode(&records(piece, i * cut.max(1))).unwrap();
+        let decoded = decoder.decode(&records(piece, i * cut.max(1))).unwrap();
         assert!(decoded.rejects.is_empty());
         let timed = reader.time(decoded, &mut out).unwrap();
         let mut by_time = rejects(&mut out);

@@ -1,7 +1,7 @@
 //! OVER by time. Invariant: rows of one time see the same, so that their order is of no account.
 
 use super::{Gives, Shape};
-use crate::aggregates::{Place, call};
+use crate::aggregates::{Place, call, over_frame};
 use crate::clock::interval;
 use crate::columns::{Column, Kind};
 use crate::draft::{Draft, Rel};
@@ -16,6 +16,7 @@ fn write(draft: &mut Draft) -> Rel {
     let Some(time) = input.time.clone() else { return input };
     let mut columns = input.columns.clone();
     let mut items: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
+    let mut of_oracle = items.clone();
     let mut by = partition(draft, &input);
     for _ in 0..1 + draft.dice.below(3) {
         if draft.dice.chance(20) {
@@ -30,11 +31,14 @@ fn write(draft: &mut Draft) -> Rel {
         };
         let call = call(draft, &input, Place::Over);
         let name = draft.name("o");
-        items.push(format!("{} OVER ({by}ORDER BY {time}{frame}) AS {name}", call.stream));
+        let over = format!("{by}ORDER BY {time}{frame}");
+        items.push(format!("{} OVER ({over}) AS {name}", call.stream));
+        of_oracle.push(format!("{} AS {name}", over_frame(&call.batch, &over)));
         columns.push(call.column.called(name));
     }
     let filter = draft.filter(&input.columns, 30);
-    let name = draft.define_both(format!("SELECT {} FROM {}{filter}", items.join(", "), input.name));
+    let select = |items: &[String]| format!("SELECT {} FROM {}{filter}", items.join(", "), input.name);
+    let name = draft.define(select(&items), select(&of_oracle));
     Rel { name, columns, window: None, ..input }
 }
 

@@ -2,7 +2,7 @@
 
 use super::over_range::partition;
 use super::{Gives, Shape};
-use crate::aggregates::{Place, call};
+use crate::aggregates::{Place, call, over_frame};
 use crate::columns::{Column, Kind};
 use crate::draft::{Draft, Rel};
 use crate::source::{self, Want};
@@ -24,7 +24,7 @@ fn write(draft: &mut Draft) -> Rel {
         let (text, column, frame) = function(draft, &input);
         let name = draft.name("o");
         stream.push(format!("{text} OVER ({by}ORDER BY {time}{frame}) AS {name}"));
-        batch.push(format!("{text} OVER ({by}ORDER BY {time}, {id}{frame}) AS {name}"));
+        batch.push(format!("{} AS {name}", over_frame(&text, &format!("{by}ORDER BY {time}, {id}{frame}"))));
         columns.push(column.called(name));
     }
     let filter = draft.filter(&input.columns, 30);

@@ -1,13 +1,14 @@
-//! `thalweg-torture`: runs the torture tests of the log by name. Invariant: the exit code is 0 only if no test that was run
+//! `thalweg-torture`: runs the torture tests by name. Invariant: the exit code is 0 only if no test that was run
 //! failed; a test that the machine cannot do says SKIPPED.
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use thalweg_torture::exactly_once::runner;
 use thalweg_torture::harness::{self, Outcome, Settings, Test};
-use thalweg_torture::{TESTS, machine, writer};
+use thalweg_torture::{TESTS, fuzz, machine, soak, writer};
 
-/// Crash, power-cut, error and corruption tests of the Thalweg log.
+/// Crash, power-cut, error and corruption tests of Thalweg.
 #[derive(Debug, Parser)]
 #[command(name = "thalweg-torture", version, subcommand_required = false, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -37,6 +38,14 @@ struct Run {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The child process that runs jobs.
+    #[command(hide = true)]
+    Engine(runner::Options),
+    /// The child process that treats texts.
+    #[command(hide = true, name = "fuzz-child")]
+    Fuzz(fuzz::Options),
+    /// A server under an even load for a long time.
+    Soak(soak::Options),
     /// The child process that writes.
     #[command(hide = true)]
     Writer(writer::Options),
@@ -44,8 +53,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Writer(options)) = arguments.command {
-        return ExitCode::from(writer::main(&options));
+    match &arguments.command {
+        Some(Command::Engine(options)) => return ExitCode::from(runner::main(options)),
+        Some(Command::Fuzz(options)) => return ExitCode::from(fuzz::main(options)),
+        Some(Command::Soak(options)) => return soaked(options),
+        Some(Command::Writer(options)) => return ExitCode::from(writer::main(options)),
+        None => {}
     }
     let Some(name) = &arguments.run.name else {
         list();
@@ -61,6 +74,17 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn soaked(options: &soak::Options) -> ExitCode {
+    match soak::run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            println!("soak: FAILED: could not be run: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn choose(name: &str) -> Option<Vec<&'static Test>> {
     if name == "gate" {
         return Some(TESTS.iter().filter(|test| test.gate.is_some()).copied().collect());
@@ -71,6 +95,7 @@ fn choose(name: &str) -> Option<Vec<&'static Test>> {
 fn list() {
     println!("usage: thalweg-torture <name> [--rounds N] [--seed S] [--canaries]\n");
     println!("  {:12} the short form of all tests and canaries", "gate");
+    println!("  {:12} a server under an even load for a long time (--minutes N --rate N --binary PATH)", "soak");
     for test in TESTS {
         let canaries: Vec<_> = test.canaries.iter().map(|canary| canary.name).collect();
         let count = if test.count == u64::MAX { "all".to_owned() } else { test.count.to_string() };

@@ -192,10 +192,16 @@ fn check(
 }
 
 /// Pushes rows to both sides and advances to the end.
-fn join_at_once(mut operator: impl Stateful, left: &[Row], right: &[Row]) -> Result<Vec<Pair>> {
+fn join_at_once(operator: impl Stateful, left: &[Row], right: &[Row]) -> Result<Vec<Pair>> {
+    Ok(joined(operator, left, right)?.0)
+}
+
+/// The same, and the reasons of the pairs of which the condition could not tell anything.
+fn joined(mut operator: impl Stateful, left: &[Row], right: &[Row]) -> Result<(Vec<Pair>, Vec<String>)> {
     let mut out = Vec::new();
     operator.push(0, Changes::inserts(batch(left)), &mut out)?;
     operator.push(1, Changes::inserts(batch(right)), &mut out)?;
     operator.advance(Micros::MAX, &mut out)?;
-    Ok(out.iter().flat_map(|c| pairs(&c.rows)).collect())
+    let failed = operator.failed().into_iter().map(|f| f.reason.to_lowercase()).collect();
+    Ok((out.iter().flat_map(|c| pairs(&c.rows)).collect(), failed))
 }

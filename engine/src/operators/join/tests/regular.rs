@@ -263,10 +263,13 @@ fn more_pairs_than_are_taken_at_once() {
 }
 
 #[test]
-fn errors_of_the_filter_are_returned() {
+fn a_pair_that_the_filter_cannot_judge_is_none_and_is_told_when_it_comes() {
     let mut operator = new(JoinKind::Inner, Some(failing_filter()), Micros::MAX);
     push(&mut *operator, 0, &[(Insert, row(2))]).unwrap();
     assert_eq!(push(&mut *operator, 1, &[(Insert, row(2))]).unwrap().len(), 1);
-    let error = push(&mut *operator, 1, &[(Insert, row(0))]).unwrap_err();
-    assert!(error.message().to_lowercase().contains("divide by zero"), "{error}");
+    assert_eq!(push(&mut *operator, 1, &[(Insert, row(0))]).unwrap(), []);
+    let failed = operator.failed();
+    assert!(failed.len() == 1 && failed[0].reason.to_lowercase().contains("divide by zero"), "{failed:?}");
+    assert_eq!(push(&mut *operator, 1, &[(Delete, row(0)), (Delete, row(2))]).unwrap().len(), 1);
+    assert!(operator.failed().is_empty(), "what is taken back was told");
 }

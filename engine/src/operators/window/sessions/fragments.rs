@@ -68,6 +68,12 @@ impl Fragments {
         self.all.len() - self.free.len()
     }
 
+    /// Memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        let queued = self.queue.capacity() * size_of::<(Micros, u32)>();
+        self.all.capacity() * size_of::<Fragment>() + (self.free.capacity() + self.newest.capacity()) * size_of::<u32>() + queued
+    }
+
     /// One of them.
     pub fn get(&self, fragment: u32) -> &Fragment {
         &self.all[fragment as usize]

@@ -39,6 +39,11 @@ impl LiveKeys {
         self.holders.len()
     }
 
+    /// Memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.interner.bytes() + self.holders.capacity() * size_of::<u32>()
+    }
+
     /// A session begins.
     pub fn hold(&mut self, number: usize) {
         self.live += usize::from(self.holders[number] == 0);

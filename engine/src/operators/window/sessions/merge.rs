@@ -15,6 +15,7 @@ use arrow::row::{RowConverter, SortField};
 
 use super::keys::LiveKeys;
 use super::states::{Place, States};
+use crate::contract::Usage;
 use crate::error::{Error, Result};
 use crate::ids::Partition;
 use crate::limits::SESSIONS_OPEN_MAX;
@@ -27,6 +28,9 @@ use crate::time::{Micros, ahead};
 
 /// Number of the key, time of the first row, partition: no two sessions share it.
 type Name = (usize, Micros, Partition);
+
+/// What a tree takes beside its entries, in terms of them: nodes are two thirds full.
+const TREE_FACTOR: usize = 2;
 
 /// A session of one partition.
 #[derive(Debug, Clone)]
@@ -83,6 +87,14 @@ impl SessionMerge {
             open_rows: 0,
             window,
         })
+    }
+
+    /// What it takes of memory.
+    pub fn usage(&self) -> Usage {
+        let names = self.by_name.len() * (size_of::<Name>() + size_of::<u32>()) * TREE_FACTOR;
+        let parts = self.parts.capacity() * size_of::<Option<Part>>() + self.queue.capacity() * size_of::<(Micros, u32)>();
+        let bytes = self.keys.bytes() + names + parts + self.states.bytes() + self.accumulators.bytes();
+        Usage { bytes: bytes as u64, groups: self.by_name.len() as u64 }
     }
 
     /// Takes what a partition tells: see `Emission::Sessions`.

@@ -11,7 +11,7 @@ use super::fragments::{Fragments, Passed};
 use super::keys::LiveKeys;
 use super::states::{Place, States};
 use crate::batch::Batch;
-use crate::contract::{Emission, Operator, Output};
+use crate::contract::{Emission, Operator, Output, Usage};
 use crate::error::{Error, Result};
 use crate::limits::SESSIONS_OPEN_MAX;
 use crate::operators::compact::compact;
@@ -57,6 +57,12 @@ impl SessionOperator {
     /// Rows in sessions that are open.
     pub fn open_rows(&self) -> u64 {
         self.open_rows
+    }
+
+    /// What it takes of memory.
+    pub fn usage(&self) -> Usage {
+        let bytes = self.keys.bytes() + self.fragments.bytes() + self.states.bytes() + self.accumulators.bytes();
+        Usage { bytes: bytes as u64, groups: self.fragments.len() as u64 }
     }
 
     /// Finds the fragment of each row: the group of each row, and the fragments of the groups, those with a state and those that are new.

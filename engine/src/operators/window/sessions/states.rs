@@ -69,6 +69,12 @@ impl States {
         self.gather(&places)
     }
 
+    /// Memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        let of = |c: &Chunk| c.states.iter().map(|s| s.get_array_memory_size()).sum::<usize>() + c.owners.capacity() * size_of::<u32>();
+        self.chunks.iter().map(of).sum()
+    }
+
     /// A state is no longer needed.
     pub fn release(&mut self, place: Place) {
         let chunk = &mut self.chunks[place.chunk as usize];

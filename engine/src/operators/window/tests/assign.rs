@@ -2,6 +2,7 @@
 
 use super::oracle::{DELAY, windows_over};
 use super::*;
+use crate::batch::Batch;
 use crate::contract::{Operator, Output};
 use crate::metrics::JobCounters;
 use crate::operators::watermark::Watermarker;
@@ -13,7 +14,13 @@ type Assigned = (u64, i64, i64, i64);
 fn assign(parameters: &WindowParameters) -> Result<AssignOperator, crate::error::Error> {
     let time = |name: &str| Arc::new(Field::new(name, crate::time::timestamp_type(), false));
     let fields = input().fields().iter().cloned().chain(["window_start", "window_end", "window_time"].map(time)).collect::<Vec<_>>();
-    AssignOperator::new(Assign { parameters: parameters.clone(), time: 0, unit: MILLISECOND, schema: Arc::new(Schema::new(fields)) })
+    AssignOperator::new(Assign {
+        parameters: parameters.clone(),
+        time: 0,
+        unit: MILLISECOND,
+        early: None,
+        schema: Arc::new(Schema::new(fields)),
+    })
 }
 
 fn run(parameters: &WindowParameters, rows: &[Row], cuts: &[usize]) -> (Vec<Assigned>, Vec<u64>, JobCounters) {
@@ -71,4 +78,29 @@ fn sessions_and_too_many_windows_are_refused() {
     assert!(error(parameters("session", &[SECOND], 0)).message().contains("SESSION"));
     assert!(error(parameters("hop", &[SECOND, 1_000 * SECOND], 0)).message().contains("1000 windows"));
     assert!(assign(&parameters("cumulate", &[SECOND, 200 * SECOND], 0)).is_ok());
+}
+
+#[test]
+fn a_row_counts_in_the_first_early_result_behind_it_and_behind_the_watermark() {
+    let time = |name: &str| Arc::new(Field::new(name, crate::time::timestamp_type(), false));
+    let added = ["window_start", "window_end", "window_time", "result_time"].map(time);
+    let schema = Arc::new(Schema::new(input().fields().iter().cloned().chain(added).collect::<Vec<_>>()));
+    let parameters = parameters("tumble", &[20 * SECOND], 0);
+    let mut operator = AssignOperator::new(Assign { parameters, time: 0, unit: MILLISECOND, early: Some(7 * SECOND), schema }).unwrap();
+    let never = i64::MIN / 1_000;
+    for (time, watermark, due) in [
+        (0, never, 6_999),
+        (6_999, never, 6_999),
+        (7_000, never, 13_999),
+        (15_000, never, 19_999),
+        (1_000, 6_998, 6_999),
+        (1_000, 6_999, 13_999),
+        (1_000, 13_999, 19_999),
+    ] {
+        let rows = batch(&[Row { time: time * MILLISECOND, key: None, value: None }]);
+        let marked = Batch { rows, offsets: vec![0].into(), watermarks: Some(vec![watermark * MILLISECOND].into()) };
+        let assigned = operator.push(marked, &mut Output::default()).unwrap().unwrap();
+        let got = assigned.rows.column(7).as_primitive::<TimestampMicrosecondType>().value(0);
+        assert_eq!(got, due * MILLISECOND, "{time} ms behind the watermark {watermark} ms");
+    }
 }

@@ -1,38 +1,37 @@
-//! A simulated device over MQTT. Invariant: a record stays in `unacknowledged` from its first sending to its answer, and is
+//! A simulated device with a connection of its own. Invariant: a record stays in `unacknowledged` from its first sending to its answer, and is
 //! sent again, in order, on every new connection: at least once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt_protocol_core::mqtt::connection::Version;
 use thalweg_engine::batch::ProducerSequence;
 use thalweg_engine::topic;
 use tokio::time::Instant;
 
-use super::link::{Answer, Link, Lost};
+use super::link::{Answer, Link, Lost, Protocol};
 use super::{DeviceTally, Pace, Readings};
 use crate::shared::Backoff;
 use crate::simulator::{DeviceOutcome, Refused, Run};
 
 /// A connection whose oldest record is not answered for this long is given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Packet id of a record that was not sent on this connection; never used by MQTT.
-const UNSENT: u16 = 0;
+/// Answer id of a record that was not sent on this connection.
+const UNSENT: u32 = 0;
 
 struct Sent {
     sequence: u64,
     payload: Arc<[u8]>,
-    packet_id: u16,
+    answer_id: u32,
     first_sent: Instant,
     last_sent: Instant,
 }
 
 /// One device.
-pub(crate) struct MqttDevice {
+pub(crate) struct LinkedDevice {
     run: Arc<Run>,
     address: String,
-    version: Version,
+    protocol: Protocol,
     key: String,
     device: String,
     topic: String,
@@ -46,13 +45,13 @@ pub(crate) struct MqttDevice {
     give_up_at: Option<Instant>,
 }
 
-impl MqttDevice {
-    pub(crate) fn new(run: Arc<Run>, index: usize, address: &str, version: Version) -> Self {
+impl LinkedDevice {
+    pub(crate) fn new(run: Arc<Run>, index: usize, address: &str, protocol: Protocol) -> Self {
         let login = &run.simulation.devices[index];
         let device = login.device.to_string();
         Self {
             address: address.to_owned(),
-            version,
+            protocol,
             key: login.key.clone(),
             topic: topic::telemetry_topic(&device, run.simulation.stream.as_str()),
             readings: run.readings(index),
@@ -98,11 +97,11 @@ impl MqttDevice {
 
     /// One connection; `Ok` when there is nothing left to do.
     async fn connection(&mut self, backoff: &mut Backoff) -> Result<(), Lost> {
-        let mut link = Link::connect(&self.address, self.version, &self.device, &self.key).await?;
+        let mut link = Link::connect(self.protocol, &self.address, &self.device, &self.key, &self.topic).await?;
         backoff.reset();
         self.unsent = self.unacknowledged.len();
         for sent in &mut self.unacknowledged {
-            sent.packet_id = UNSENT;
+            sent.answer_id = UNSENT;
         }
         loop {
             self.note_end();
@@ -149,7 +148,7 @@ impl MqttDevice {
             let at = self.unacknowledged.len() - self.unsent;
             let producer = self.producer(self.unacknowledged[at].sequence);
             let sent = &mut self.unacknowledged[at];
-            sent.packet_id = link.publish(&self.topic, sent.payload.clone(), producer)?;
+            sent.answer_id = link.publish(&self.topic, sent.payload.clone(), producer)?;
             sent.last_sent = Instant::now();
             self.unsent -= 1;
             self.run.tally.progress.resent.add(1);
@@ -163,8 +162,8 @@ impl MqttDevice {
             self.pace.advance();
             self.run.tally.progress.sent.add(1);
             let queued = link.publish(&self.topic, payload.clone(), self.producer(sequence));
-            let packet_id = queued.as_ref().copied().unwrap_or(UNSENT);
-            self.unacknowledged.push_back(Sent { sequence, payload, packet_id, first_sent: now, last_sent: now });
+            let answer_id = queued.as_ref().copied().unwrap_or(UNSENT);
+            self.unacknowledged.push_back(Sent { sequence, payload, answer_id, first_sent: now, last_sent: now });
             queued?;
         }
         Ok(true)
@@ -173,7 +172,7 @@ impl MqttDevice {
     fn settle(&mut self, answers: &[Answer]) {
         for answer in answers {
             // The first one, as a rule: servers answer in order.
-            let Some(at) = self.unacknowledged.iter().position(|s| s.packet_id == answer.packet_id) else { continue };
+            let Some(at) = self.unacknowledged.iter().position(|s| s.answer_id == answer.id) else { continue };
             let Some(sent) = self.unacknowledged.remove(at) else { continue };
             if answer.stored {
                 self.tally.acknowledge(&self.run.tally, sent.sequence, sent.first_sent.elapsed());

@@ -1,9 +1,10 @@
-//! Publishes into the log, and acknowledgements back. Invariant: an entry leaves the queue towards PUBACK only if it is first
-//! in it and either durable or refused, so acknowledgements keep the order of the publishes and never run ahead of the disk.
+//! Records of one connection into the log, and acknowledgements back, whatever the protocol. Invariant: an entry leaves the
+//! queue only if it is first in it and either durable or refused, so acknowledgements keep the order of the records and
+//! never run ahead of the disk.
 //!
 //! ```text
 //!            append                                            durable watch of the partition moves
-//! PUBLISH ─► ticket ─► [ id 7, offset 40 | id 8, refused | id 9, offset 41 | … ] ─► settle: pop the prefix ─► PUBACK 7, 8, 9
+//! publish ─► ticket ─► [ id 7, offset 40 | id 8, refused | id 9, offset 41 | … ] ─► settle: pop the prefix ─► answer 7, 8, 9
 //!              │ log is full
 //!              └─► stalled: the one record offered again until it fits; nothing more is read meanwhile
 //! ```
@@ -12,11 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use mqtt_protocol_core::mqtt::connection::Version;
-use mqtt_protocol_core::mqtt::packet::Qos;
-use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, PubackReasonCode};
-use thalweg_engine::batch::Record;
+use thalweg_engine::batch::{ContentType, ProducerSequence, Record};
 use thalweg_engine::contract::{Arrival, LogStore, Progress};
 use thalweg_engine::error::ErrorKind;
 use thalweg_engine::ids::{self, DeviceId, Name, Offset, Partition};
@@ -24,17 +21,40 @@ use thalweg_engine::{limits, topic};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::delivery::Delivery;
-use super::packets::Publish;
-use crate::gateway::GatewayContext;
+use super::GatewayContext;
+
+/// What a device is promised about a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Nothing (QoS 0): it is the first to go when the log has no room.
+    Nothing,
+    /// An acknowledgement, but the protocol has no words to refuse it (MQTT 3.1.1).
+    Acknowledgement,
+    /// An acknowledgement or a refusal.
+    Answer,
+}
+
+/// A record as it came over a protocol.
+pub(super) trait Publish {
+    /// What its answer has to name.
+    type Origin;
+
+    fn topic(&self) -> &str;
+    fn payload(&self) -> &[u8];
+    fn content_type(&self) -> ContentType;
+    /// Its number, if it has one. Errors: the number, or the message as a whole, is none that can be stored.
+    fn producer(&self) -> Result<Option<ProducerSequence>, Refusal>;
+    fn promise(&self) -> Promise;
+    fn origin(&self, echo: Echo) -> Self::Origin;
+}
 
 /// What the connection does after a publish.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Goes on.
     Taken,
-    /// Ends: the device did what it may not, and there is no PUBACK to say so.
-    Violation(DisconnectReasonCode, &'static str),
+    /// The device did what it may not, and no answer to the publish can say so.
+    Violation(Refusal),
     /// Ends: the device lost its rights while its record waited.
     Revoked,
     /// Ends without acknowledgement: the log failed or stayed full.
@@ -42,38 +62,36 @@ pub(super) enum Step {
 }
 
 /// Why a publish is refused.
-#[derive(Debug, Clone, Copy)]
-enum Refusal {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
     NotAuthorized,
     NoSuchStream,
     TooLarge,
     TooManyStreams,
     Numbering(&'static str),
+    Malformed(&'static str),
+    Full,
 }
 
 impl Refusal {
-    /// The code for PUBACK, that for DISCONNECT where there is no PUBACK, and the reason in words.
-    fn answer(self) -> (PubackReasonCode, DisconnectReasonCode, &'static str) {
-        use DisconnectReasonCode as Disconnect;
-        use PubackReasonCode as Puback;
+    /// The reason in words.
+    pub(super) fn reason(self) -> &'static str {
         match self {
-            Self::NotAuthorized => (Puback::NotAuthorized, Disconnect::NotAuthorized, "the topic is not one of the device's own"),
-            Self::NoSuchStream => (Puback::TopicNameInvalid, Disconnect::TopicNameInvalid, "there is no such stream"),
-            Self::TooLarge => (Puback::QuotaExceeded, Disconnect::PacketTooLarge, "the record is too large"),
-            Self::TooManyStreams => (Puback::QuotaExceeded, Disconnect::QuotaExceeded, "too many streams on one connection"),
-            Self::Numbering(what) => (Puback::ImplementationSpecificError, Disconnect::ImplementationSpecificError, what),
+            Self::NotAuthorized => "the topic is not one of the device's own",
+            Self::NoSuchStream => "there is no such stream",
+            Self::TooLarge => "the record is too large",
+            Self::TooManyStreams => "too many streams on one connection",
+            Self::Numbering(what) | Self::Malformed(what) => what,
+            Self::Full => "the log takes no records now",
         }
     }
 }
 
 /// A publish that is answered now.
-pub(super) struct Settled {
-    /// None for QoS 0: there is nothing to answer.
-    pub(super) packet_id: Option<u16>,
-    /// Why it was not stored.
-    pub(super) refused: Option<(PubackReasonCode, &'static str)>,
-    /// What the device's own subscribers get to see.
-    pub(super) echo: Option<Delivery>,
+pub(super) struct Settled<O> {
+    pub(super) origin: O,
+    /// Whether it was stored, and if it was new.
+    pub(super) outcome: Result<Arrival, Refusal>,
 }
 
 /// One stream that the connection publishes to, and the device's partition of it.
@@ -86,39 +104,39 @@ struct Tap {
     failed: bool,
 }
 
-struct Pending {
-    packet_id: Option<u16>,
+struct Pending<O> {
+    origin: O,
+    promise: Promise,
     outcome: Outcome,
-    echo: Option<Delivery>,
 }
 
+#[derive(Clone, Copy)]
 enum Outcome {
     Stored { tap: usize, offset: Offset, arrival: Arrival },
-    Refused(PubackReasonCode, &'static str),
+    Refused(Refusal),
 }
 
 /// A record the log had no room for.
-struct Stalled {
-    publish: Publish,
+struct Stalled<P> {
+    publish: P,
     tap: usize,
     since: Instant,
 }
 
 /// The way of one connection into the log.
-pub(super) struct Intake {
+pub(super) struct Intake<P: Publish> {
     context: GatewayContext,
     device: DeviceId,
-    version: Version,
     taps: Vec<Tap>,
     /// The last topic and its tap: devices tend to use one.
     route: Option<(String, usize)>,
-    pending: VecDeque<Pending>,
-    stalled: Option<Stalled>,
+    pending: VecDeque<Pending<P::Origin>>,
+    stalled: Option<Stalled<P>>,
 }
 
-impl Intake {
-    pub(super) fn new(context: GatewayContext, device: DeviceId, version: Version) -> Self {
-        Self { context, device, version, taps: Vec::new(), route: None, pending: VecDeque::new(), stalled: None }
+impl<P: Publish> Intake<P> {
+    pub(super) fn new(context: GatewayContext, device: DeviceId) -> Self {
+        Self { context, device, taps: Vec::new(), route: None, pending: VecDeque::new(), stalled: None }
     }
 
     /// Whether another publish may be offered.
@@ -132,16 +150,21 @@ impl Intake {
     }
 
     /// Takes a publish; `echo` says whether subscribers of the device want to see it once it is durable.
-    pub(super) fn offer(&mut self, publish: Publish, echo: Echo) -> Step {
+    pub(super) fn offer(&mut self, publish: P, echo: Echo) -> Step {
         self.context.counters.received.add(1);
         let tap = match self.tap(publish.topic()) {
             Ok(tap) => tap,
-            Err(refusal) => return self.refuse(&publish, refusal),
+            Err(refusal) => return self.refuse(&publish, refusal, echo),
         };
         if publish.payload().len() > limits::RECORD_PAYLOAD_BYTES_MAX {
-            return self.refuse(&publish, Refusal::TooLarge);
+            return self.refuse(&publish, Refusal::TooLarge, echo);
         }
         self.append(publish, tap, Instant::now(), echo)
+    }
+
+    /// Whether records for `topic` would be taken. Errors: why not.
+    pub(super) fn knows(&mut self, topic: &str) -> Result<(), Refusal> {
+        self.tap(topic).map(drop)
     }
 
     fn tap(&mut self, topic: &str) -> Result<usize, Refusal> {
@@ -166,36 +189,30 @@ impl Intake {
         Ok(tap)
     }
 
-    fn append(&mut self, publish: Publish, tap: usize, since: Instant, echo: Echo) -> Step {
+    fn append(&mut self, publish: P, tap: usize, since: Instant, echo: Echo) -> Step {
         let producer = match publish.producer() {
             Ok(producer) => producer,
-            Err(what) => return self.refuse(&publish, Refusal::Numbering(what)),
+            Err(refusal) => return self.refuse(&publish, refusal, echo),
         };
         let record = Record {
             device: self.device.as_str(),
             topic: publish.topic(),
             content_type: publish.content_type(),
             producer,
-            payload: publish.payload().as_slice(),
+            payload: publish.payload(),
         };
-        if publish.qos() == Qos::AtMostOnce && self.taps[tap].log.is_scarce(self.taps[tap].partition) {
+        if publish.promise() == Promise::Nothing && self.taps[tap].log.is_scarce(self.taps[tap].partition) {
             self.context.counters.failed.add(1);
             self.context.counters.shed.add(1);
             return Step::Taken;
         }
         match self.taps[tap].log.append(&record) {
             Ok(ticket) => {
-                let echo = (echo == Echo::Wanted).then(|| Delivery {
-                    topic: publish.topic().into(),
-                    payload: Bytes::copy_from_slice(publish.payload().as_slice()),
-                    qos: publish.qos(),
-                });
                 let outcome = Outcome::Stored { tap, offset: ticket.offset, arrival: ticket.arrival };
-                self.pending.push_back(Pending { packet_id: publish.packet_id(), outcome, echo });
+                self.pending.push_back(Pending { origin: publish.origin(echo), promise: publish.promise(), outcome });
                 Step::Taken
             }
-            // Nothing was promised for QoS 0: it is the first to go when the log is full.
-            Err(e) if e.kind() == ErrorKind::Unavailable && publish.qos() == Qos::AtMostOnce => {
+            Err(e) if e.kind() == ErrorKind::Unavailable && publish.promise() == Promise::Nothing => {
                 self.context.counters.failed.add(1);
                 Step::Taken
             }
@@ -203,7 +220,7 @@ impl Intake {
                 self.stalled = Some(Stalled { publish, tap, since });
                 Step::Taken
             }
-            Err(e) if e.kind() == ErrorKind::Invalid => self.refuse(&publish, Refusal::TooLarge),
+            Err(e) if e.kind() == ErrorKind::Invalid => self.refuse(&publish, Refusal::TooLarge, echo),
             Err(e) => {
                 tracing::error!(device = %self.device, error = %e, "the log refused a record");
                 self.context.counters.failed.add(1);
@@ -225,10 +242,9 @@ impl Intake {
             return Step::Revoked;
         }
         let waited = since.elapsed();
-        if self.version == Version::V5_0 && waited >= Duration::from_millis(limits::APPEND_RETRY_MS_MAX) {
+        if publish.promise() == Promise::Answer && waited >= Duration::from_millis(limits::APPEND_RETRY_MS_MAX) {
             self.context.counters.failed.add(1);
-            let outcome = Outcome::Refused(PubackReasonCode::QuotaExceeded, "the log takes no records now");
-            self.pending.push_back(Pending { packet_id: publish.packet_id(), outcome, echo: None });
+            self.answer(&publish, Refusal::Full, echo);
             return Step::Taken;
         }
         if waited >= Duration::from_millis(limits::APPEND_RETRY_SILENT_MS_MAX) {
@@ -238,52 +254,57 @@ impl Intake {
         self.append(publish, tap, since, echo)
     }
 
-    fn refuse(&mut self, publish: &Publish, refusal: Refusal) -> Step {
+    /// A record is refused before it is whole: nothing of it is there to be looked at.
+    pub(super) fn refuse_unread(&mut self) {
+        self.context.counters.received.add(1);
         self.context.counters.rejected.add(1);
-        let (puback, disconnect, reason) = refusal.answer();
-        match publish.packet_id() {
-            Some(id) if self.version == Version::V5_0 => {
-                let outcome = Outcome::Refused(puback, reason);
-                self.pending.push_back(Pending { packet_id: Some(id), outcome, echo: None });
-                Step::Taken
-            }
-            _ => Step::Violation(disconnect, reason),
+    }
+
+    fn refuse(&mut self, publish: &P, refusal: Refusal, echo: Echo) -> Step {
+        self.context.counters.rejected.add(1);
+        if publish.promise() != Promise::Answer {
+            return Step::Violation(refusal);
         }
+        self.answer(publish, refusal, echo);
+        Step::Taken
+    }
+
+    fn answer(&mut self, publish: &P, refusal: Refusal, echo: Echo) {
+        let outcome = Outcome::Refused(refusal);
+        self.pending.push_back(Pending { origin: publish.origin(echo), promise: publish.promise(), outcome });
     }
 
     /// Hands out, in order, every publish that can be answered now. Errors: the log of the first unanswered one failed.
-    pub(super) fn settle(&mut self, mut answer: impl FnMut(Settled)) -> Result<(), LogFailed> {
+    pub(super) fn settle(&mut self, mut answer: impl FnMut(Settled<P::Origin>)) -> Result<(), LogFailed> {
         for tap in &mut self.taps {
             let progress = tap.progress.borrow_and_update();
             tap.durable = progress.durable;
             tap.failed |= progress.failed.is_some();
         }
         while let Some(first) = self.pending.front() {
-            let refused = match first.outcome {
-                Outcome::Refused(code, reason) => Some((code, reason)),
-                Outcome::Stored { tap, offset, .. } if offset < self.taps[tap].durable => None,
+            let outcome = match first.outcome {
+                Outcome::Refused(refusal) => Err(refusal),
+                Outcome::Stored { tap, offset, arrival } if offset < self.taps[tap].durable => Ok(arrival),
                 Outcome::Stored { tap, .. } if self.taps[tap].failed => return Err(LogFailed),
                 Outcome::Stored { .. } => break,
             };
-            let Some(Pending { packet_id, outcome, mut echo }) = self.pending.pop_front() else { break };
-            if let Outcome::Stored { arrival, .. } = outcome {
-                self.count(arrival, packet_id);
-                // Subscribers have seen it when it was stored.
-                echo = echo.filter(|_| arrival != Arrival::Duplicate);
+            let Some(Pending { origin, promise, .. }) = self.pending.pop_front() else { break };
+            if let Ok(arrival) = outcome {
+                self.count(arrival, promise);
             }
-            answer(Settled { packet_id, refused, echo });
+            answer(Settled { origin, outcome });
         }
         Ok(())
     }
 
-    fn count(&self, arrival: Arrival, packet_id: Option<u16>) {
+    fn count(&self, arrival: Arrival, promise: Promise) {
         let counters = &self.context.counters;
         if arrival == Arrival::Duplicate {
             return counters.duplicate.add(1);
         }
         counters.appended.add(1);
         counters.gaps.add(u64::from(arrival == Arrival::AfterGap));
-        counters.unpromised.add(u64::from(packet_id.is_none()));
+        counters.unpromised.add(u64::from(promise == Promise::Nothing));
     }
 
     /// Waits until the partition of the first unanswered publish moves; for ever if there is none.

@@ -3,21 +3,23 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericBinaryArray, OffsetSizeTrait, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericBinaryArray, OffsetSizeTrait, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
+use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, WriterBuilder, make_encoder};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use thalweg_engine::error::Result;
+
+use crate::error::Result;
 
 /// A writer of rows, one object each.
-pub(crate) fn builder() -> WriterBuilder {
+pub fn builder() -> WriterBuilder {
     WriterBuilder::new().with_encoder_factory(Arc::new(BytesAsBase64))
 }
 
 /// Each value of a column as JSON text; texts and bytes without their quotes.
-pub(crate) fn texts(column: &ArrayRef) -> Result<StringArray> {
+pub fn texts(column: &ArrayRef) -> Result<StringArray> {
     let field = Arc::new(Field::new("value", column.data_type().clone(), true));
     let options = EncoderOptions::default().with_encoder_factory(Arc::new(BytesAsBase64)).with_explicit_nulls(true);
     let mut encoder = make_encoder(&field, column.as_ref(), &options)?;
@@ -28,6 +30,15 @@ pub(crate) fn texts(column: &ArrayRef) -> Result<StringArray> {
         text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned).unwrap_or(text)
     };
     Ok((0..column.len()).map(|row| column.is_valid(row).then(|| text(row))).collect())
+}
+
+/// Each row as one object; what is NULL is in it.
+pub fn objects(rows: &RecordBatch) -> Result<Vec<String>> {
+    let mut writer: LineDelimitedWriter<_> = builder().with_explicit_nulls(true).build(Vec::new());
+    writer.write(rows)?;
+    writer.finish()?;
+    // Within an object no line ends: texts have theirs escaped.
+    Ok(String::from_utf8_lossy(&writer.into_inner()).lines().map(str::to_owned).collect())
 }
 
 #[derive(Debug)]
@@ -61,8 +72,7 @@ impl<O: OffsetSizeTrait> Encoder for Base64<'_, O> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BinaryArray, Date32Array, Decimal128Array, RecordBatch, StructArray, Time64MicrosecondArray};
-    use arrow::json::LineDelimitedWriter;
+    use arrow::array::{BinaryArray, Date32Array, Decimal128Array, StructArray, Time64MicrosecondArray};
 
     use super::*;
 
@@ -87,6 +97,13 @@ mod tests {
             String::from_utf8(writer.into_inner()).unwrap(),
             "{\"price\":-12.05,\"day\":\"1970-01-02\",\"at\":\"01:02:03.000500\",\"row\":{\"bytes\":\"AQL/\"},\"raw\":\"AQL/\"}\n{\"row\":{}}\n"
         );
+    }
+
+    #[test]
+    fn rows_are_objects_of_a_line() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a\n\"b\""), None]));
+        let rows = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+        assert_eq!(objects(&rows).unwrap(), [r#"{"text":"a\n\"b\""}"#, r#"{"text":null}"#]);
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! Readings and plans for the criterion benchmarks. Invariant: they are those of `speed/`, from memory: 200,000 readings, as one partition
+//! reads them.
+
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+#[path = "../speed/fleet.rs"]
+pub mod fleet;
+#[path = "../speed/queries.rs"]
+pub mod queries;
+
+use std::sync::Arc;
+
+use arrow::buffer::Buffer;
+use thalweg_connectors::CONNECTORS;
+use thalweg_engine::batch::{Batch, ContentType, Entry, Records};
+use thalweg_engine::contract::{Decoder, Operator, Output};
+use thalweg_engine::decode;
+use thalweg_engine::error::Result;
+use thalweg_engine::operators::open_stage;
+use thalweg_engine::operators::window::{WindowInputs, WindowOperator};
+use thalweg_engine::plan::JobPlan;
+use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
+use thalweg_engine::runtime::query::{decode_schema, watermarker};
+use thalweg_engine::system::RealDisk;
+use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
+
+use fleet::Reading;
+
+/// Readings of one run.
+pub const READINGS: u64 = 200_000;
+const BATCH: u64 = 16 * 1024;
+
+/// A query and what it reads.
+pub struct Subject {
+    pub plan: JobPlan,
+    pub references: Vec<Arc<ReferenceTable>>,
+    pub records: Vec<Records>,
+}
+
+/// The lake is not read here.
+struct NoLake;
+
+impl LakeCatalog for NoLake {
+    fn table(&self, _: &str, _: &str) -> Result<Option<LakeFiles>> {
+        Ok(None)
+    }
+
+    fn list(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+/// Readings in a format, as the log would give them.
+pub fn records(write: impl Fn(&Reading, &mut Vec<u8>)) -> Vec<Records> {
+    let batch = |from: u64| {
+        let mut bytes = Vec::new();
+        let entry = |n: u64| {
+            let reading = Reading::new(n);
+            let start = bytes.len() as u32;
+            bytes.extend_from_slice(format!("devices/dev-{:05}/telemetry", reading.device).as_bytes());
+            let middle = bytes.len() as u32;
+            write(&reading, &mut bytes);
+            let (device, payload) = (start + 8..start + 17, middle..bytes.len() as u32);
+            let content_type = ContentType::Unknown;
+            Entry { offset: n, received: 1_800_000_000_000_000, device, topic: start..middle, payload, content_type, producer: None }
+        };
+        let entries = (from..(from + BATCH).min(READINGS)).map(entry).collect();
+        Records { partition: 0, bytes: Buffer::from_vec(bytes), entries, lost: None }
+    };
+    (0..READINGS).step_by(BATCH as usize).map(batch).collect()
+}
+
+/// JSON readings.
+pub fn json() -> Vec<Records> {
+    records(|reading, payload| {
+        let mut text = String::new();
+        reading.json(&mut text);
+        payload.extend_from_slice(text.as_bytes());
+    })
+}
+
+impl Subject {
+    /// The query called `name`, over JSON.
+    pub fn new(name: &str) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let settings = SessionConfig {
+            connectors: CONNECTORS,
+            formats: decode::FORMAT_NAMES,
+            default_owner: "bench".to_owned(),
+            default_description: "bench".to_owned(),
+            lake_root: directory.path().to_owned(),
+            memory_limit_bytes: 1 << 30,
+            spill: None,
+        };
+        let session = Session::new(settings, Arc::new(NoLake))?;
+        let query = queries::find(name)?;
+        let (mut plan, mut references) = (None, Vec::new());
+        for sql in [queries::telemetry("'format' = 'json'"), queries::DEVICES.to_owned(), query.create(), query.statement()] {
+            match session.prepare(&sql, &Settings::default())? {
+                Statement::CreateTable { definition, .. } => {
+                    if let TableKind::Reference { format, .. } = &definition.kind {
+                        let path = directory.path().join("devices.csv");
+                        std::fs::write(&path, fleet::reference())?;
+                        let source = ReferenceDefinition {
+                            name: definition.name.clone(),
+                            path,
+                            format: format.clone(),
+                            schema: definition.schema(),
+                            primary_key: definition.primary_key.clone(),
+                        };
+                        references.push(ReferenceStore::open(&directory.path().join("kept"), Arc::new(RealDisk), source, 0)?.table());
+                    }
+                    session.declare(*definition)?;
+                }
+                Statement::InsertJob { plan: made, .. } => plan = Some(*made),
+                other => panic!("unexpected statement: {other:?}"),
+            }
+        }
+        Ok(Self { plan: plan.expect("the query is an INSERT"), references, records: json() })
+    }
+
+    /// A decoder of what the query needs.
+    pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
+        decode::open(&self.plan.scans[0].format, decode_schema(&self.plan.scans[0]))
+    }
+
+    /// All readings, decoded.
+    pub fn batches(&self) -> Result<Vec<Batch>> {
+        let (mut decoder, mut watermarker, mut out) = (self.decoder()?, watermarker(&self.plan.scans[0])?, Output::default());
+        self.records.iter().filter_map(|r| decoder.decode(r).and_then(|d| watermarker.assign(d, &mut out)).transpose()).collect()
+    }
+
+    /// The steps before the window.
+    pub fn steps(&self) -> Result<Vec<Box<dyn Operator>>> {
+        self.plan.inputs[0].stages.iter().map(|stage| open_stage(stage, &self.references)).collect()
+    }
+
+    /// What the window of the query is given.
+    pub fn windowed(&self) -> Result<Vec<Batch>> {
+        let (mut steps, mut out) = (self.steps()?, Output::default());
+        let window = self.plan.inputs[0].window.as_ref().expect("the query has a window");
+        let mut given = Vec::new();
+        for batch in self.batches()? {
+            let mut batch = Some(batch);
+            for step in &mut steps {
+                batch = batch.map(|b| step.push(b, &mut out)).transpose()?.flatten();
+            }
+            let Some(batch) = batch else { continue };
+            let mut inputs = WindowInputs::new(window, &batch.rows.schema())?;
+            given.extend(inputs.push(batch, &mut out)?);
+        }
+        Ok(given)
+    }
+
+    /// The window of the query, in one partition.
+    pub fn window(&self) -> Result<WindowOperator> {
+        let input = &self.plan.inputs[0];
+        WindowOperator::new(input.window.clone().expect("the query has a window"), input.unit)
+    }
+}

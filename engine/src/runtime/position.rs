@@ -1,0 +1,72 @@
+//! Where a job begins that has no checkpoint. Invariant: it begins exactly where it was told to, or says that it cannot; what retention
+//! has removed is never passed over in silence.
+
+use super::job::{JobKind, JobSpec, Place};
+use crate::contract::LogStore;
+use crate::error::{Error, Result};
+use crate::ids::{Offset, Partition};
+use crate::plan::StartAt;
+use crate::time::{self, Micros};
+
+/// Where it was told to begin with a scan.
+pub(super) fn start(spec: &JobSpec, scan: usize) -> &StartAt {
+    match &spec.kind {
+        JobKind::Query { plan, .. } => plan.scans.get(scan).and_then(|s| s.start.as_ref()).unwrap_or(&spec.start),
+        // An archive keeps everything.
+        JobKind::Archive { .. } => &spec.start,
+    }
+}
+
+/// Whether every partition begins with its oldest record: then there is nothing to remember.
+pub(super) fn is_earliest(spec: &JobSpec) -> bool {
+    (0..spec.scans().len()).all(|scan| *start(spec, scan) == StartAt::Earliest)
+}
+
+/// The first offset of a partition. Errors: `Invalid` if it is not there.
+pub(super) fn first(spec: &JobSpec, place: Place) -> Result<Offset> {
+    let log = &*spec.logs[place.scan];
+    let bounds = log.bounds(place.partition);
+    let stream = || spec.scans().get(place.scan).map_or_else(String::new, |s| s.stream.to_string());
+    match start(spec, place.scan) {
+        StartAt::Earliest => Ok(bounds.start),
+        StartAt::Latest => Ok(bounds.end),
+        StartAt::Time(time) => at_time(log, place.partition, *time).map_err(|e| e.context(format!("stream {}", stream()))),
+        StartAt::Offsets(offsets) => {
+            if let Some(beyond) = offsets.keys().find(|&&p| p >= log.partitions()) {
+                return Err(Error::invalid(format!("stream {} has no partition {beyond}", stream()))
+                    .hint(format!("its partitions are 0 to {}", log.partitions().saturating_sub(1))));
+            }
+            match offsets.get(&place.partition) {
+                None => Ok(bounds.start),
+                Some(offset) if bounds.contains(offset) || *offset == bounds.end => Ok(*offset),
+                Some(offset) => Err(Error::invalid(format!(
+                    "offset {offset} of partition {} of stream {} is not there: the log holds {} to {}",
+                    place.partition,
+                    stream(),
+                    bounds.start,
+                    bounds.end
+                ))
+                .hint("begin at an offset that is kept, or at 'earliest-offset'")),
+            }
+        }
+    }
+}
+
+fn at_time(log: &dyn LogStore, partition: Partition, time: Micros) -> Result<Offset> {
+    let offset = log.offset_at(partition, time)?;
+    let start = log.bounds(partition).start;
+    if offset > start || start == 0 {
+        return Ok(offset);
+    }
+    // Records before the oldest are gone; unless that came before the time, they may have been meant.
+    let oldest = log.read(partition, start)?.and_then(|records| records.entries.first().map(|e| e.received));
+    match oldest {
+        Some(oldest) if oldest > time => Err(Error::invalid(format!(
+            "records received from {} on were asked for, but partition {partition} is only kept from {} on",
+            time::format(time),
+            time::format(oldest)
+        ))
+        .hint("begin at a later time, or at 'earliest-offset'")),
+        _ => Ok(offset),
+    }
+}

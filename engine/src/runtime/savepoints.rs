@@ -1,0 +1,104 @@
+//! Savepoints of jobs. Invariant: a savepoint is a whole checkpoint that no job removes; while it is there, the log keeps what a job that
+//! starts from it would read.
+
+use std::sync::Arc;
+
+use super::job::JobStatus;
+use super::supervisor::Supervisor;
+use crate::contract::LogStore;
+use crate::error::{Error, Result};
+use crate::ids::Name;
+use crate::plan::StateLayout;
+use crate::state::{Checkpoint, Savepoint, SavepointFiles};
+
+/// Beside the directories of jobs, whose names begin otherwise.
+const DIRECTORY: &str = "_savepoints";
+
+/// Finds the log of a stream.
+pub type LogOf<'a> = &'a dyn Fn(&Name) -> Result<Arc<dyn LogStore>>;
+
+impl Supervisor {
+    fn savepoint_files(&self) -> SavepointFiles {
+        SavepointFiles::new(self.environment.disk.clone(), &self.environment.directory.join(DIRECTORY))
+    }
+
+    /// A savepoint in full. Errors: `NotFound`, `Corrupt`.
+    pub(super) fn savepoint(&self, name: &str) -> Result<Checkpoint> {
+        self.savepoint_files().load(name)
+    }
+
+    /// Ends a job after a last checkpoint, which becomes a savepoint; without a name it gets that of the job and the number of the
+    /// checkpoint. Errors: `NotFound` if there is no such job, `Conflict` if there is a savepoint of this name: then the job goes on.
+    pub fn stop_with_savepoint(&self, job: &str, name: Option<&str>, log_of: LogOf<'_>) -> Result<(JobStatus, Savepoint)> {
+        self.status(job)?;
+        let files = self.savepoint_files();
+        if let Some(name) = name {
+            files.check_free(name)?;
+        }
+        let status = self.end(job, true)?;
+        let checkpoint = self.newest_checkpoint(job)?.ok_or_else(|| {
+            Error::conflict(format!("job {job} has stopped without any checkpoint"))
+                .hint("give its statement again, and look at its problem")
+        })?;
+        let own = format!("{job}-{}", checkpoint.epoch);
+        let savepoint = match files.save(name.unwrap_or(&own), &checkpoint) {
+            // It was stopped with a savepoint before, and has not gone on.
+            Err(e) if name.is_none() && files.load(&own).is_ok_and(|kept| kept == checkpoint) => {
+                self.savepoints()?.into_iter().find(|s| s.name == own).ok_or(e)?
+            }
+            saved => saved?,
+        };
+        pin(&savepoint.name, &checkpoint, log_of);
+        Ok((status, savepoint))
+    }
+
+    /// All savepoints by name.
+    pub fn savepoints(&self) -> Result<Vec<Savepoint>> {
+        Ok(self.savepoint_files().all()?.into_iter().map(|(savepoint, _)| savepoint).collect())
+    }
+
+    /// Removes a savepoint; the log keeps nothing for it any more. Errors: `NotFound`.
+    pub fn drop_savepoint(&self, name: &str, log_of: LogOf<'_>) -> Result<()> {
+        let files = self.savepoint_files();
+        let streams = files.load(name).map(|checkpoint| streams(&checkpoint));
+        files.remove(name)?;
+        for log in streams.unwrap_or_default().iter().filter_map(|stream| log_of(stream).ok()) {
+            log.unpin(&pin_name(name));
+        }
+        Ok(())
+    }
+
+    /// Lets the log keep what savepoints need, at the start of a process.
+    pub fn pin_savepoints(&self, log_of: LogOf<'_>) -> Result<()> {
+        for (savepoint, checkpoint) in self.savepoint_files().all()? {
+            pin(&savepoint.name, &checkpoint, log_of);
+        }
+        Ok(())
+    }
+}
+
+fn pin_name(savepoint: &str) -> String {
+    format!("savepoint {savepoint}")
+}
+
+/// Streams by number of the scan.
+fn streams(checkpoint: &Checkpoint) -> Vec<Name> {
+    let layout = checkpoint.layout.clone().and_then(|l| serde_json::from_value::<StateLayout>(l).ok()).unwrap_or_default();
+    layout.scans.iter().filter_map(|scan| Name::new(&scan.stream).ok()).collect()
+}
+
+fn pin(savepoint: &str, checkpoint: &Checkpoint, log_of: LogOf<'_>) {
+    let streams = streams(checkpoint);
+    for state in &checkpoint.partitions {
+        let Some(stream) = streams.get(state.scan) else { continue };
+        match log_of(stream) {
+            Ok(log) => {
+                // A stream that is scanned twice is kept for the scan that is behind.
+                let again = checkpoint.partitions.iter().filter(|p| p.partition == state.partition && streams.get(p.scan) == Some(stream));
+                let offset = again.map(|p| p.offset).min().unwrap_or(state.offset);
+                log.pin(&pin_name(savepoint), state.partition, offset);
+            }
+            Err(error) => tracing::warn!(savepoint, %stream, %error, "a savepoint's stream is not there"),
+        }
+    }
+}

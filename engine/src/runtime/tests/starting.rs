@@ -1,0 +1,180 @@
+//! Where jobs begin and what they take over. Invariant checked: no record is read twice or left out that was not asked for.
+
+use super::*;
+
+use crate::error::ErrorKind;
+use crate::runtime::admission::{Admission, Resumed};
+use crate::runtime::adopt::Unclaimed;
+
+/// Every row of stream a, into output 0.
+fn rows(start: Option<StartAt>) -> JobPlan {
+    JobPlan {
+        scans: vec![Scan { start, ..scan("a", time::DAY) }],
+        inputs: vec![input(0, Lateness::Keep, vec![])],
+        steps: vec![],
+        outputs: vec![output(From::Input(0)), output(From::Input(0))],
+    }
+}
+
+impl Bench {
+    fn admit(&self, name: &str, plan: JobPlan, admission: &Admission) -> Result<()> {
+        let spec = self.spec(name, plan, &[0]);
+        self.supervisor.admit(&spec, admission)?;
+        self.supervisor.start(spec)
+    }
+
+    fn logs_by_name(&self) -> impl Fn(&Name) -> Result<Arc<dyn LogStore>> + '_ {
+        |stream: &Name| Ok(self.logs[usize::from(stream.as_str() == "b")].clone() as Arc<dyn LogStore>)
+    }
+
+    fn restart(&self, plan: JobPlan) {
+        self.supervisor.stop("job").unwrap();
+        self.start(plan, &[0]);
+    }
+}
+
+#[test]
+fn a_job_begins_where_it_is_told_and_a_restart_before_its_first_checkpoint_begins_there_again() {
+    for (start, want) in [
+        (StartAt::Earliest, vec![1, 2, 3, 4, 5]),
+        (StartAt::Latest, vec![4, 5]),
+        (StartAt::Offsets([(0, 1)].into()), vec![2, 3, 4, 5]),
+        (StartAt::Offsets([(0, 3)].into()), vec![4, 5]),
+        (StartAt::Time(i64::MAX), vec![4, 5]),
+        (StartAt::Time(0), vec![1, 2, 3, 4, 5]),
+    ] {
+        let bench = Bench::new([1, 1]);
+        bench.feed(0, "x", &[(1, 1), (2, 2), (3, 3)]);
+        let plan = rows(Some(start.clone()));
+        bench.supervisor.admit(&bench.spec("job", plan.clone(), &[0]), &Admission::default()).unwrap();
+        // It has not run when the next records come.
+        bench.feed(0, "x", &[(4, 4)]);
+        bench.start(plan.clone(), &[0]);
+        bench.restart(plan);
+        bench.feed(0, "x", &[(5, 5)]);
+        bench.until("all records", |s| s.committed.written == 2 * want.len() as u64 && s.lag == 0);
+        assert_eq!(bench.values(0), want, "{start:?}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_refused_and_never_passed_over() {
+    let bench = Bench::new([1, 1]);
+    bench.feed(0, "x", &[(1, 1), (2, 2), (3, 3)]);
+    bench.logs[0].retain_from(0, 2);
+    let refused = |start: StartAt| {
+        let error = bench.admit("job", rows(Some(start)), &Admission::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.hint_text().is_some());
+        error.message().to_owned()
+    };
+    assert_eq!(refused(StartAt::Offsets([(0, 1)].into())), "offset 1 of partition 0 of stream a is not there: the log holds 2 to 3");
+    assert!(refused(StartAt::Offsets([(0, 4)].into())).contains("the log holds 2 to 3"));
+    assert_eq!(refused(StartAt::Offsets([(1, 0)].into())), "stream a has no partition 1");
+    let message = refused(StartAt::Time(1));
+    assert!(message.contains("records received from 1970-01-01") && message.contains("only kept from"), "{message}");
+    bench.admit("job", rows(Some(StartAt::Offsets([(0, 2)].into()))), &Admission::default()).unwrap();
+    bench.until("the record that is left", |s| s.committed.written == 2);
+}
+
+#[test]
+fn another_job_goes_on_from_a_savepoint_which_the_log_keeps() {
+    let bench = Bench::new([1, 1]);
+    bench.feed(0, "x", &[(1, 1), (2, 2), (11, 3)]);
+    bench.start(windows(), &[0]);
+    bench.until("the first records", |s| s.committed.consumed == 3);
+    let (_, savepoint) = bench.supervisor.stop_with_savepoint("job", None, &bench.logs_by_name()).unwrap();
+    assert_eq!((savepoint.name.clone(), savepoint.consumed), (format!("job-{}", savepoint.epoch), 3));
+    let again = bench.supervisor.stop_with_savepoint("job", None, &bench.logs_by_name()).unwrap().1;
+    assert_eq!(again.name, format!("job-{}", again.epoch), "stopping twice is no error");
+    let taken = bench.supervisor.stop_with_savepoint("job", Some(&savepoint.name), &bench.logs_by_name()).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Conflict);
+    bench.feed(0, "x", &[(12, 4), (40, 5)]);
+    bench.supervisor.forget("job");
+    bench.logs[0].retain_from(0, 5);
+    assert_eq!(bench.logs[0].bounds(0).start, 3, "the savepoint keeps what comes after it");
+
+    let admission = Admission { savepoint: Some(savepoint.name.clone()), ..Admission::default() };
+    let told = bench.supervisor.check("other", "", &windows(), &admission).unwrap();
+    assert_eq!(told, Resumed::Savepoint { name: savepoint.name.clone(), left: vec![] });
+    bench.tables.iter().for_each(|t| t.lock().unwrap().clear());
+    bench.admit("other", windows(), &admission).unwrap();
+    let began = Instant::now();
+    let done = || bench.supervisor.status("other").unwrap();
+    while done().committed.consumed < 5 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", done());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let c = done().committed;
+    assert_eq!((c.row_balance(), c.window_balance(), c.consumed), (0, 0, 5));
+    assert_eq!((bench.values(0), bench.values(1)), (vec![3, 4], vec![1, 2, 3, 4]), "open windows went along");
+    bench.supervisor.stop("other").unwrap();
+    for name in [&savepoint.name, &again.name] {
+        let _gone_with_the_first = bench.supervisor.drop_savepoint(name, &bench.logs_by_name());
+    }
+    bench.supervisor.forget("other");
+    bench.logs[0].retain_from(0, 5);
+    assert_eq!((bench.logs[0].bounds(0).start, bench.supervisor.savepoints().unwrap().len()), (5, 0));
+}
+
+#[test]
+fn a_changed_query_keeps_its_state_part_by_part_or_is_refused_with_what_differs() {
+    let bench = Bench::new([1, 1]);
+    bench.feed(0, "x", &[(1, 1), (2, 2), (11, 3)]);
+    bench.start(windows(), &[0]);
+    bench.until("the first records", |s| s.committed.consumed == 3);
+    bench.supervisor.stop("job").unwrap();
+
+    let mut larger = windows();
+    if let Some(window) = &mut larger.inputs[1].window {
+        window.parameters.sizes = vec![30 * SECOND];
+    }
+    let refused = bench.supervisor.check("job", "", &larger, &Admission::default()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    assert!(refused.message().ends_with("does not fit the query: the window's size was 20 s, is now 30 s"), "{refused}");
+    assert!(refused.hint_text().unwrap().contains("ignore-unclaimed-state"), "{refused}");
+
+    // The same windows in another order, one of them twice as an output: all state finds its place.
+    let mut swapped = windows();
+    swapped.inputs.swap(0, 1);
+    let told = bench.supervisor.check("job", "", &swapped, &Admission::default()).unwrap();
+    assert!(matches!(told, Resumed::Checkpoint { ref left, .. } if left.is_empty()), "{told:?}");
+    bench.admit("job", swapped, &Admission::default()).unwrap();
+    bench.feed(0, "x", &[(12, 4), (40, 6)]);
+    let after = bench.until("all records", |s| s.committed.consumed == 5).committed;
+    assert_eq!((after.row_balance(), after.window_balance(), after.windows), (0, 0, 3), "{after:?}");
+    assert_eq!((bench.values(0), bench.values(1)), (vec![1, 1, 2, 2, 3, 4], vec![3, 4]));
+    bench.supervisor.stop("job").unwrap();
+
+    // State that is left behind is counted as gone, and what is new begins empty.
+    let ignore = Admission { unclaimed: Unclaimed::Ignore, ..Admission::default() };
+    let told = bench.supervisor.check("job", "", &larger, &ignore).unwrap();
+    assert!(matches!(told, Resumed::Checkpoint { ref left, .. } if left.len() == 1), "{told:?}");
+    bench.admit("job", larger, &ignore).unwrap();
+    bench.feed(0, "x", &[(41, 7), (90, 8)]);
+    let after = bench.until("all records", |s| s.committed.consumed == 7).committed;
+    assert_eq!((after.row_balance(), after.window_balance()), (0, 0), "{after:?}");
+}
+
+#[test]
+fn a_stopped_job_is_listed_and_kept_until_it_is_forgotten() {
+    let bench = Bench::new([1, 1]);
+    bench.feed(0, "x", &[(1, 1), (2, 2)]);
+    bench.start(rows(None), &[0]);
+    bench.until("the first records", |s| s.committed.consumed == 2);
+    bench.supervisor.stop("job").unwrap();
+    bench.feed(0, "x", &[(3, 3)]);
+    // As the next process does.
+    bench.supervisor.forget("job");
+    bench.supervisor.enlist(bench.spec("job", rows(None), &[0])).unwrap();
+    let listed = bench.supervisor.status("job").unwrap();
+    assert_eq!((listed.life, listed.lag, listed.counters.consumed), (JobState::Stopped, 1, 2));
+    bench.logs[0].retain_from(0, 3);
+    assert!(bench.logs[0].bounds(0).start <= 2, "it keeps what it has not read");
+    bench.start(rows(None), &[0]);
+    bench.until("the last record", |s| s.committed.consumed == 3);
+    bench.supervisor.stop("job").unwrap();
+    bench.supervisor.forget("job");
+    bench.logs[0].retain_from(0, 3);
+    assert_eq!(bench.logs[0].bounds(0).start, 3, "nobody needs them any more");
+}
