@@ -60,7 +60,7 @@ async fn committed(core: &Core, records: i64) {
         status.committed.consumed == records.cast_unsigned()
             && (status.committed.row_balance(), status.committed.window_balance()) == (0, 0)
     };
-    while !JOBS.iter().all(|job| is_done(&job)) {
+    while !JOBS.iter().all(is_done) {
         assert!(began.elapsed() < PATIENCE, "{:?}", core.engine.supervisor().list());
         core.engine.supervisor().checkpoint_all();
         tokio::time::sleep(Duration::from_millis(20)).await;

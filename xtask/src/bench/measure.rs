@@ -45,7 +45,7 @@ pub fn build(profile: &str) -> Result<PathBuf, String> {
 /// The path in cargo's message about the bench.
 fn executable(messages: &str) -> Option<PathBuf> {
     let ours = |line: &&str| line.contains(&format!(r#""name":"{BENCH}""#)) && line.contains(r#""kind":["bench"]"#);
-    let line = messages.lines().filter(ours).next_back()?;
+    let line = messages.lines().rfind(ours)?;
     let (_, rest) = line.split_once(r#""executable":""#)?;
     rest.split('"').next().map(PathBuf::from)
 }
