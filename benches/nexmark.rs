@@ -8,7 +8,7 @@ use thalweg_replay::Way;
 use thalweg_replay::nexmark::{QUERIES, database, events, plan};
 
 const EVENTS: usize = 100_000;
-const WAY: Way = Way { partitions: 1, batch: 8_192, restart_every: 0 };
+const WAY: Way = Way { partitions: 1, batch: 8_192, restart_every: 0, threads: [1, 1] };
 
 fn benchmark(c: &mut Criterion) {
     let events = events(EVENTS);

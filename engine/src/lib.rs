@@ -10,6 +10,7 @@ pub mod ids;
 pub mod json;
 pub mod limits;
 pub mod metrics;
+pub mod parallel;
 pub mod time;
 pub mod topic;
 

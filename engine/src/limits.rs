@@ -228,6 +228,12 @@ pub const SQL_VIEW_DEPTH_MAX: usize = 8;
 /// Stack of the thread that plans a SQL statement, in bytes.
 pub const SQL_STACK_BYTES: usize = 64 * 1024 * 1024;
 
+/// Groups that the keys of a step are spread over if a job may use several threads behind the exchange; also the most threads that it may
+/// use there. It is in checkpoints: never change it.
+pub const KEY_GROUPS: usize = 16;
+/// Rows that are worth the threads which share them.
+pub const SHARED_ROWS_MIN: usize = 2048;
+
 /// Small files of one table that trigger a seal into `data/`.
 pub const RECENT_FILES_MAX: usize = 48;
 /// Rows of one Parquet row group.

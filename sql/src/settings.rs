@@ -14,7 +14,7 @@ use crate::diagnostics::suggestion;
 use crate::parser::{self, Parsed, ScriptStatement};
 use crate::tables::startup;
 pub use values::JobSettings;
-use values::{Values, length, size, some, truth};
+use values::{Values, length, parallelism, size, some, truth};
 
 mod values;
 
@@ -69,6 +69,16 @@ pub static SETTINGS: &[Setting] = &[
         about: "memory that the state of the next job may take, such as 256 MB; empty: a quarter of the machine's, shared by all jobs",
         parse: |values, text| {
             values.state_memory = size(text)?;
+            Ok(())
+        },
+        of: Part::Plan,
+    },
+    Setting {
+        name: "parallelism.default",
+        default: "1",
+        about: "threads that joins, OVER, rankings and GROUP BY of the next job may use for their keys, 1 to 16; its partitions have their own",
+        parse: |values, text| {
+            values.parallelism = Some(parallelism(text)?).filter(|threads| *threads > 1);
             Ok(())
         },
         of: Part::Plan,
@@ -290,6 +300,11 @@ impl Settings {
         self.values.state_ttl
     }
 
+    /// Threads of a keyed step.
+    pub(crate) fn parallelism(&self) -> usize {
+        self.values.parallelism.unwrap_or(1)
+    }
+
     /// Where the next job begins, if they say so. Errors: `Invalid` if they do not go together.
     pub(crate) fn startup(&self) -> Result<Option<StartAt>> {
         let Values { startup_mode, startup_millis, startup_offsets, .. } = &self.values;
@@ -357,6 +372,7 @@ mod tests {
         let mut values = Values {
             early_delay: Some(1),
             early_enabled: true,
+            parallelism: Some(2),
             pipeline_name: Some(Name::new("x").unwrap()),
             state_ttl: Some(1),
             state_memory: Some(1),
@@ -434,6 +450,6 @@ mod tests {
         assert_eq!(settings.pipeline_name().map(Name::as_str), Some("good"));
         let unknown = settings.set("table.exec.state.tll", "1 h").unwrap_err();
         assert_eq!(unknown.hint_text(), Some("did you mean 'table.exec.state.ttl'?"));
-        assert!(settings.reset("parallelism.default").unwrap_err().hint_text().unwrap().contains("pipeline.name"));
+        assert!(settings.reset("parallelism").unwrap_err().hint_text().unwrap().contains("pipeline.name"));
     }
 }

@@ -5,8 +5,6 @@
 //! rows ─► waiting, up to a block ─► a task a column, taken by whichever thread is free ─► column writers ─► chunks of a row group
 //! ```
 
-use std::sync::{Mutex, PoisonError};
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
@@ -14,6 +12,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_
 use crate::error::{Error, Result};
 use crate::lake::layout::leaves;
 use crate::limits::{LAKE_ENCODE_BYTES, LAKE_ENCODE_ROWS, LAKE_ENCODE_THREADS_MAX};
+use crate::parallel::share_out;
 
 /// A row group in the making.
 pub(super) struct RowGroup {
@@ -78,22 +77,9 @@ impl RowGroup {
             rest = after;
         }
         // A block that is not full is the end of a file; a small one is not worth a thread.
-        let threads = if self.waiting_rows < LAKE_ENCODE_ROWS / 4 { 1 } else { self.threads.min(tasks.len()) };
+        let threads = if self.waiting_rows < LAKE_ENCODE_ROWS / 4 { 1 } else { self.threads };
         (self.waiting_rows, self.waiting_bytes) = (0, 0);
-        let tasks = Mutex::new(tasks.into_iter());
-        let work = || -> Result<()> {
-            loop {
-                let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(task) = task else { return Ok(()) };
-                task.run(&batches)?;
-            }
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            let gone = |_| Err(Error::internal("a thread that encodes columns panicked"));
-            others.into_iter().map(|t| t.join().unwrap_or_else(gone)).chain([mine]).collect()
-        })
+        share_out(threads, tasks, |task| task.run(&batches))
     }
 }
 

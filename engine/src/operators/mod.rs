@@ -17,6 +17,7 @@ pub mod project;
 pub mod rank;
 pub mod reorder;
 pub mod salvage;
+mod shards;
 mod stage;
 pub mod stages;
 mod step;

@@ -11,6 +11,7 @@ use super::join::{AsofJoinOperator, IntervalJoinOperator, RegularJoinOperator, W
 use super::over::OverOperator;
 use super::rank::RankOperator;
 use super::salvage::guarded;
+use super::shards::Shards;
 use super::stages::Stages;
 use super::union::Union;
 use super::upsert::UpsertOperator;
@@ -20,8 +21,9 @@ use crate::error::{Error, Result};
 use crate::plan::{AsofJoin, IntervalJoin, OverCall, OverFunction, RegularJoin, RetractableAggregate, StepKind, WindowJoin};
 use crate::reference::ReferenceTable;
 
-/// Makes the operator of a step whose inputs have the schemas `inputs`; `references` must hold a table for each lookup.
-pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<ReferenceTable>]) -> Result<Box<dyn Stateful>> {
+/// Makes the operator of a step whose inputs have the schemas `inputs`; `references` must hold a table for each lookup. If it may use
+/// several `threads`, its keys are spread over groups.
+pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<ReferenceTable>], threads: usize) -> Result<Box<dyn Stateful>> {
     let wanted = match kind {
         StepKind::Union => inputs.len(),
         StepKind::IntervalJoin(_) | StepKind::WindowJoin(_) | StepKind::AsofJoin(_) | StepKind::RegularJoin(_) => 2,
@@ -35,7 +37,14 @@ pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<Refere
     if inputs.len() != wanted {
         return Err(Error::internal(format!("{kind}: {} inputs instead of {wanted}", inputs.len())));
     }
-    Ok(guarded(operator(kind, inputs, references)?, evaluated(kind)))
+    let open = || operator(kind, inputs, references);
+    let mut tried = evaluated(kind);
+    let Some(keys) = kind.keys().filter(|_| threads > 1) else { return Ok(guarded(open()?, tried)) };
+    if let StepKind::Window { window, .. } = kind {
+        // It leaves out rows that fail itself, but behind their keys.
+        tried[0].extend(window.keys.iter().map(|(e, _)| e.clone()));
+    }
+    Ok(guarded(Box::new(Shards::new(inputs, keys, threads, open)?), tried))
 }
 
 fn operator(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<ReferenceTable>]) -> Result<Box<dyn Stateful>> {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind};
 use super::node::{LookupKind, Scan, Stage, Window, WindowParameters};
+use crate::limits::KEY_GROUPS;
 use crate::time::{MILLISECOND, Micros};
 
 impl fmt::Display for WindowParameters {
@@ -88,6 +89,9 @@ impl fmt::Display for JobPlan {
         writeln!(f, "exchange: all partitions of {}", streams.join(", "))?;
         for (number, step) in self.steps.iter().enumerate() {
             write_step(f, number, step)?;
+            if self.spreads(&step.kind) {
+                writeln!(f, "  keys in {KEY_GROUPS} groups, by {} threads", self.parallelism)?;
+            }
         }
         for (number, output) in self.outputs.iter().enumerate() {
             write_output(f, number, output)?;

@@ -3,6 +3,7 @@
 
 use super::job::{Input, JobPlan, OutputPlan, Step};
 use super::node::Scan;
+use crate::limits::KEY_GROUPS;
 
 impl JobPlan {
     /// Text that changes when state of an older checkpoint no longer fits: streams and their row times, windows of inputs, steps with
@@ -18,7 +19,8 @@ impl JobPlan {
 
     fn step(&self, step: &Step) -> String {
         let schemas: Vec<_> = step.inputs.iter().filter_map(|&from| self.schema(from)).map(|s| s.fields()).collect();
-        format!(";{} of {:?} {schemas:?} {:?}", step.kind, step.inputs, step.schema.fields())
+        let groups = if self.spreads(&step.kind) { format!(" in {KEY_GROUPS} groups") } else { String::new() };
+        format!(";{}{groups} of {:?} {schemas:?} {:?}", step.kind, step.inputs, step.schema.fields())
     }
 }
 

@@ -136,6 +136,8 @@ pub struct JobPlan {
     pub steps: Vec<Step>,
     /// What goes where; the first is shown to those who watch.
     pub outputs: Vec<OutputPlan>,
+    /// Threads that a keyed step may use where all partitions meet: 1 to `KEY_GROUPS`. More than one spreads its keys over groups.
+    pub parallelism: usize,
 }
 
 impl StepKind {
@@ -159,6 +161,11 @@ impl JobPlan {
             From::Input(i) => self.inputs.get(i).map(|input| &input.schema),
             From::Step(s) => self.steps.get(s).map(|step| &step.schema),
         }
+    }
+
+    /// Whether the keys of a step are spread over groups.
+    pub fn spreads(&self, kind: &StepKind) -> bool {
+        self.parallelism > 1 && kind.keys().is_some()
     }
 
     /// Every stage of every input and step.

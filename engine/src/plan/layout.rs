@@ -15,6 +15,7 @@ use super::job::{JobPlan, StepKind, WindowSource};
 use super::lineage::{Lineage, Origins, rewrite};
 use super::node::{Scan, Window};
 use super::stateful::{Group, JoinSide, Over, Rank, Upsert};
+use crate::limits::KEY_GROUPS;
 use crate::time::{MILLISECOND, Micros, SECOND};
 
 /// What it says of one thing: `("size", "10 s")`.
@@ -67,7 +68,11 @@ impl JobPlan {
         let steps = self.steps.iter().filter(|s| s.kind.has_state()).map(|step| {
             let inputs: Vec<(&Lineage, &Schema)> =
                 step.inputs.iter().filter_map(|&from| Some((origins.rows(from)?, self.schema(from)?.as_ref()))).collect();
-            step_part(&step.kind, &inputs)
+            let mut part = step_part(&step.kind, &inputs);
+            if self.spreads(&step.kind) {
+                part.traits.push(("key groups".to_owned(), KEY_GROUPS.to_string()));
+            }
+            part
         });
         StateLayout {
             scans: self.scans.iter().map(scan_part).collect(),

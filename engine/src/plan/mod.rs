@@ -9,6 +9,7 @@ mod display;
 mod fingerprint;
 mod fit;
 mod job;
+mod keys;
 mod layout;
 mod lineage;
 mod node;
@@ -17,6 +18,7 @@ mod steps;
 
 pub use fit::Fit;
 pub use job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind, WindowSource};
+pub use keys::StepKey;
 pub use layout::{ScanPart, StateLayout, StatePart};
 pub use node::{
     AccumulatorFactory, Aggregate, Assign, Column, ColumnSource, Computed, Lookup, LookupKind, Metadata, Project, RowTime, Scan, Stage,

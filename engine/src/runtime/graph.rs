@@ -81,7 +81,7 @@ pub struct Graph {
 impl Graph {
     /// For a plan; `references` must hold a table for each lookup. Errors: `Internal` if a step or output reads what is not there or does not stand before it.
     pub fn new(plan: &JobPlan, references: &[Arc<ReferenceTable>]) -> Result<Self> {
-        Self::with(plan, |kind, inputs| open_step(kind, inputs, references))
+        Self::with(plan, |kind, inputs| open_step(kind, inputs, references, plan.parallelism))
     }
 
     /// With the operators that `open` makes.

@@ -109,6 +109,7 @@ fn plan(idle_timeout: [Micros; 2]) -> JobPlan {
         inputs: vec![input(0, timely, vec![]), input(0, Lateness::Keep, vec![Stage::Filter(over)]), input(1, timely, vec![])],
         steps: vec![Step { inputs: vec![From::Input(0), From::Input(2)], kind: StepKind::Union, schema: schema() }],
         outputs: vec![output(From::Step(0)), output(From::Input(1))],
+        parallelism: 1,
     }
 }
 
@@ -347,6 +348,7 @@ fn windows() -> JobPlan {
         inputs: vec![windowed(10), windowed(20)],
         steps: vec![],
         outputs: vec![output(From::Input(0)), output(From::Input(1))],
+        parallelism: 1,
     }
 }
 

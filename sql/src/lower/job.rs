@@ -50,7 +50,8 @@ pub(crate) fn job(queries: Vec<JobQuery<'_>>, settings: &Settings) -> Result<Job
             columns.entry(table).or_insert_with(std::collections::BTreeSet::new).extend(more);
         }
     }
-    let mut job = JobPlan { scans: Vec::new(), inputs: Vec::new(), steps: Vec::new(), outputs: Vec::new() };
+    let mut job =
+        JobPlan { scans: Vec::new(), inputs: Vec::new(), steps: Vec::new(), outputs: Vec::new(), parallelism: settings.parallelism() };
     for (planner, relations, windows, tokens, items, sink, logical) in &planned {
         let mut lowering = Lowering {
             planner,

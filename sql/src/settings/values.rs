@@ -4,6 +4,7 @@
 use thalweg_engine::contract::connector::parse_duration;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
+use thalweg_engine::limits::KEY_GROUPS;
 use thalweg_engine::time::Micros;
 
 /// One field a setting.
@@ -11,6 +12,7 @@ use thalweg_engine::time::Micros;
 pub(super) struct Values {
     pub(super) early_delay: Option<Micros>,
     pub(super) early_enabled: bool,
+    pub(super) parallelism: Option<usize>,
     pub(super) pipeline_name: Option<Name>,
     pub(super) state_ttl: Option<Micros>,
     pub(super) state_memory: Option<u64>,
@@ -63,6 +65,14 @@ pub(super) fn size(text: &str) -> Result<Option<u64>> {
     Ok(Some(bytes))
 }
 
+/// A number of threads.
+pub(super) fn parallelism(text: &str) -> Result<usize> {
+    let number = text.parse().ok().filter(|n| (1..=KEY_GROUPS).contains(n));
+    number.ok_or_else(|| {
+        Error::invalid(format!("'{text}' is no number from 1 to {KEY_GROUPS}")).hint("write about as many as the machine has cores")
+    })
+}
+
 pub(super) fn truth(text: &str) -> Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
@@ -89,6 +99,14 @@ mod tests {
         assert_eq!([micros("1 d"), micros("0"), micros("0 ms")], [Some(86_400 * second), None, None]);
         for wrong in ["", "1", "-1 h", "h", "1 month", "9999999999999 d", "1.5 h"] {
             assert!(length(wrong).unwrap_err().hint_text().is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_job_has_a_thread_and_not_more_than_groups() {
+        assert_eq!([parallelism("1").unwrap(), parallelism("16").unwrap()], [1, 16]);
+        for wrong in ["", "0", "-1", "17", "2.0", "two"] {
+            assert!(parallelism(wrong).unwrap_err().hint_text().is_some(), "{wrong}");
         }
     }
 

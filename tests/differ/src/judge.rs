@@ -131,7 +131,7 @@ impl Judge {
             _ => {}
         }
         let again = if self.bug == Some(Bug::StateForgotten) { Before::Forget } else { Before::Restart };
-        run_pieces(plan, &self.database.needed(plan), way.pieces(&fed, again), way.partitions)
+        run_pieces(plan, &self.database.needed(plan), way.pieces(&fed, again), way.partitions, way.threads)
     }
 
     fn got(&self, plan: &JobPlan, ran: &Ran) -> Result<Vec<Row>, Error> {

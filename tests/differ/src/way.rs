@@ -9,6 +9,8 @@ use crate::dice::Dice;
 pub struct Way {
     /// Partitions of each stream.
     pub partitions: usize,
+    /// Parallelism before and after every other restart.
+    pub threads: [usize; 2],
     /// How many records are fed at once, again and again.
     cuts: Vec<usize>,
     /// In so many of a hundred pieces the run begins again from its state.
@@ -22,12 +24,14 @@ impl Way {
         let partitions = *dice.pick(&[1, 2, 3, 4, 4]);
         let most = *dice.pick(&[1, 3, 10, 40, 400]);
         let cuts = (0..1 + dice.below(5)).map(|_| 1 + dice.below(most)).collect();
-        Self { partitions, cuts, restarts: *dice.pick(&[0, 5, 20, 60]), seed }
+        // By dice of their own: what the others choose stays as it was for every seed.
+        let threads = *Dice::new(seed, 4).pick(&[[1, 1], [1, 1], [2, 3], [5, 2]]);
+        Self { partitions, threads, cuts, restarts: *dice.pick(&[0, 5, 20, 60]), seed }
     }
 
     /// All at once in one partition.
     pub fn straight() -> Self {
-        Self { partitions: 1, cuts: vec![usize::MAX], restarts: 0, seed: 0 }
+        Self { partitions: 1, threads: [1, 1], cuts: vec![usize::MAX], restarts: 0, seed: 0 }
     }
 
     /// The pieces in which records are fed; a restart does `again`.
@@ -49,6 +53,7 @@ impl Way {
 
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} partitions, pieces of {:?} records, restarts before {} % of them", self.partitions, self.cuts, self.restarts)
+        let Self { partitions, threads, cuts, restarts, .. } = self;
+        write!(f, "{partitions} partitions, {threads:?} threads in turn, pieces of {cuts:?} records, restarts before {restarts} % of them")
     }
 }

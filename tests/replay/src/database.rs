@@ -168,7 +168,7 @@ impl Database {
 
     /// The changes that a plan's first output gives record by record, each with what it does.
     fn changes(&self, plan: &JobPlan) -> Result<Vec<Vec<String>>> {
-        let (outputs, _) = run(plan, &self.needed(plan), &self.fed, Way { partitions: 1, batch: 1, restart_every: 0 })?;
+        let (outputs, _) = run(plan, &self.needed(plan), &self.fed, Way { partitions: 1, batch: 1, restart_every: 0, threads: [1, 1] })?;
         let signed = outputs.first().into_iter().flatten().map(|changes| shown(&changes.signed()?));
         Ok(signed.collect::<Result<Vec<_>>>()?.concat())
     }

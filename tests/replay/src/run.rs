@@ -22,14 +22,17 @@ pub struct Way {
     pub batch: usize,
     /// Begin again from the state after so many batches; 0 never does.
     pub restart_every: usize,
+    /// See `run_pieces`.
+    pub threads: [usize; 2],
 }
 
-/// Straight; with state taken and given back in the middle; row by row over more partitions.
+/// Straight; with state taken and given back in the middle; begun by two threads and gone on with by three; row by row over more
+/// partitions.
 pub const WAYS: [Way; 4] = [
-    Way { partitions: 1, batch: usize::MAX, restart_every: 0 },
-    Way { partitions: 1, batch: 3, restart_every: 2 },
-    Way { partitions: 2, batch: 5, restart_every: 3 },
-    Way { partitions: 3, batch: 1, restart_every: 4 },
+    Way { partitions: 1, batch: usize::MAX, restart_every: 0, threads: [1, 1] },
+    Way { partitions: 1, batch: 3, restart_every: 2, threads: [1, 1] },
+    Way { partitions: 2, batch: 5, restart_every: 3, threads: [2, 3] },
+    Way { partitions: 3, batch: 1, restart_every: 4, threads: [1, 1] },
 ];
 
 /// What happens before records are fed.
@@ -72,18 +75,22 @@ pub fn run(plan: &JobPlan, references: &[Arc<ReferenceTable>], fed: &[Fed], way:
         Piece { before: if restart { Before::Restart } else { Before::Nothing }, records }
     };
     let pieces = fed.chunks(way.batch.min(fed.len().max(1))).enumerate().map(piece);
-    let ran = run_pieces(plan, references, pieces, way.partitions)?;
+    let ran = run_pieces(plan, references, pieces, way.partitions, way.threads)?;
     Ok((ran.outputs, ran.late.iter().map(|rows| rows.num_rows() as u64).sum()))
 }
 
-/// The same for records that are cut anyhow.
+/// The same for records that are cut anyhow. `threads` is the parallelism of the plan until the first restart, and from then to the next
+/// one, and so on in turn; both are 1, or none is.
 pub fn run_pieces<'a>(
     plan: &JobPlan,
     references: &[Arc<ReferenceTable>],
     pieces: impl IntoIterator<Item = Piece<'a>>,
     partitions: usize,
+    threads: [usize; 2],
 ) -> Result<Ran> {
-    let mut replay = Replay::new(plan, partitions, references)?;
+    let mut plans = threads.map(|parallelism| JobPlan { parallelism, ..plan.clone() }).into_iter().cycle();
+    let mut begin = || Replay::new(&plans.next().unwrap_or_else(|| plan.clone()), partitions, references);
+    let mut replay = begin()?;
     let mut offsets = vec![vec![0_u64; partitions]; plan.scans.len()];
     let (mut outputs, mut late, mut rejects) = (vec![Vec::new(); plan.outputs.len()], Vec::new(), Vec::new());
     for piece in pieces {
@@ -92,7 +99,7 @@ pub fn run_pieces<'a>(
             late.append(&mut replay.late);
             rejects.append(&mut replay.rejected);
             outputs.iter_mut().zip(&mut replay.outputs).for_each(|(all, new)| all.append(new));
-            replay = Replay::new(plan, partitions, references)?;
+            replay = begin()?;
             if piece.before == Before::Restart {
                 replay.restore(&state)?;
             }

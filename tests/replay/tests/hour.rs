@@ -62,8 +62,10 @@ fn hour() -> (Database, Vec<Way>) {
         WATERMARK FOR ts AS ts - INTERVAL '10' SECOND) WITH ('connector' = 'log', 'stream' = 'events', 'format' = 'json')";
     database.prepare(create).expect("a table");
     feed(&mut database);
-    let straight = [1, 4, 16].into_iter().flat_map(|partitions| [1, 100, 8_192].map(|batch| Way { partitions, batch, restart_every: 0 }));
-    let resumed = [1, 4, 16].map(|partitions| Way { partitions, batch: 100, restart_every: 3 });
+    let straight = [1, 4, 16]
+        .into_iter()
+        .flat_map(|partitions| [1, 100, 8_192].map(|batch| Way { partitions, batch, restart_every: 0, threads: [1, 1] }));
+    let resumed = [1, 4, 16].map(|partitions| Way { partitions, batch: 100, restart_every: 3, threads: [2, 3] });
     (database, straight.chain(resumed).collect())
 }
 

@@ -13,14 +13,16 @@ use thalweg_replay::{Way, difference, shown};
 const EVENTS: usize = 10_000;
 /// Straight; with state taken and given back; over three partitions, which are cut elsewhere.
 const WAYS: [Way; 3] = [
-    Way { partitions: 1, batch: usize::MAX, restart_every: 0 },
-    Way { partitions: 1, batch: 1_700, restart_every: 2 },
-    Way { partitions: 3, batch: 611, restart_every: 7 },
+    Way { partitions: 1, batch: usize::MAX, restart_every: 0, threads: [1, 1] },
+    Way { partitions: 1, batch: 1_700, restart_every: 2, threads: [1, 1] },
+    Way { partitions: 3, batch: 611, restart_every: 7, threads: [2, 3] },
 ];
 const FEW_EVENTS: usize = 1_500;
 /// Row by row.
-const ONE_BY_ONE: [Way; 2] =
-    [Way { partitions: 1, batch: usize::MAX, restart_every: 0 }, Way { partitions: 2, batch: 1, restart_every: 400 }];
+const ONE_BY_ONE: [Way; 2] = [
+    Way { partitions: 1, batch: usize::MAX, restart_every: 0, threads: [1, 1] },
+    Way { partitions: 2, batch: 1, restart_every: 400, threads: [2, 3] },
+];
 /// Texts that are refused, and what the refusal says.
 const REFUSED: [(&str, &str); 1] = [("q6.over.sql", "OVER")];
 

@@ -157,6 +157,7 @@ fn joined() -> JobPlan {
             OutputPlan { from: From::Step(1), schema: schema(), updating: true, key: vec![0, 1] },
             OutputPlan { from: From::Input(0), schema: schema(), updating: false, key: vec![] },
         ],
+        parallelism: 1,
     }
 }
 
@@ -181,6 +182,9 @@ output 0: changes [from step 1] key=[device, ts]
 output 1: new rows [from input 0]
 ";
     assert_eq!(joined().to_string(), want);
+    let parallel = JobPlan { parallelism: 4, ..joined() };
+    let groups = "passed ts@1\n  keys in 16 groups, by 4 threads\nstep 1";
+    assert_eq!(parallel.to_string(), want.replace("passed ts@1\nstep 1", groups));
 }
 
 #[test]
@@ -191,7 +195,8 @@ fn the_fingerprint_is_of_what_state_belongs_to() {
         plan.fingerprint() != joined().fingerprint()
     };
     let same: [fn(&mut JobPlan); 2] = [|p| p.inputs[0].stages.clear(), |p| p.steps[1].kind = StepKind::Union];
-    let other: [fn(&mut JobPlan); 8] = [
+    let other: [fn(&mut JobPlan); 9] = [
+        |p| p.parallelism = 2,
         |p| p.scans[1] = scan("c"),
         |p| p.scans[1].row_time = None,
         |p| p.inputs[1].scan = 0,
@@ -203,4 +208,6 @@ fn the_fingerprint_is_of_what_state_belongs_to() {
     ];
     assert!(!same.into_iter().any(changed));
     assert!(other.into_iter().all(changed));
+    let threads = |parallelism| JobPlan { parallelism, ..joined() }.fingerprint();
+    assert_eq!(threads(2), threads(3), "state says nothing of threads");
 }

@@ -119,14 +119,14 @@ fn union(inputs: &[From]) -> plan::Step {
 
 fn plan(inputs: Vec<plan::Input>, steps: Vec<plan::Step>, outputs: &[From]) -> JobPlan {
     let output = |&from: &From| OutputPlan { from, schema: schema(), updating: false, key: vec![] };
-    JobPlan { scans: vec![], inputs, steps, outputs: outputs.iter().map(output).collect() }
+    JobPlan { scans: vec![], inputs, steps, outputs: outputs.iter().map(output).collect(), parallelism: 1 }
 }
 
 fn graph(plan: &JobPlan) -> (Graph, Journal) {
     let (journal, number) = (Journal::default(), Cell::new(0));
     let open = |kind: &StepKind, inputs: &[SchemaRef]| -> Result<Box<dyn Stateful>> {
         let number = number.replace(number.get() + 1);
-        let StepKind::Rank(rank) = kind else { return open_step(kind, inputs, &[]) };
+        let StepKind::Rank(rank) = kind else { return open_step(kind, inputs, &[], 1) };
         Ok(Box::new(Fake { number, behind: rank.offset as Micros, journal: journal.clone(), reached: Micros::MIN, rows: vec![] }))
     };
     let graph = Graph::with(plan, open).unwrap();

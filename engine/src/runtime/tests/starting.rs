@@ -13,6 +13,7 @@ fn rows(start: Option<StartAt>) -> JobPlan {
         inputs: vec![input(0, Lateness::Keep, vec![])],
         steps: vec![],
         outputs: vec![output(From::Input(0)), output(From::Input(0))],
+        parallelism: 1,
     }
 }
 
