@@ -76,6 +76,7 @@ impl Core {
             partitions_default: config.partitions(),
             retention: config.retention,
             retention_bytes: config.retention_bytes,
+            retention_bytes_hard: config.retention_bytes_hard,
         };
         let logs = Logs::open(&layout.log, disk.clone(), clock.clone(), log_config)?;
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;

@@ -32,8 +32,10 @@ pub struct Config {
     /// Age at which segments of the log are removed, once every reader is done with them; none keeps them.
     #[serde(deserialize_with = "optional_duration")]
     pub retention: Option<Duration>,
-    /// Size of a partition beyond which its oldest segments are removed, once every reader is done with them.
+    /// Size of a stream beyond which its oldest segments are removed, once every reader is done with them.
     pub retention_bytes: Option<u64>,
+    /// Size of a stream beyond which its oldest segments are removed even if a job or savepoint needs them; none keeps what is needed.
+    pub retention_bytes_hard: Option<u64>,
     /// Owner of data sets that are declared without one.
     pub owner: String,
     /// Description of data sets that are declared without one.
@@ -59,6 +61,7 @@ impl Default for Config {
             segment_bytes: limits::SEGMENT_BYTES_DEFAULT,
             retention: None,
             retention_bytes: None,
+            retention_bytes_hard: None,
             owner: "nobody@localhost".to_owned(),
             description: "no description was given".to_owned(),
             query_memory_bytes: limits::QUERY_MEMORY_BYTES_DEFAULT,

@@ -1,5 +1,5 @@
-//! Which segments may go. Invariant: whole sealed segments only, oldest first, none that a reader still needs, and none that is
-//! young, whatever the wall clock says.
+//! Which segments may go. Invariant: whole sealed segments only, oldest first, none that a reader still needs unless an operator has set a
+//! hard limit, and none that is young, whatever the wall clock says.
 //!
 //! How old a segment is that took records since the start is told by monotonic time alone. Of what was there at the start only
 //! the wall clock tells, and it may have jumped. Receive times cannot bound what to believe of it: they never go back, so after a
@@ -33,6 +33,8 @@ pub struct Retained {
     pub records: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Records that a reader had still to come to: only past the hard limit.
+    pub unread: u64,
 }
 
 impl Retained {
@@ -41,6 +43,7 @@ impl Retained {
         self.segments += other.segments;
         self.records += other.records;
         self.bytes += other.bytes;
+        self.unread += other.unread;
     }
 }
 
@@ -73,6 +76,8 @@ pub(super) struct Policy {
     pub(super) age: Option<(Duration, Micros)>,
     /// Bytes to keep at most.
     pub(super) bytes_max: Option<u64>,
+    /// Bytes to keep at most whatever readers need: what is more than that is lost to them.
+    pub(super) bytes_hard: Option<u64>,
     /// Offset from which on readers need records.
     pub(super) pinned_from: Offset,
 }
@@ -89,7 +94,8 @@ pub(super) fn decide(segments: &[SegmentFacts], found: &Range<Offset>, policy: &
             Age::AtLeast(own) => own >= age || (segment.received_last < keep_from && is_due(segment, found, own, age)),
         });
         let too_much = policy.bytes_max.is_some_and(|max| bytes > max);
-        if !(unneeded && (too_much || expired)) {
+        let forced = policy.bytes_hard.is_some_and(|max| bytes > max);
+        if !(forced || unneeded && (too_much || expired)) {
             return at;
         }
         bytes -= segment.bytes;
@@ -125,7 +131,9 @@ impl Partition {
                 self.put_back(gone);
                 return Err(Error::from(e).context(to.display()));
             }
-            retained.add(&Retained { segments: 1, records: segment.end() - segment.header.base, bytes: segment.bytes() });
+            let (base, end) = (segment.header.base, segment.end());
+            let unread = end.saturating_sub(base.max(policy.pinned_from));
+            retained.add(&Retained { segments: 1, records: end - base, bytes: segment.bytes(), unread });
         }
         Ok(retained)
     }
@@ -171,7 +179,7 @@ impl Partition {
 mod tests {
     use super::*;
 
-    const FREE: Policy = Policy { age: None, bytes_max: None, pinned_from: Offset::MAX };
+    const FREE: Policy = Policy { age: None, bytes_max: None, bytes_hard: None, pinned_from: Offset::MAX };
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -218,6 +226,8 @@ mod tests {
         let all = Policy { bytes_max: Some(0), ..FREE };
         check(&found(HOUR), &Policy { pinned_from: 20, ..all }, 2);
         check(&found(HOUR), &Policy { pinned_from: 19, ..all }, 1);
+        check(&found(HOUR), &Policy { pinned_from: 19, bytes_hard: Some(250), ..all }, 3);
+        check(&found(HOUR), &Policy { pinned_from: 0, bytes_hard: Some(0), ..FREE }, 4);
         check(&found(HOUR), &Policy { pinned_from: 0, ..all }, 0);
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub struct Log {
     threads: Mutex<Vec<JoinHandle<()>>>,
     pins: Mutex<BTreeMap<String, BTreeMap<ids::Partition, Offset>>>,
     maker: Mutex<Option<Maker>>,
+    /// Records that retention removed although a reader had still to come to them, since the start.
+    unread: AtomicU64,
 }
 
 impl Log {
@@ -76,6 +78,7 @@ impl Log {
             threads: Mutex::default(),
             pins: Mutex::default(),
             maker: Mutex::new(None),
+            unread: AtomicU64::new(0),
         };
         let maker = Maker::start(stream.as_str())?;
         for number in 0..meta.partitions {
@@ -157,14 +160,26 @@ impl Log {
         }
     }
 
-    /// Deletes old segments of all partitions; `bytes_max` is for the whole stream.
-    pub(super) fn retain(&self, age: Option<(Duration, Micros)>, bytes_max: Option<u64>) -> Result<Retained> {
+    /// Records that retention removed although a reader had still to come to them, since the start.
+    pub fn dropped_unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Deletes old segments of all partitions; `bytes_max`, and `bytes_hard` that readers do not hold back, are for the whole stream.
+    pub(super) fn retain(&self, age: Option<(Duration, Micros)>, bytes_max: Option<u64>, bytes_hard: Option<u64>) -> Result<Retained> {
         let mut retained = Retained::default();
+        let share = |bytes: u64| bytes / u64::from(self.partitions());
         for partition in &self.partitions {
             let pinned_from = lock(&self.pins).values().filter_map(|pins| pins.get(&partition.number)).min().copied();
-            let bytes_max = bytes_max.map(|bytes| bytes / u64::from(self.partitions()));
-            let policy = Policy { age, bytes_max, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
-            retained.add(&partition.retain(&policy)?);
+            let (bytes_max, bytes_hard) = (bytes_max.map(share), bytes_hard.map(share));
+            let policy = Policy { age, bytes_max, bytes_hard, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
+            let now = partition.retain(&policy)?;
+            if now.unread > 0 {
+                self.unread.fetch_add(now.unread, Ordering::Relaxed);
+                tracing::error!(stream = %self.stream, partition = partition.number, records = now.unread,
+                    "records were removed that a job or savepoint still needs: the stream is past retention-bytes-hard");
+            }
+            retained.add(&now);
         }
         Ok(retained)
     }

@@ -35,11 +35,19 @@ pub struct LogConfig {
     pub retention: Option<Duration>,
     /// Size of a stream from which its oldest records are deleted, in bytes; `None` sets no limit.
     pub retention_bytes: Option<u64>,
+    /// Size of a stream from which its oldest records are deleted even if a reader needs them, in bytes; `None` sets no limit.
+    pub retention_bytes_hard: Option<u64>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES_DEFAULT, partitions_default: 4, retention: None, retention_bytes: None }
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            partitions_default: 4,
+            retention: None,
+            retention_bytes: None,
+            retention_bytes_hard: None,
+        }
     }
 }
 
@@ -115,7 +123,14 @@ impl Logs {
     pub fn problems(&self) -> Vec<String> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
         let of_stream = |(name, log): (&Name, &Result<Arc<Log>>)| match log {
-            Ok(log) => log.failures().into_iter().map(|(p, reason)| format!("log {name}/{p}: {reason}")).collect(),
+            Ok(log) => {
+                let failures = log.failures().into_iter().map(|(p, reason)| format!("log {name}/{p}: {reason}"));
+                let unread = Some(log.dropped_unread()).filter(|n| *n > 0);
+                let unread = unread.map(|n| {
+                    format!("log {name}: {n} records that a job or savepoint still needed were removed, as retention-bytes-hard wants it")
+                });
+                failures.chain(unread).collect()
+            }
             Err(e) => vec![format!("log {name}: {e}")],
         };
         let mut problems: Vec<String> = streams.iter().flat_map(of_stream).collect();
@@ -147,13 +162,13 @@ impl Logs {
         Ok(retained)
     }
 
-    /// Deletes what is older or more than the configuration keeps and no reader has pinned.
+    /// Deletes what is older or more than the configuration keeps and no reader has pinned, and what is past its hard limit.
     fn retain(&self) -> Result<Retained> {
         let age = self.config.retention.map(|age| (age, self.clock.now().saturating_sub(micros(age))));
         let logs: Vec<_> = self.open_logs();
         let mut retained = Retained::default();
         for log in logs {
-            retained.add(&log.retain(age, self.config.retention_bytes)?);
+            retained.add(&log.retain(age, self.config.retention_bytes, self.config.retention_bytes_hard)?);
         }
         Ok(retained)
     }

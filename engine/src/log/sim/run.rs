@@ -284,7 +284,7 @@ impl World {
         let bytes_max = self.dice.random_bool(0.5).then(|| self.dice.random_range(0..8_000));
         let keep_from = self.dice.random_range(1_779_999_000..1_780_001_000) * SECOND;
         let age = self.dice.random_bool(0.5).then(|| (Duration::from_secs(self.dice.random_range(0..20)), keep_from));
-        let policy = Policy { age, bytes_max, pinned_from };
+        let policy = Policy { age, bytes_max, bytes_hard: None, pinned_from };
         let retained = log.partition.retain(&policy);
         let after = log.partition.start();
         if after > pinned_from || after < before {

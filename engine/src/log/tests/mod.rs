@@ -26,7 +26,7 @@ use crate::ids::Name;
 const LONG: Duration = Duration::from_secs(20);
 
 fn config(segment_bytes: u64) -> LogConfig {
-    LogConfig { segment_bytes, partitions_default: 1, retention: None, retention_bytes: None }
+    LogConfig { segment_bytes, partitions_default: 1, ..LogConfig::default() }
 }
 
 fn open(disk: &SimDisk, segment_bytes: u64) -> Arc<Logs> {

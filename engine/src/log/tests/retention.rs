@@ -39,6 +39,24 @@ fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
 }
 
 #[test]
+fn a_hard_limit_goes_past_pins_and_says_what_was_lost() {
+    let disk = SimDisk::default();
+    let settings = LogConfig { retention_bytes: Some(500), retention_bytes_hard: Some(1_000), ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk), Arc::new(SimClock::default()), settings).unwrap();
+    let log = stream(&logs);
+    append_frames(&log, 0..40);
+    log.pin("forgotten", 0, 7);
+    let retained = logs.upkeep().unwrap();
+    let start = log.bounds(0).start;
+    assert!(start > 7 && log.bytes() > 500 && log.bytes() <= 1_000, "{start}, {} bytes", log.bytes());
+    assert_eq!((retained.records, retained.unread, log.dropped_unread()), (start, start - 7, start - 7));
+    assert_eq!(logs.upkeep().unwrap(), Retained::default(), "below the hard limit pins hold");
+    let problems = logs.problems();
+    assert!(problems.len() == 1 && problems[0].contains(&format!("{} records", start - 7)), "{problems:?}");
+    assert!(log.read(0, 7).unwrap_err().to_string().contains("no longer kept"));
+}
+
+#[test]
 fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
     let disk = SimDisk::default();
     let clock = Arc::new(SimClock::default());
