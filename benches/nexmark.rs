@@ -1,5 +1,5 @@
-//! How fast each query of Nexmark runs: a hundred thousand events, from payloads in memory to results, on one core. Invariant: every
-//! query reads the same records, in batches of the same size; figures are events a second.
+//! How fast each query of Nexmark runs: a hundred thousand events, from payloads in memory to results, on one core; where keys can be
+//! shared, by two threads too. Invariant: every query reads the same records, in batches of the same size; figures are events a second.
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -8,7 +8,10 @@ use thalweg_replay::Way;
 use thalweg_replay::nexmark::{QUERIES, database, events, plan};
 
 const EVENTS: usize = 100_000;
-const WAY: Way = Way { partitions: 1, batch: 8_192, restart_every: 0, threads: [1, 1] };
+
+fn way(threads: usize) -> Way {
+    Way { partitions: 1, batch: 8_192, restart_every: 0, threads: [threads; 2] }
+}
 
 fn benchmark(c: &mut Criterion) {
     let events = events(EVENTS);
@@ -18,9 +21,11 @@ fn benchmark(c: &mut Criterion) {
     for number in QUERIES {
         let mut database = database(&events).expect("the tables");
         let plan = plan(&mut database, &format!("q{number}.sql")).expect("the query").expect("it reads the stream");
-        group.bench_function(format!("q{number}"), |b| {
-            b.iter(|| black_box(database.replay(&plan, WAY).expect("it runs").0.iter().flatten().map(|c| c.len()).sum::<usize>()));
-        });
+        let is_keyed = plan.steps.iter().any(|step| step.kind.keys().is_some());
+        for threads in 1..=if is_keyed { 2 } else { 1 } {
+            let rows = || database.replay(&plan, way(threads)).expect("it runs").0.iter().flatten().map(|c| c.len()).sum::<usize>();
+            group.bench_function(format!("q{number}/{threads}"), |b| b.iter(|| black_box(rows())));
+        }
     }
     group.finish();
 }
