@@ -9,6 +9,10 @@ pub const RECORD_TOPIC_BYTES_MAX: usize = 512;
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that may wait in one partition for the next group commit; beyond, `append` answers `Unavailable`.
 pub const APPEND_PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same of all partitions together, with what is being written.
+pub const LOG_PENDING_BYTES_MAX: usize = 40 * 1024 * 1024;
+/// Steps in which a partition reserves its share of that, in bytes.
+pub const LOG_PENDING_STEP_BYTES: usize = 64 * 1024;
 /// Size at which a segment is sealed, in bytes.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 /// Most partitions of one stream.
@@ -37,7 +41,7 @@ pub const ZERO_SEGMENT_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Places that a partition remembers for its sequential readers.
 pub const READ_HINTS_MAX: usize = 16;
 /// Capacity that an idle group buffer may keep, in bytes.
-pub const GROUP_BUFFER_KEPT_BYTES_MAX: usize = 1024 * 1024;
+pub const GROUP_BUFFER_KEPT_BYTES_MAX: usize = 128 * 1024;
 /// Written bytes after which free space is looked at again.
 pub const DISK_CHECK_BYTES: u64 = 16 * 1024 * 1024;
 /// Time after which free space is looked at again, in milliseconds.
@@ -337,11 +341,13 @@ pub const HTTP_DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const HTTP_DISCARD_S_MAX: u64 = 5;
 
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX * 4 <= FRAME_BYTES_MAX, "a frame holds several records of the largest size");
+const _: () = assert!(2 * APPEND_PENDING_BYTES_MAX < LOG_PENDING_BYTES_MAX, "a partition can fill one group while another is written");
 const _: () = assert!(FRAME_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a full frame can wait while another fills");
 const _: () = assert!((FRAME_BYTES_MAX as u64) * 4 <= SEGMENT_BYTES_DEFAULT, "a segment holds several frames of the largest size");
 const _: () = assert!(FRAME_BYTES_MAX <= BATCH_BYTES_MAX, "a cursor can always read a whole frame");
 const _: () = assert!(FRAME_RECORDS_MAX <= BATCH_ROWS_MAX, "a cursor can always hand out a whole frame");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX <= ZERO_SEGMENT_FRAME_BYTES_MAX, "zeros that were made ahead cost less");
+const _: () = assert!(ZERO_PIECE_BYTES <= ZERO_AHEAD_BYTES, "a piece is cut from the zeros ahead");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
 const _: () = assert!(STATE_SOFT_PERCENT < 100, "partitions wait for one another before a job is stopped");

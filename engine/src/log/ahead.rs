@@ -5,6 +5,7 @@
 //! never gets many of them at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use crate::contract::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
 use crate::limits::ZERO_PIECE_BYTES;
 
+use super::appender::ZEROS;
 use super::partition::lock;
 
 /// Name of the file while it belongs to no segment; removed at the next start.
@@ -24,6 +26,9 @@ pub(super) struct Ahead {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     state: Mutex<State>,
+    /// Whether the disk has no space for a file that nobody needs yet.
+    scarce: AtomicBool,
+    rounds: AtomicU64,
     maker: Sender<Arc<Ahead>>,
 }
 
@@ -41,6 +46,8 @@ enum State {
 /// A file on its way. The maker gets one message for each piece.
 #[derive(Debug, Clone)]
 struct Making {
+    /// Tells it from one that was given up.
+    round: u64,
     /// How many zeros it is to hold.
     zeros: u64,
     /// How many the maker was told to write.
@@ -64,18 +71,41 @@ pub(super) struct Made {
 impl Ahead {
     /// For the partition in `dir`.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, maker: &Maker) -> Arc<Self> {
-        Arc::new(Self { disk, path: dir.join(FILE_NAME), state: Mutex::new(State::Idle), maker: maker.sender.clone() })
+        Arc::new(Self {
+            disk,
+            path: dir.join(FILE_NAME),
+            state: Mutex::new(State::Idle),
+            scarce: AtomicBool::new(false),
+            rounds: AtomicU64::new(0),
+            maker: maker.sender.clone(),
+        })
     }
 
     /// Asks for a file with so many zeros, of which `due` should be written by now.
     pub(super) fn ask(self: &Arc<Self>, zeros: u64, due: u64) {
+        if self.scarce.load(Ordering::Relaxed) {
+            return;
+        }
         let mut state = lock(&self.state);
         if matches!(*state, State::Idle) {
-            *state = State::Making(Making { zeros, told: 0, written: 0, file: None });
+            let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+            *state = State::Making(Making { round, zeros, told: 0, written: 0, file: None });
         }
         let State::Making(making) = &mut *state else { return };
         while making.told < due.min(making.zeros) && self.maker.send(self.clone()).is_ok() {
             making.told += ZERO_PIECE_BYTES as u64;
+        }
+    }
+
+    /// The disk has little space left, or enough again. A file that nobody has taken is given back, now or when its next piece comes.
+    pub(super) fn set_scarce(&self, scarce: bool) {
+        if self.scarce.swap(scarce, Ordering::Relaxed) || !scarce {
+            return;
+        }
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Making(_) | State::Ready(_)) {
+            *state = State::Idle;
+            self.remove();
         }
     }
 
@@ -106,16 +136,18 @@ impl Ahead {
         let done = self.write_piece(&making);
         let mut state = lock(&self.state);
         match (done, &mut *state) {
-            (Ok((file, written)), State::Making(making)) if written < making.zeros => {
-                (making.file, making.written) = (Some(file), written);
+            (Ok((file, written)), State::Making(now)) if now.round == making.round && written < now.zeros => {
+                (now.file, now.written) = (Some(file), written);
             }
-            (Ok((file, bytes)), State::Making(_)) => *state = State::Ready(Made { path: self.path.clone(), file, bytes }),
-            (Err(e), State::Making(_)) => {
+            (Ok((file, bytes)), State::Making(now)) if now.round == making.round => {
+                *state = State::Ready(Made { path: self.path.clone(), file, bytes })
+            }
+            (Err(e), State::Making(now)) if now.round == making.round => {
                 tracing::debug!(file = %self.path.display(), "no segment was prepared: {e}");
                 *state = State::Failed;
                 self.remove();
             }
-            // Closed meanwhile.
+            // Closed or given up meanwhile. Nobody else makes files of this name than this thread.
             _ => self.remove(),
         }
     }
@@ -137,7 +169,7 @@ impl Ahead {
             }
         };
         let bytes = (making.zeros - making.written).min(ZERO_PIECE_BYTES as u64);
-        file.write_at(&vec![0; bytes as usize], making.written)?;
+        file.write_at(&ZEROS[..bytes as usize], making.written)?;
         file.sync_data()?;
         Ok((file, making.written + bytes))
     }

@@ -72,6 +72,9 @@ pub(super) struct Place {
     pub(super) ahead: Option<Arc<Ahead>>,
 }
 
+/// Zeros for every partition.
+pub(super) static ZEROS: [u8; ZERO_AHEAD_BYTES] = [0; ZERO_AHEAD_BYTES];
+
 /// The end of a partition, where frames are added.
 #[derive(Debug)]
 pub(super) struct Appender {
@@ -79,7 +82,6 @@ pub(super) struct Appender {
     active: Option<Active>,
     previous: Uuid,
     next: Offset,
-    zeros: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -92,13 +94,13 @@ struct Active {
 impl Appender {
     /// Will begin a new segment with offset `next`.
     pub(super) fn create_next(place: Place, next: Offset, previous: Uuid) -> Self {
-        Self { place, active: None, previous, next, zeros: Vec::new() }
+        Self { place, active: None, previous, next }
     }
 
     /// Continues a segment whose file of `file_bytes` holds zeros after the last frame.
     pub(super) fn continue_with(place: Place, segment: Arc<Segment>, file: Arc<dyn DiskFile>, file_bytes: u64) -> Self {
         let (next, previous) = (segment.end(), segment.header.uuid);
-        Self { place, active: Some(Active { segment, file, file_bytes }), previous, next, zeros: Vec::new() }
+        Self { place, active: Some(Active { segment, file, file_bytes }), previous, next }
     }
 
     /// Offset of the next record.
@@ -265,8 +267,7 @@ impl Appender {
         if room < frame_bytes as u64 {
             return Ok(());
         }
-        self.zeros.resize(ZERO_AHEAD_BYTES, 0);
-        match active.file.write_at(&self.zeros[..room as usize], active.file_bytes) {
+        match active.file.write_at(&ZEROS[..room as usize], active.file_bytes) {
             Ok(()) => active.file_bytes += room,
             Err(e) if is_full(&e) => {}
             Err(e) => return Err(fatal(&format!("write {}", active.segment.path.display()), &e)),

@@ -34,6 +34,8 @@ pub(super) struct Draft {
 pub(super) struct Group {
     bytes: Vec<u8>,
     drafts: Vec<Draft>,
+    /// What is reserved for it, see `Pending`.
+    pub(super) reserved: usize,
 }
 
 impl Group {
@@ -79,14 +81,17 @@ impl Group {
         (draft, &mut self.bytes[draft.start..end])
     }
 
-    /// Forgets everything; gives memory of a burst back.
+    /// Forgets everything; keeps the memory that the next group will want if it is like this one.
     pub(super) fn clear(&mut self) {
-        let was_small = self.bytes.len() < GROUP_BUFFER_KEPT_BYTES_MAX;
+        let keep = self.bytes.len().max(GROUP_BUFFER_KEPT_BYTES_MAX);
         self.bytes.clear();
         self.drafts.clear();
-        if was_small {
-            self.bytes.shrink_to(GROUP_BUFFER_KEPT_BYTES_MAX);
-        }
+        self.bytes.shrink_to(keep);
+    }
+
+    /// Gives memory back that nothing has needed for a while. Only for a group without records.
+    pub(super) fn rest(&mut self) {
+        self.bytes.shrink_to(GROUP_BUFFER_KEPT_BYTES_MAX);
     }
 }
 

@@ -27,6 +27,7 @@ mod group;
 mod handoff;
 mod live;
 mod partition;
+mod pending;
 mod producer_snapshot;
 mod producers;
 mod reader;

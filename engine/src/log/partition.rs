@@ -26,6 +26,7 @@ use crate::time::Micros;
 use super::group::Group;
 use super::handoff::{Handoff, Poisoned};
 use super::live::Segment;
+use super::pending::Pending;
 use super::producers::Producers;
 use super::reader::Hint;
 use super::record;
@@ -53,6 +54,8 @@ pub(super) struct Partition {
     pub(super) hints: Mutex<VecDeque<Hint>>,
     /// Between producers, the writer, and those who wait.
     pub(super) handoff: Handoff<Intake>,
+    /// Memory for what waits, of all partitions.
+    pub(super) pending: Pending,
     /// Whether so little space is left that records nothing was promised for should not come.
     scarce: AtomicBool,
     progress: watch::Sender<Progress>,
@@ -95,6 +98,7 @@ impl Partition {
         clock: Arc<dyn Clock>,
         segments: VecDeque<Arc<Segment>>,
         (next, received_last): (Offset, Micros),
+        pending: Pending,
     ) -> Self {
         let group = Group::default();
         let producers = Producers::default();
@@ -110,6 +114,7 @@ impl Partition {
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
             handoff: Handoff::new(intake, next),
+            pending,
             scarce: AtomicBool::new(false),
             progress: watch::Sender::new(Progress { durable: next, failed: None }),
         }
@@ -145,8 +150,15 @@ impl Partition {
             Gate::Closed => return Err(Error::unavailable(format!("log {} is closed", self.label))),
             Gate::Failed(reason) => return Err(Error::internal(format!("log {} has failed: {reason}", self.label))),
         }
-        if intake.group.bytes() + record::encoded_bytes(record) > APPEND_PENDING_BYTES_MAX {
+        let waiting = intake.group.bytes() + record::encoded_bytes(record);
+        if waiting > APPEND_PENDING_BYTES_MAX {
             return Err(Error::unavailable(format!("log {} has too much waiting for the disk", self.label)));
+        }
+        if !self.pending.reserve(&mut intake.group.reserved, waiting) {
+            return Err(Error::unavailable(format!(
+                "log {} cannot take more: all logs together have too much waiting for the disk",
+                self.label
+            )));
         }
         let offset = intake.next;
         let arrival = record.producer.map_or(Arrival::New, |p| intake.producers.admit(record.device, p, offset));

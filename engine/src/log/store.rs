@@ -23,6 +23,7 @@ use super::live::Segment;
 use super::meta::StreamMeta;
 use super::open::{self, Opened};
 use super::partition::{Partition, lock};
+use super::pending::Pending;
 use super::retention::{Policy, Retained};
 use super::{producer_snapshot, segment, writer};
 
@@ -67,7 +68,13 @@ impl Log {
 
     /// Opens the log of a stream in `dir`. A partition that is damaged is open for reading what lies before the damage, and
     /// says why it takes nothing.
-    pub(super) fn open(stream: &Name, dir: &Path, disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, segment_bytes: u64) -> Result<Self> {
+    pub(super) fn open(
+        stream: &Name,
+        dir: &Path,
+        (disk, clock): (&Arc<dyn Disk>, &Arc<dyn Clock>),
+        segment_bytes: u64,
+        pending: &Pending,
+    ) -> Result<Self> {
         let meta = StreamMeta::read(&**disk, dir, stream)?;
         disk.sync_dir(dir).map_err(|e| Error::from(e).context(dir.display()))?;
         let mut log = Self {
@@ -93,7 +100,7 @@ impl Log {
             });
             let label = (format!("{stream}/{number}"), number);
             let state = (opened.next, opened.received_last);
-            let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state));
+            let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state, pending.clone()));
             match opened.end {
                 Ok(appender) => match producer_snapshot::recover(&partition, &place.dir) {
                     Ok(recovered) => {

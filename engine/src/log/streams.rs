@@ -20,6 +20,7 @@ use crate::time::Micros;
 use super::ballast::Ballast;
 use super::meta;
 use super::partition::lock;
+use super::pending::Pending;
 use super::retention::Retained;
 use super::scrub::{Scrubbed, Scrubber};
 use super::store::Log;
@@ -62,6 +63,7 @@ pub struct Logs {
     ballast: Ballast,
     scrubber: Mutex<Scrubber>,
     upkeep_at: Mutex<Duration>,
+    pending: Pending,
 }
 
 impl Logs {
@@ -80,9 +82,9 @@ impl Logs {
             return Err(Error::invalid(format!("the log cannot lie on {network}, as {} does", dir.display()))
                 .hint("a network file system may confirm what no disk holds; give --data a directory on a disk of this machine"));
         }
-        let mut streams = BTreeMap::new();
+        let (mut streams, pending) = (BTreeMap::new(), Pending::default());
         for name in list(&*disk, dir)? {
-            let log = Log::open(&name, &dir.join(name.as_str()), &disk, &clock, config.segment_bytes).map(Arc::new);
+            let log = Log::open(&name, &dir.join(name.as_str()), (&disk, &clock), config.segment_bytes, &pending).map(Arc::new);
             if let Err(e) = &log {
                 tracing::error!(stream = %name, "stream cannot be opened: {e}");
             }
@@ -91,7 +93,7 @@ impl Logs {
         let upkeep_at = Mutex::new(clock.monotonic());
         let ballast = Ballast::new(disk.clone(), dir.join("ballast"));
         let (dir, streams, scrubber) = (dir.to_owned(), RwLock::new(streams), Mutex::default());
-        Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at }))
+        Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at, pending }))
     }
 
     /// The log of a stream, made if it does not exist (which blocks for disk I/O). Errors: why it could not be opened, or
@@ -109,7 +111,7 @@ impl Logs {
         }
         let dir = self.dir.join(name.as_str());
         Log::create(name, &dir, &self.disk, &*self.clock, self.config.partitions_default)?;
-        let log = Arc::new(Log::open(name, &dir, &self.disk, &self.clock, self.config.segment_bytes)?);
+        let log = Arc::new(Log::open(name, &dir, (&self.disk, &self.clock), self.config.segment_bytes, &self.pending)?);
         streams.insert(name.clone(), Ok(log.clone()));
         Ok(log)
     }

@@ -143,6 +143,9 @@ impl Writer {
         if intake.gate == Gate::DiskFull || self.space.is_due(&*self.partition.clock) {
             let level = self.space.look(&*self.partition.clock);
             self.partition.set_scarce(level != Level::Enough);
+            if let Some(ahead) = &self.space.place.ahead {
+                ahead.set_scarce(level != Level::Enough);
+            }
             match (&intake.gate, level) {
                 (Gate::DiskFull, Level::Enough | Level::Scarce) => {
                     tracing::info!(log = %self.partition.label, "there is space again; records are taken");
@@ -172,6 +175,8 @@ impl Writer {
         if std::mem::take(&mut intake.roll) {
             return Some(Work::Roll);
         }
+        intake.group.rest();
+        group.rest();
         None
     }
 
@@ -194,6 +199,7 @@ impl Writer {
             self.partition.publish(draft.base + u64::from(draft.count));
             self.space.written += bytes.len() as u64;
         }
+        self.partition.pending.release(&mut group.reserved);
         group.clear();
         Ok(())
     }

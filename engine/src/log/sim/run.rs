@@ -19,6 +19,7 @@ use crate::time::SECOND;
 use super::super::appender::{Appender, Place, Uuids};
 use super::super::open;
 use super::super::partition::{Partition, lock};
+use super::super::pending::Pending;
 use super::super::producer_snapshot;
 use super::super::producers::Producers;
 use super::super::retention::Policy;
@@ -181,7 +182,14 @@ impl World {
         let opened = open::open(&place).map_err(|e| e.to_string())?;
         let appender = opened.end?;
         let state = (opened.next, opened.received_last);
-        let partition = Arc::new(Partition::new(("sim/0".to_owned(), 0), place.disk.clone(), self.clock.clone(), opened.segments, state));
+        let partition = Arc::new(Partition::new(
+            ("sim/0".to_owned(), 0),
+            place.disk.clone(),
+            self.clock.clone(),
+            opened.segments,
+            state,
+            Pending::default(),
+        ));
         let recovered = producer_snapshot::recover(&partition, &place.dir).map_err(|e| e.to_string())?;
         let producers = if self.lie == Lie::RepeatsStored { Producers::default() } else { recovered.producers };
         partition.set_producers(producers);

@@ -1,7 +1,7 @@
 //! What goes on beside appending. Invariant: it finds damage without being asked, and makes what will be needed.
 
 use super::*;
-use crate::limits::{SCRUB_BYTES_PER_SECOND, ZERO_PIECE_BYTES};
+use crate::limits::{DISK_CHECK_INTERVAL_MS, DISK_SCARCE_BYTES, SCRUB_BYTES_PER_SECOND, ZERO_PIECE_BYTES};
 use crate::log::{ahead, inspect};
 
 #[test]
@@ -83,6 +83,44 @@ fn the_next_segment_is_there_before_it_is_needed_and_gone_if_it_is_not() {
     assert!(made(&disk).is_none());
     assert_eq!(read_frames(&stream(&open(&disk, 4_000))), next + 30);
     assert_eq!(inspect::verify(&disk, Path::new("log")).unwrap().problems, []);
+}
+
+#[test]
+fn the_next_segment_is_given_back_where_space_is_scarce() {
+    let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::default()));
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), config(4_000)).unwrap();
+    let log = stream(&logs);
+    let made = || disk.files().into_keys().any(|p| p.ends_with(ahead::FILE_NAME));
+    let until = |wanted: bool| {
+        let start = std::time::Instant::now();
+        while made() != wanted && start.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(made(), wanted);
+    };
+    let mut next = 0;
+    let mut fill = |segments: usize, bytes: u64| {
+        while segment_files(&disk).len() < segments || log.bytes() < bytes {
+            append_frames(&log, next..next + 1);
+            next += 1;
+        }
+        next
+    };
+    let look = |free: u64| {
+        disk.faults.taken.store(u64::MAX - free, std::sync::atomic::Ordering::Relaxed);
+        clock.pass(Duration::from_millis(2 * DISK_CHECK_INTERVAL_MS));
+    };
+    fill(1, 2_200);
+    until(true);
+    look(DISK_SCARCE_BYTES - 1);
+    fill(1, 2_300);
+    until(false);
+    fill(2, 6_500);
+    assert!(!made(), "the writer makes its own");
+    look(u64::MAX);
+    let all = fill(3, 10_500);
+    until(true);
+    assert_eq!(read_frames(&log), all);
 }
 
 #[test]
