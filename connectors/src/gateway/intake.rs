@@ -144,6 +144,11 @@ impl<P: Publish> Intake<P> {
         self.stalled.is_none() && self.pending.len() < limits::UNACKNOWLEDGED_MAX
     }
 
+    /// Whether the log has no room for a record that was offered.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
     /// Whether every publish was answered.
     pub(super) fn is_idle(&self) -> bool {
         self.stalled.is_none() && self.pending.is_empty()
