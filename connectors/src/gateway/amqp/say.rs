@@ -58,7 +58,7 @@ fn error(f: &mut Fields<'_>, fault: Option<Fault>) {
 
 /// How one may log in.
 pub(super) fn mechanisms(out: &mut Vec<u8>) {
-    say(out, Kind::Sasl, 0, code::SASL_MECHANISMS, |f| f.symbols("PLAIN"));
+    say(out, Kind::Sasl, 0, code::SASL_MECHANISMS, |f| f.symbols(b"PLAIN"));
 }
 
 /// How a login ended.
