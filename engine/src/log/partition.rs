@@ -51,6 +51,8 @@ pub(super) struct Partition {
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
     pub(super) hints: Mutex<VecDeque<Hint>>,
+    /// Sealed segments whose indexes were loaded last, the oldest first.
+    pub(super) indexed: Mutex<VecDeque<Arc<Segment>>>,
     /// Between producers, the writer, and those who wait.
     pub(super) handoff: Handoff<Intake>,
     /// Whether so little space is left that records nothing was promised for should not come.
@@ -109,6 +111,7 @@ impl Partition {
             overdue: AtomicU64::new(0),
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
+            indexed: Mutex::new(VecDeque::new()),
             handoff: Handoff::new(intake, next),
             scarce: AtomicBool::new(false),
             progress: watch::Sender::new(Progress { durable: next, failed: None }),
