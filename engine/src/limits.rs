@@ -40,6 +40,8 @@ pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
 pub const ZERO_SEGMENT_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Places that a partition remembers for its sequential readers.
 pub const READ_HINTS_MAX: usize = 16;
+/// Sealed segments of a partition whose indexes stay in memory: those that were loaded last.
+pub const INDEXES_LOADED_MAX: usize = 8;
 /// Capacity that an idle group buffer may keep, in bytes.
 pub const GROUP_BUFFER_KEPT_BYTES_MAX: usize = 128 * 1024;
 /// Written bytes after which free space is looked at again.

@@ -17,7 +17,7 @@ class Device(MessagingHandler):
         self.port, self.device, self.key, self.options = port, device, key, options
         self.address = address or f"devices/{device}/messages/events"
         self.messages, self.next = list(messages), 0
-        self.accepted, self.rejected, self.errors = 0, [], []
+        self.accepted, self.released, self.rejected, self.errors = 0, 0, [], []
         self.seconds = seconds
 
     def run(self):
@@ -41,6 +41,10 @@ class Device(MessagingHandler):
         self.accepted += 1
         self.end_if_done()
 
+    def on_released(self, event):
+        self.released += 1
+        self.end_if_done()
+
     def on_rejected(self, event):
         self.rejected.append(event.delivery.remote.condition.name)
         self.end_if_done()
@@ -62,7 +66,7 @@ class Device(MessagingHandler):
         self.connection.close()
 
     def end_if_done(self):
-        if self.accepted + len(self.rejected) == len(self.messages):
+        if self.accepted + self.released + len(self.rejected) == len(self.messages):
             self.connection.close()
             self.timer.cancel()
 

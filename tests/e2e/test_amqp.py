@@ -1,13 +1,16 @@
 """An unrelated AMQP 1.0 client, Qpid Proton: good keys and bad ones, own addresses and others, messages sent twice."""
 
 import json
+import os
 import re
 import threading
 import time
 
 import amqp
 import fleet
+from api import wait_until
 from server import ServerTest, log_records
+from test_bad_input import SmallDisk
 
 RECORDS = 10_000
 EPOCH = 7
@@ -99,3 +102,21 @@ class Amqp(ServerTest):
         self.assertEqual(waiting.errors[:1], ["amqp:unauthorized-access"])
         again = self.send([amqp.message(self.payload(2))], seconds=10)
         self.assertEqual((again.accepted, again.errors), (0, ["amqp:unauthorized-access"]))
+
+
+class FullDisk(SmallDisk):
+    """No room for anything."""
+
+    def send(self, seq):
+        message = amqp.message(json.dumps({"device_id": self.DEVICE, "seq": seq}), epoch=EPOCH, seq=seq)
+        return amqp.Device(self.server.amqp, self.DEVICE, self.key, [message]).run()
+
+    def test_a_message_that_finds_no_room_is_released_and_taken_when_it_comes_again(self):
+        ballast = self.fill(left_mib=8)
+        wait_until(lambda: not self.publish(), 60, "ingestion is refused")
+        sent = self.send(1)
+        self.assertEqual((sent.accepted, sent.released, sent.rejected, sent.errors), (0, 1, [], []))
+        os.remove(ballast)
+        wait_until(self.publish, 60, "ingestion goes on")
+        again = self.send(1)
+        self.assertEqual((again.accepted, again.released, again.errors), (1, 0, []))

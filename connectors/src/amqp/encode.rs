@@ -46,8 +46,13 @@ pub(crate) fn described_numbers(out: &mut Vec<u8>, code: u8, numbers: &[(&str, u
 
 /// Puts the number of bytes since `start`, less `own`, at `start`.
 fn put_length(out: &mut [u8], start: usize, own: usize) {
-    let length = u32::try_from(out.len() - start - own).expect("what we write is a few KiB, and a record at most");
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    let length = length(out.len() - start - own);
+    out[start..start + 4].copy_from_slice(&length);
+}
+
+/// A length in four bytes. What we write is a few KiB, and a record at most; a peer would refuse what is longer by this.
+fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// A string, symbol or binary; `short` is the constructor for up to 255 bytes.
@@ -56,8 +61,7 @@ fn variable(out: &mut Vec<u8>, short: u8, bytes: &[u8]) {
         Ok(length) => out.extend_from_slice(&[short, length]),
         Err(_) => {
             out.push(short + 0x10);
-            let length = u32::try_from(bytes.len()).expect("what we write is a few KiB, and a record at most");
-            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(&length(bytes.len()));
         }
     }
     out.extend_from_slice(bytes);
@@ -119,11 +123,12 @@ impl Fields<'_> {
     }
 
     /// An array of one short symbol.
-    pub(crate) fn symbols(&mut self, symbol: &str) {
-        let length = u8::try_from(symbol.len()).expect("a name of ours");
+    pub(crate) fn symbols<const N: usize>(&mut self, symbol: &[u8; N]) {
+        const { assert!(N + 3 <= u8::MAX as usize, "a short symbol") };
+        let length = N as u8;
         let out = self.next();
         out.extend_from_slice(&[0xe0, length + 3, 1, 0xa3, length]);
-        out.extend_from_slice(symbol.as_bytes());
+        out.extend_from_slice(symbol);
     }
 
     /// A value as it came from the peer; null if it is empty.

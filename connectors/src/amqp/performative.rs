@@ -19,6 +19,7 @@ pub(crate) mod code {
     pub(crate) const ERROR: u8 = 0x1d;
     pub(crate) const ACCEPTED: u8 = 0x24;
     pub(crate) const REJECTED: u8 = 0x25;
+    pub(crate) const RELEASED: u8 = 0x26;
     pub(crate) const SOURCE: u8 = 0x28;
     pub(crate) const TARGET: u8 = 0x29;
     pub(crate) const SASL_MECHANISMS: u8 = 0x40;

@@ -144,6 +144,11 @@ impl<P: Publish> Intake<P> {
         self.stalled.is_none() && self.pending.len() < limits::UNACKNOWLEDGED_MAX
     }
 
+    /// Whether the log has no room for a record that was offered.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
     /// Whether every publish was answered.
     pub(super) fn is_idle(&self) -> bool {
         self.stalled.is_none() && self.pending.is_empty()
@@ -154,10 +159,10 @@ impl<P: Publish> Intake<P> {
         self.context.counters.received.add(1);
         let tap = match self.tap(publish.topic()) {
             Ok(tap) => tap,
-            Err(refusal) => return self.refuse(&publish, refusal, echo),
+            Err(refusal) => return self.refuse(&publish, refusal),
         };
         if publish.payload().len() > limits::RECORD_PAYLOAD_BYTES_MAX {
-            return self.refuse(&publish, Refusal::TooLarge, echo);
+            return self.refuse(&publish, Refusal::TooLarge);
         }
         self.append(publish, tap, Instant::now(), echo)
     }
@@ -192,7 +197,7 @@ impl<P: Publish> Intake<P> {
     fn append(&mut self, publish: P, tap: usize, since: Instant, echo: Echo) -> Step {
         let producer = match publish.producer() {
             Ok(producer) => producer,
-            Err(refusal) => return self.refuse(&publish, refusal, echo),
+            Err(refusal) => return self.refuse(&publish, refusal),
         };
         let record = Record {
             device: self.device.as_str(),
@@ -220,7 +225,7 @@ impl<P: Publish> Intake<P> {
                 self.stalled = Some(Stalled { publish, tap, since });
                 Step::Taken
             }
-            Err(e) if e.kind() == ErrorKind::Invalid => self.refuse(&publish, Refusal::TooLarge, echo),
+            Err(e) if e.kind() == ErrorKind::Invalid => self.refuse(&publish, Refusal::TooLarge),
             Err(e) => {
                 tracing::error!(device = %self.device, error = %e, "the log refused a record");
                 self.context.counters.failed.add(1);
@@ -244,7 +249,7 @@ impl<P: Publish> Intake<P> {
         let waited = since.elapsed();
         if publish.promise() == Promise::Answer && waited >= Duration::from_millis(limits::APPEND_RETRY_MS_MAX) {
             self.context.counters.failed.add(1);
-            self.answer(&publish, Refusal::Full, echo);
+            self.answer(&publish, Refusal::Full);
             return Step::Taken;
         }
         if waited >= Duration::from_millis(limits::APPEND_RETRY_SILENT_MS_MAX) {
@@ -260,18 +265,18 @@ impl<P: Publish> Intake<P> {
         self.context.counters.rejected.add(1);
     }
 
-    fn refuse(&mut self, publish: &P, refusal: Refusal, echo: Echo) -> Step {
+    fn refuse(&mut self, publish: &P, refusal: Refusal) -> Step {
         self.context.counters.rejected.add(1);
         if publish.promise() != Promise::Answer {
             return Step::Violation(refusal);
         }
-        self.answer(publish, refusal, echo);
+        self.answer(publish, refusal);
         Step::Taken
     }
 
-    fn answer(&mut self, publish: &P, refusal: Refusal, echo: Echo) {
+    fn answer(&mut self, publish: &P, refusal: Refusal) {
         let outcome = Outcome::Refused(refusal);
-        self.pending.push_back(Pending { origin: publish.origin(echo), promise: publish.promise(), outcome });
+        self.pending.push_back(Pending { origin: publish.origin(Echo::Unwanted), promise: publish.promise(), outcome });
     }
 
     /// Hands out, in order, every publish that can be answered now. Errors: the log of the first unanswered one failed.
@@ -346,3 +351,52 @@ pub(super) enum Echo {
 /// The log failed for ever; nothing more can be acknowledged.
 #[derive(Debug)]
 pub(super) struct LogFailed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Durability, FakeAuthority, MemoryLog};
+
+    /// A publish to a topic.
+    struct Sent(&'static str);
+
+    impl Publish for Sent {
+        type Origin = Echo;
+
+        fn topic(&self) -> &str {
+            self.0
+        }
+
+        fn payload(&self) -> &[u8] {
+            b"{}"
+        }
+
+        fn content_type(&self) -> ContentType {
+            ContentType::Json
+        }
+
+        fn producer(&self) -> Result<Option<ProducerSequence>, Refusal> {
+            Ok(None)
+        }
+
+        fn promise(&self) -> Promise {
+            Promise::Answer
+        }
+
+        fn origin(&self, echo: Echo) -> Echo {
+            echo
+        }
+    }
+
+    #[test]
+    fn what_is_refused_keeps_nothing_for_subscribers() {
+        let context = testing::context(FakeAuthority::default(), MemoryLog::new(Durability::AtOnce));
+        let mut intake = Intake::new(context, DeviceId::new("pump-1").unwrap());
+        for topic in ["devices/pump-1/telemetry", "devices/pump-2/telemetry"] {
+            assert_eq!(intake.offer(Sent(topic), Echo::Wanted), Step::Taken);
+        }
+        let mut told = Vec::new();
+        intake.settle(|s| told.push((s.origin, s.outcome.is_ok()))).unwrap();
+        assert_eq!(told, [(Echo::Wanted, true), (Echo::Unwanted, false)]);
+    }
+}

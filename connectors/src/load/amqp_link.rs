@@ -165,7 +165,9 @@ impl AmqpLink {
             Heard::Flow(flow) => {
                 self.window = flow.next_incoming.unwrap_or(0).wrapping_add(flow.incoming_window).wrapping_sub(self.sent);
                 if flow.handle == Some(0) {
-                    self.credit = flow.delivery_count.unwrap_or(0).wrapping_add(flow.credit).wrapping_sub(self.sent);
+                    let credit = flow.delivery_count.unwrap_or(0).wrapping_add(flow.credit).wrapping_sub(self.sent);
+                    // Below zero if it was taken back while records were under way.
+                    self.credit = u32::try_from(credit.cast_signed()).unwrap_or(0);
                 }
             }
             Heard::Answered(d) if d.role == Role::Receiver && d.last.wrapping_sub(d.first) < self.sent => {

@@ -118,9 +118,11 @@ impl Segment {
         Some((state.summary.trailer(self.key)?, state.summary.index.encode()))
     }
 
-    /// The footer is durable.
+    /// The footer is durable. The index is in it: few look something up in a segment that is sealed.
     pub(super) fn seal(&self, trailer: Trailer) {
-        self.write().role = Role::Sealed { trailer, index_loaded: true };
+        let mut state = self.write();
+        state.summary.index = Index::default();
+        state.role = Role::Sealed { trailer, index_loaded: false };
     }
 
     /// The file, to read from.
@@ -132,8 +134,13 @@ impl Segment {
         Ok(Arc::from(file))
     }
 
-    /// Looks something up in the index, after loading it if need be.
-    pub(super) fn look_up(&self, file: &dyn DiskFile, find: impl Fn(&Index) -> Option<Mark>) -> Result<Option<Mark>> {
+    /// Looks something up in the index. If it has to be loaded for that, `loaded` is called: it stays until `drop_index`.
+    pub(super) fn look_up(
+        &self,
+        file: &dyn DiskFile,
+        find: impl Fn(&Index) -> Option<Mark>,
+        loaded: impl FnOnce(),
+    ) -> Result<Option<Mark>> {
         let trailer = {
             let state = self.read();
             match &state.role {
@@ -143,9 +150,33 @@ impl Segment {
         };
         let index = load_index(file, &self.header, &trailer).map_err(|e| self.error(e))?;
         let mut state = self.write();
-        state.summary.index = index;
-        state.role = Role::Sealed { trailer, index_loaded: true };
-        Ok(find(&state.summary.index))
+        // Another reader may have loaded it meanwhile.
+        let is_new = matches!(state.role, Role::Sealed { index_loaded: false, .. });
+        if is_new {
+            state.summary.index = index;
+            state.role = Role::Sealed { trailer, index_loaded: true };
+        }
+        let found = find(&state.summary.index);
+        drop(state);
+        if is_new {
+            loaded();
+        }
+        Ok(found)
+    }
+
+    /// Gives the memory of a loaded index back.
+    pub(super) fn drop_index(&self) {
+        let mut state = self.write();
+        if let Role::Sealed { index_loaded, .. } = &mut state.role {
+            *index_loaded = false;
+            state.summary.index = Index::default();
+        }
+    }
+
+    /// Whether it is complete and its index is in memory.
+    #[cfg(test)]
+    pub(super) fn has_index(&self) -> bool {
+        matches!(self.read().role, Role::Sealed { index_loaded: true, .. })
     }
 
     /// An I/O error with the name of the file.

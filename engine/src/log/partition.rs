@@ -52,6 +52,8 @@ pub(super) struct Partition {
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
     pub(super) hints: Mutex<VecDeque<Hint>>,
+    /// Sealed segments whose indexes were loaded last, the oldest first.
+    pub(super) indexed: Mutex<VecDeque<Arc<Segment>>>,
     /// Between producers, the writer, and those who wait.
     pub(super) handoff: Handoff<Intake>,
     /// Memory for what waits, of all partitions.
@@ -113,6 +115,7 @@ impl Partition {
             overdue: AtomicU64::new(0),
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
+            indexed: Mutex::new(VecDeque::new()),
             handoff: Handoff::new(intake, next),
             pending,
             scarce: AtomicBool::new(false),

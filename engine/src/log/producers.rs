@@ -32,9 +32,14 @@ pub(super) struct Producers {
 struct Producer {
     /// Offset of its last record: who sent nothing for long is forgotten first.
     offset: Offset,
-    /// Its last epochs, the newest first.
-    epochs: Vec<Count>,
+    /// Its newest epoch; most devices have no other.
+    newest: Count,
+    older: Option<Box<Older>>,
 }
+
+/// Earlier epochs of a device, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Older(Vec<Count>);
 
 /// How far one epoch has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,29 @@ impl Count {
     }
 }
 
+impl Producer {
+    /// How far an epoch has counted, if it is among the last.
+    fn count(&mut self, epoch: u32) -> Option<&mut Count> {
+        if self.newest.epoch == epoch {
+            return Some(&mut self.newest);
+        }
+        self.older.as_mut()?.0.iter_mut().find(|count| count.epoch == epoch)
+    }
+
+    /// An epoch begins; the oldest of too many is forgotten.
+    fn begin(&mut self, count: Count) {
+        let before = std::mem::replace(&mut self.newest, count);
+        let Older(older) = &mut **self.older.get_or_insert_default();
+        older.truncate(PRODUCER_EPOCHS_MAX - 2);
+        older.insert(0, before);
+    }
+
+    /// Its epochs, the newest first.
+    fn counts(&self) -> impl Iterator<Item = &Count> {
+        std::iter::once(&self.newest).chain(self.older.iter().flat_map(|older| &older.0))
+    }
+}
+
 impl Producers {
     /// Judges a record of `device` that would get `offset`, and remembers it unless it is known.
     pub(super) fn admit(&mut self, device: &str, producer: ProducerSequence, offset: Offset) -> Arrival {
@@ -74,14 +102,13 @@ impl Producers {
         let begin = Count { epoch, last: sequence, seen: 0 };
         let Some(known) = self.by_device.get_mut(device) else {
             self.make_room();
-            self.by_device.insert(device.into(), Producer { offset, epochs: vec![begin] });
+            self.by_device.insert(device.into(), Producer { offset, newest: begin, older: None });
             return Arrival::New;
         };
-        let arrival = match known.epochs.iter_mut().find(|count| count.epoch == epoch) {
+        let arrival = match known.count(epoch) {
             Some(count) => count.admit(sequence),
             None => {
-                known.epochs.truncate(PRODUCER_EPOCHS_MAX - 1);
-                known.epochs.insert(0, begin);
+                known.begin(begin);
                 Arrival::New
             }
         };
@@ -107,10 +134,10 @@ impl Producers {
         bytes.extend_from_slice(&(self.by_device.len() as u32).to_le_bytes());
         for (device, producer) in &self.by_device {
             bytes.push(device.len() as u8);
-            bytes.push(producer.epochs.len() as u8);
+            bytes.push(producer.counts().count() as u8);
             bytes.extend_from_slice(&producer.offset.to_le_bytes());
             bytes.extend_from_slice(device.as_bytes());
-            for count in &producer.epochs {
+            for count in producer.counts() {
                 bytes.extend_from_slice(&count.epoch.to_le_bytes());
                 bytes.extend_from_slice(&count.last.to_le_bytes());
                 bytes.extend_from_slice(&count.seen.to_le_bytes());
@@ -127,11 +154,10 @@ impl Producers {
             let (device_bytes, epochs) = (usize::from(head[0]), usize::from(head[1]));
             let (device, rest) = bytes.split_at_checked(device_bytes)?;
             bytes = rest;
-            let mut producer = Producer { offset: u64_at(head, 2), epochs: Vec::with_capacity(epochs) };
-            for _ in 0..epochs {
-                let count: &[u8; 20] = take(&mut bytes)?;
-                producer.epochs.push(Count { epoch: u32_at(count, 0), last: u64_at(count, 4), seen: u64_at(count, 12) });
-            }
+            let newest = take_count(&mut bytes)?;
+            let older = (1..epochs).map(|_| take_count(&mut bytes)).collect::<Option<Vec<Count>>>()?;
+            let older = (!older.is_empty()).then(|| Box::new(Older(older)));
+            let producer = Producer { offset: u64_at(head, 2), newest, older };
             producers.by_device.insert(std::str::from_utf8(device).ok()?.into(), producer);
         }
         bytes.is_empty().then_some(producers)
@@ -142,6 +168,11 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (head, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(head)
+}
+
+fn take_count(bytes: &mut &[u8]) -> Option<Count> {
+    let count: &[u8; 20] = take(bytes)?;
+    Some(Count { epoch: u32_at(count, 0), last: u64_at(count, 4), seen: u64_at(count, 12) })
 }
 
 #[cfg(test)]
@@ -184,6 +215,20 @@ mod tests {
                 prop_assert!(Producers::decode(&bytes[..cut]).is_none());
             }
         }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_format_and_a_device_takes_few() {
+        let mut producers = Producers::default();
+        for (offset, epoch, sequence) in [(3, 1, 7), (4, 2, 0), (5, 2, 1)] {
+            producers.admit("ab", ProducerSequence { epoch, sequence }, offset);
+        }
+        let mut bytes = Vec::new();
+        producers.encode(&mut bytes);
+        let count = |epoch: u32, last: u64, seen: u64| [&epoch.to_le_bytes()[..], &last.to_le_bytes(), &seen.to_le_bytes()].concat();
+        let want = [&1u32.to_le_bytes()[..], &[2, 2], &5u64.to_le_bytes(), b"ab", &count(2, 1, 1), &count(1, 7, 0)].concat();
+        assert_eq!(bytes, want);
+        assert!(size_of::<(Box<str>, Producer)>() <= 56);
     }
 
     #[test]

@@ -14,10 +14,11 @@ use crate::batch::Records;
 use crate::contract::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Offset;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, INDEX_STRIDE_BYTES, READ_HINTS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, INDEX_STRIDE_BYTES, INDEXES_LOADED_MAX, READ_HINTS_MAX};
 use crate::time::Micros;
 
 use super::frame::{self, Content, FRAME_HEADER_BYTES};
+use super::index::{Index, Mark};
 use super::live::Segment;
 use super::partition::{Partition, lock};
 use super::record;
@@ -54,7 +55,7 @@ impl Partition {
         let at = segments.partition_point(|s| s.received_last().is_some_and(|last| last < time));
         let Some(segment) = segments.get(at) else { return Ok(durable) };
         let file = segment.file(&*self.disk)?;
-        let mark = segment.look_up(&*file, |index| index.before_time(time))?;
+        let mark = self.look_up(segment, &*file, |index| index.before_time(time))?;
         let mut from = mark.map_or(segment.header.base, |m| m.offset);
         while let Some(records) = self.read(from)? {
             let before = records.entries.partition_point(|e| e.received < time);
@@ -80,10 +81,10 @@ impl Partition {
         }
     }
 
-    fn read_segment(&self, segment: &Segment, file: &dyn DiskFile, from: Offset) -> Result<Records> {
+    fn read_segment(&self, segment: &Arc<Segment>, file: &dyn DiskFile, from: Offset) -> Result<Records> {
         let data_end = segment.data_end();
         let position = self.locate(segment, file, from, data_end)?;
-        let enough = segment.look_up(file, |index| index.at_or_after(from.saturating_add(BATCH_ROWS_MAX as Offset)))?;
+        let enough = self.look_up(segment, file, |index| index.at_or_after(from.saturating_add(BATCH_ROWS_MAX as Offset)))?;
         let until = enough.map_or(data_end, |mark| mark.position).max(position);
         let want = usize::try_from(until - position).unwrap_or(BATCH_BYTES_MAX).min(BATCH_BYTES_MAX);
         let mut chunk = vec![0; want];
@@ -131,11 +132,11 @@ impl Partition {
     }
 
     /// Position of the frame that should hold `from`.
-    fn locate(&self, segment: &Segment, file: &dyn DiskFile, from: Offset, data_end: u64) -> Result<u64> {
+    fn locate(&self, segment: &Arc<Segment>, file: &dyn DiskFile, from: Offset, data_end: u64) -> Result<u64> {
         if let Some(position) = self.recall(segment.header.base, from) {
             return Ok(position);
         }
-        let mark = segment.look_up(file, |index| index.at_or_before(from))?;
+        let mark = self.look_up(segment, file, |index| index.at_or_before(from))?;
         let mut position = mark.map_or(SEGMENT_HEADER_BYTES as u64, |m| m.position);
         let mut window = Window::new(file, data_end, INDEX_STRIDE_BYTES as usize);
         loop {
@@ -146,6 +147,19 @@ impl Partition {
             }
             position += header.bytes as u64;
         }
+    }
+
+    /// Looks something up in the index of a segment. Of those that were loaded for that the last ones stay in memory.
+    fn look_up(&self, segment: &Arc<Segment>, file: &dyn DiskFile, find: impl Fn(&Index) -> Option<Mark>) -> Result<Option<Mark>> {
+        segment.look_up(file, find, || {
+            let mut indexed = lock(&self.indexed);
+            indexed.push_back(segment.clone());
+            let oldest = if indexed.len() > INDEXES_LOADED_MAX { indexed.pop_front() } else { None };
+            drop(indexed);
+            if let Some(oldest) = oldest {
+                oldest.drop_index();
+            }
+        })
     }
 
     fn recall(&self, segment: Offset, offset: Offset) -> Option<u64> {

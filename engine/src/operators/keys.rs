@@ -124,7 +124,7 @@ impl TextKeys {
         for (row, &view) in keys.views().iter().enumerate() {
             let group = match nulls {
                 Some(nulls) if nulls.is_null(row) => self.null_group(),
-                _ if view as u32 <= INLINE_BYTES_MAX => self.short_group(view),
+                _ if view as u32 <= INLINE_BYTES_MAX => self.short_group(view, || keys.value(row)),
                 _ => self.long_group(keys.value(row)),
             };
             groups.push(group);
@@ -138,17 +138,14 @@ impl TextKeys {
         }
     }
 
+    /// `text` is asked for if the view is new.
     #[inline]
-    fn short_group(&mut self, view: u128) -> usize {
+    fn short_group<'k>(&mut self, view: u128, text: impl FnOnce() -> &'k str) -> usize {
         let hash = self.hasher.hash_one(view);
         if let Some(&(_, group)) = self.short.find(hash, |&(other, _)| other == view) {
             return group;
         }
-        let bytes = view.to_le_bytes();
-        let text = &bytes[4..4 + view as u32 as usize];
-        // A view of a string holds its first bytes, and a short string has no others.
-        let text = std::str::from_utf8(text).expect("a short string is whole in its view");
-        let group = append(&mut self.bytes, &mut self.ends, text);
+        let group = append(&mut self.bytes, &mut self.ends, text());
         self.short.insert_unique(hash, (view, group), |&(other, _)| self.hasher.hash_one(other));
         group
     }

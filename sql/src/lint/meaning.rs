@@ -39,7 +39,7 @@ pub(super) static LIKE: Rule = Rule {
     name: "like-escape",
     finds: "a backslash in the pattern of LIKE",
     effect: Effect::Differs,
-    why: "before 2.3 a backslash stands for itself there unless ESCAPE names it",
+    why: "a backslash stands for itself there unless ESCAPE names it; from 2.0 on it was an escape until FLINK-39424",
     hint: "write LIKE 'a!_b' ESCAPE '!'",
 };
 pub(super) static MEANING: Rule =

@@ -45,6 +45,7 @@ pub static RULES: &[&Rule] = &[
     &meaning::DIVISION,
     &statements::DESCRIBE_TABLE,
     &clauses::DISTINCT_ON,
+    &statements::DROP_JOB,
     &statements::DROP_TEMPORARY,
     &settings::EARLY,
     &statements::EXPLAIN_SET,

@@ -17,7 +17,7 @@ pub(super) static EARLY: Rule = Rule {
     name: "early-fire",
     finds: "early results of windows",
     effect: Effect::Differs,
-    why: "it fires by the clock for windows in GROUP BY TUMBLE(…), and refuses this for windows in FROM",
+    why: "it fires by the clock, for windows in GROUP BY TUMBLE(…) and HOP(…), and refuses this for sessions and for windows in FROM",
     hint: "on Flink write GROUP BY TUMBLE(ts, size), and expect other early results in each run",
 };
 pub(super) static SETTING: Rule = Rule {

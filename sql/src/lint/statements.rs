@@ -13,6 +13,13 @@ pub(super) static FAMILY: Family = Family { statement, ..Family::BLIND };
 
 pub(super) static DESCRIBE_TABLE: Rule =
     Rule { name: "describe-table", finds: "DESCRIBE TABLE", effect: Effect::Refuses, why: "", hint: "leave the word TABLE out" };
+pub(super) static DROP_JOB: Rule = Rule {
+    name: "drop-job",
+    finds: "DROP JOB",
+    effect: Effect::Refuses,
+    why: "it has no such statement; STOP JOB ends a job",
+    hint: "leave it out on Flink",
+};
 pub(super) static DROP_TEMPORARY: Rule = Rule {
     name: "drop-temporary",
     finds: "DROP of a view as what it is not: temporary, or stored",
@@ -50,7 +57,7 @@ pub(super) static LIKE_COMMA: Rule = Rule {
 };
 pub(super) static SAVEPOINT: Rule = Rule {
     name: "savepoint",
-    finds: "SHOW SAVEPOINTS, DROP SAVEPOINT, DROP JOB, a name for a savepoint",
+    finds: "SHOW SAVEPOINTS, DROP SAVEPOINT, a name for a savepoint",
     effect: Effect::Refuses,
     why: "its savepoints are directories, which it neither lists nor removes",
     hint: "leave it out on Flink; STOP JOB … WITH SAVEPOINT tells the path",
@@ -71,8 +78,13 @@ fn statement(stated: &Stated, script: &Script<'_>, report: &mut Report<'_>) {
                 report.add(&SAVEPOINT, first.span.start, format!("WITH SAVEPOINT '{name}'"));
             }
         }
-        Parsed::DropJob(_) | Parsed::DropSavepoint(_) | Parsed::ShowSavepoints => {
-            let words = ["JOB", "SAVEPOINT", "SAVEPOINTS"].into_iter().find_map(|word| Some((stated.word(1, word)?, word)));
+        Parsed::DropJob(_) => {
+            if let Some(at) = stated.word(1, "JOB") {
+                report.add(&DROP_JOB, at, "DROP JOB");
+            }
+        }
+        Parsed::DropSavepoint(_) | Parsed::ShowSavepoints => {
+            let words = ["SAVEPOINT", "SAVEPOINTS"].into_iter().find_map(|word| Some((stated.word(1, word)?, word)));
             if let Some((at, word)) = words {
                 report.add(&SAVEPOINT, at, format!("{} {word}", if word == "SAVEPOINTS" { "SHOW" } else { "DROP" }));
             }

@@ -46,6 +46,10 @@ pub(super) fn early<'a>(
         return Err(Unsupported::WINDOW_COLUMN.at(place(call)));
     }
     let aggregates = calls.iter().map(|c| retractable(c, &rel, false)).collect::<Result<Vec<_>>>()?;
+    // In its partition Assign tells what is late; behind the exchange nothing does.
+    if let At::Behind(from) = rel.at {
+        lowering.on_time(from, pending.time);
+    }
     let units: Vec<Micros> = key_columns.iter().map(|c| c.map_or(1, |c| rel.physical[c].unit)).collect();
     let first = rel.physical.len();
     for name in WINDOW_COLUMNS.into_iter().chain([RESULT_TIME]) {

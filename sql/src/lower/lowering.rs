@@ -212,8 +212,10 @@ fn before(column: usize, stage: &Stage) -> Option<usize> {
             let expression: &dyn std::any::Any = project.expressions.get(column)?.as_ref();
             expression.downcast_ref::<Column>().map(Column::index)
         }
-        // Its window tells a row's time too.
-        Stage::Assign(assign) if column + WINDOW_COLUMNS.len() >= assign.schema.fields().len() => Some(assign.time),
+        // Its window tells a row's time too, and so does when it counts in an early result.
+        Stage::Assign(assign) if column + WINDOW_COLUMNS.len() + usize::from(assign.early.is_some()) >= assign.schema.fields().len() => {
+            Some(assign.time)
+        }
         Stage::Assign(_) | Stage::Filter(_) | Stage::Lookup(_) | Stage::Unnest(_) => Some(column),
     }
 }

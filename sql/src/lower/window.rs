@@ -90,9 +90,7 @@ pub(super) fn grouped<'a>(
         let name = key_name(expression, field.name(), table.map(|t| t.table()));
         parts.push(Part::Key(keys.len()));
         key_columns.push(rel.physical_of(expression));
-        let unit = rel.unit_of(expression);
         keys.push((compiled, Arc::new(Field::new(name, carried, nullable))));
-        let _ = unit;
     }
     let of_window = rel.pending.is_some() || rel.attached.is_some();
     match seen {

@@ -24,6 +24,7 @@ pub(crate) fn startup(mode: Option<&str>, millis: Option<&str>, offsets: Option<
         (Some("earliest-offset"), None, None) => StartAt::Earliest,
         (Some("latest-offset"), None, None) => StartAt::Latest,
         (Some("timestamp"), Some(millis), None) => StartAt::Time(time(millis)?),
+        (Some("timestamp"), Some(_), Some(_)) => return Err(unused(OFFSETS, "specific-offsets")),
         (Some("timestamp"), None, _) => return Err(missing("timestamp", MILLIS, "1767225600000")),
         (Some("specific-offsets"), None, Some(text)) => StartAt::Offsets(parse_offsets(text)?),
         (Some("specific-offsets"), _, None) => {
@@ -102,6 +103,8 @@ mod tests {
             (Some("timestamp"), Some("9223372036854775807"), None, "is no time"),
             (None, Some("1"), None, "is not 'timestamp'"),
             (Some("earliest-offset"), None, Some("partition:0,offset:1"), "is not 'specific-offsets'"),
+            (Some("timestamp"), Some("1"), Some("partition:0,offset:1"), "'scan.startup.specific-offsets' is given, but"),
+            (Some("specific-offsets"), Some("1"), Some("partition:0,offset:1"), "'scan.startup.timestamp-millis' is given, but"),
             (Some("specific-offsets"), None, None, "needs 'scan.startup.specific-offsets'"),
             (Some("specific-offsets"), None, Some("partition:0"), "no partition with an offset"),
             (Some("specific-offsets"), None, Some("partition:0,offset:1;partition:0,offset:2"), "twice"),

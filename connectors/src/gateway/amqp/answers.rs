@@ -2,7 +2,7 @@
 //! share one disposition, those in between that need no answer break it.
 
 use super::message::Origin;
-use super::say::{self, Fault, condition};
+use super::say::{self, Fault, Verdict, condition};
 use crate::gateway::intake::Refusal;
 
 /// Accepted deliveries that are not yet written as a disposition.
@@ -24,7 +24,7 @@ impl Answers {
             }
             (_, Some(refusal)) => {
                 self.finish(out);
-                say::disposition(out, origin.channel, origin.delivery, origin.delivery, Some(fault(refusal)));
+                say::disposition(out, origin.channel, origin.delivery, origin.delivery, verdict(refusal));
             }
         }
     }
@@ -32,8 +32,16 @@ impl Answers {
     /// Writes what is left.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some((channel, first, last)) = self.run.take() {
-            say::disposition(out, channel, first, last, None);
+            say::disposition(out, channel, first, last, Verdict::Accepted);
         }
+    }
+}
+
+/// Nothing is wrong with a record that only finds no room.
+fn verdict(refusal: Refusal) -> Verdict {
+    match refusal {
+        Refusal::Full => Verdict::Released,
+        refusal => Verdict::Rejected(fault(refusal)),
     }
 }
 
@@ -54,7 +62,7 @@ pub(super) fn fault(refusal: Refusal) -> Fault {
 mod tests {
     use super::*;
     use crate::amqp::frame::split;
-    use crate::amqp::performative::{Performative, read};
+    use crate::amqp::performative::{Performative, code, read};
 
     #[test]
     fn neighbours_share_a_disposition() {
@@ -76,5 +84,16 @@ mod tests {
         }
         let want = [(0, u32::MAX - 1, 1, true), (0, 3, 3, true), (0, 4, 4, false), (0, 5, 5, true), (1, 6, 6, true)];
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn what_finds_no_room_may_be_sent_again_and_what_is_wrong_may_not() {
+        for (refusal, state) in
+            [(Refusal::Full, code::RELEASED), (Refusal::TooLarge, code::REJECTED), (Refusal::Malformed("x"), code::REJECTED)]
+        {
+            let (mut answers, mut out) = (Answers::default(), Vec::new());
+            answers.add(&mut out, Origin { channel: 0, session: 1, delivery: 7, settled: false }, Some(refusal));
+            assert!(out.windows(3).any(|bytes| bytes == [0, 0x53, state]), "{refusal:?}: {out:x?}");
+        }
     }
 }

@@ -170,7 +170,11 @@ impl Connection {
             }
             self.consume()?;
         }
-        self.channels.replenish(&mut self.wire.pipe.out);
+        if self.intake.has_room() {
+            self.channels.replenish(&mut self.wire.pipe.out);
+        } else if self.intake.is_stalled() {
+            self.channels.pause(&mut self.wire.pipe.out);
+        }
         if self.wire.pipe.has_output() {
             tokio::select! {
                 biased;

@@ -125,13 +125,13 @@ async fn read_more(wire: &mut Wire) -> Result<(), NoDevice> {
     wire.read().map(drop).map_err(|_| NoDevice::Gone)
 }
 
-/// Waits for one frame, and hands out what it says; empty ones are left out.
+/// Waits for one frame, and hands out what it says. An empty one, a sign of life, has no place before the open.
 async fn next<T>(wire: &mut Wire, kind: Kind, take: impl FnOnce(Performative<'_>) -> T) -> Result<T, NoDevice> {
     loop {
         match frame::split(&wire.unread, limits::CONNECT_BYTES_MAX)? {
             None => read_more(wire).await?,
             Some((frame, _)) if frame.kind != kind => return Err(NoDevice::Broken("a frame of the wrong type")),
-            Some((frame, length)) if frame.body.is_empty() => drop(wire.unread.drain(..length)),
+            Some((frame, _)) if frame.body.is_empty() => return Err(NoDevice::Broken("an empty frame before open")),
             Some((frame, length)) => {
                 let taken = take(performative::read(frame.body)?);
                 wire.unread.drain(..length);

@@ -1,4 +1,4 @@
-//! One link over which a device sends. Invariant: a device never sends more messages than it has credit for, and of a message
+//! One link over which a device sends. Invariant: a device never sends more messages than it was given credit for, and of a message
 //! in several frames no more is kept than a message may have.
 
 use std::sync::Arc;
@@ -22,7 +22,9 @@ pub(super) struct Link {
     /// None: it is refused or ended by us, and what still comes is thrown away until the device has detached it.
     topic: Option<Arc<str>>,
     delivery_count: u32,
+    /// Messages that may still come, though the device is told that it has none while it is to pause: some are under way.
     credit: u32,
+    paused: bool,
     partial: Option<Partial>,
 }
 
@@ -50,12 +52,12 @@ fn fault<'a>(condition: &'static str, reason: &'static str) -> Moved<'a> {
 
 impl Link {
     pub(super) fn new(handle: u32, topic: Arc<str>, delivery_count: u32) -> Self {
-        Self { handle, topic: Some(topic), delivery_count, credit: 0, partial: None }
+        Self { handle, topic: Some(topic), delivery_count, credit: 0, paused: false, partial: None }
     }
 
     /// One that is refused.
     pub(super) fn refused(handle: u32) -> Self {
-        Self { handle, topic: None, delivery_count: 0, credit: 0, partial: None }
+        Self { handle, topic: None, delivery_count: 0, credit: 0, paused: false, partial: None }
     }
 
     /// Throws away what comes from now on. False if it does already.
@@ -69,18 +71,25 @@ impl Link {
         self.partial.as_ref().map_or(0, |p| p.bytes.len())
     }
 
-    /// New credit, if half of it is used up.
+    /// New credit, if half of it is used up or it was told to pause.
     pub(super) fn replenish(&mut self) -> Option<Credit> {
-        if self.topic.is_none() || self.credit > limits::UNACKNOWLEDGED_MAX as u32 / 2 {
+        if self.topic.is_none() || (!self.paused && self.credit > limits::UNACKNOWLEDGED_MAX as u32 / 2) {
             return None;
         }
+        self.paused = false;
         self.credit = limits::UNACKNOWLEDGED_MAX as u32;
         self.state()
     }
 
-    /// Its credit as it is; none if it is at its end.
+    /// No credit until it is replenished; said once.
+    pub(super) fn pause(&mut self) -> Option<Credit> {
+        if std::mem::replace(&mut self.paused, true) { None } else { self.state() }
+    }
+
+    /// Its credit as it is told; none if it is at its end.
     pub(super) fn state(&self) -> Option<Credit> {
-        self.topic.as_ref().map(|_| Credit { handle: self.handle, delivery_count: self.delivery_count, credit: self.credit })
+        let credit = if self.paused { 0 } else { self.credit };
+        self.topic.as_ref().map(|_| Credit { handle: self.handle, delivery_count: self.delivery_count, credit })
     }
 
     /// Takes a frame of a message.
@@ -200,6 +209,18 @@ mod tests {
         assert_eq!(condition_of(&link.transfer(&part(2, true), b"a")), condition::INVALID_FIELD);
         assert!(link.end() && !link.end());
         assert!(matches!(link.transfer(&part(3, false), b"a"), Moved::On), "what comes after the end is thrown away");
+    }
+
+    #[test]
+    fn a_pause_is_told_once_and_what_is_under_way_is_taken() {
+        let mut link = open();
+        bytes(link.transfer(&part(0, false), b""));
+        let told = |credit, delivery_count| Some(Credit { handle: 0, delivery_count, credit });
+        assert_eq!((link.pause(), link.pause()), (told(0, 6), None));
+        bytes(link.transfer(&part(1, false), b""));
+        assert_eq!(link.state(), told(0, 7), "the device asks how things are");
+        assert_eq!((link.replenish(), link.replenish()), (told(256, 7), None));
+        assert_eq!(Link::refused(0).pause(), None);
     }
 
     #[test]

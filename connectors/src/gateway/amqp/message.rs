@@ -84,7 +84,7 @@ impl intake::Publish for Delivery {
 fn read(bytes: &[u8]) -> Result<Content, Refusal> {
     let malformed = |Malformed(what)| Refusal::Malformed(what);
     let mut reader = Reader::new(bytes);
-    let (mut content, mut has_body, mut has_properties) = (Content::default(), false, false);
+    let (mut content, mut body, mut has_properties) = (Content::default(), None::<u64>, false);
     while !reader.rest().is_empty() {
         let (section, mut value) = reader.described().map_err(malformed)?;
         match section {
@@ -94,10 +94,14 @@ fn read(bytes: &[u8]) -> Result<Content, Refusal> {
                 has_properties = true;
                 content.producer = producer(value)?;
             }
+            // Several sections of data are one body.
+            0x75 | 0x77 if body.is_some_and(|before| (before, section) != (0x75, 0x75)) => {
+                return Err(Refusal::Malformed("the message has two bodies"));
+            }
             0x75 => match value.value().map_err(malformed)? {
                 Value::Binary(data) => {
                     content.payload.extend_from_slice(data);
-                    has_body = true;
+                    body = Some(section);
                 }
                 _ => return Err(Refusal::Malformed("a section of data is no binary")),
             },
@@ -108,14 +112,14 @@ fn read(bytes: &[u8]) -> Result<Content, Refusal> {
                     _ => return Err(Refusal::Malformed("the body is a value that is neither text nor binary")),
                 };
                 content.payload = payload.to_vec();
-                has_body = true;
+                body = Some(section);
             }
             0x76 => return Err(Refusal::Malformed("the body is a sequence: send data, text or binary")),
             0x70 | 0x71 | 0x72 | 0x78 => {}
             _ => return Err(Refusal::Malformed("a section that does not exist")),
         }
     }
-    if has_body { Ok(content) } else { Err(Refusal::Malformed("the message has no body")) }
+    if body.is_some() { Ok(content) } else { Err(Refusal::Malformed("the message has no body")) }
 }
 
 fn content_type(mut properties: Reader<'_>) -> Result<ContentType, Malformed> {
@@ -150,6 +154,9 @@ fn producer(mut properties: Reader<'_>) -> Result<Option<ProducerSequence>, Refu
 mod tests {
     use super::*;
     use crate::amqp::encode::described_binary;
+
+    /// A body that is a value.
+    const TEXT: &[u8] = &[0, 0x53, 0x77, 0xa1, 1, b'y'];
 
     fn data(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -194,6 +201,9 @@ mod tests {
             (vec![0, 0x53, 0x79, 0x40], "does not exist"),
             (vec![0, 0x53, 0x75, 0xa0, 9, b'x'], "longer than its frame"),
             (b"{}".to_vec(), "without a description"),
+            ([data(b"x"), TEXT.to_vec()].concat(), "two bodies"),
+            ([TEXT.to_vec(), data(b"x")].concat(), "two bodies"),
+            ([TEXT, TEXT].concat(), "two bodies"),
         ] {
             let refusal = read(&message).unwrap_err();
             assert!(refusal.reason().contains(said), "{message:x?}: {refusal:?}");

@@ -58,7 +58,7 @@ fn error(f: &mut Fields<'_>, fault: Option<Fault>) {
 
 /// How one may log in.
 pub(super) fn mechanisms(out: &mut Vec<u8>) {
-    say(out, Kind::Sasl, 0, code::SASL_MECHANISMS, |f| f.symbols("PLAIN"));
+    say(out, Kind::Sasl, 0, code::SASL_MECHANISMS, |f| f.symbols(b"PLAIN"));
 }
 
 /// How a login ended.
@@ -142,16 +142,26 @@ pub(super) fn flow(out: &mut Vec<u8>, channel: u16, next_incoming: u32, link: Op
     });
 }
 
-/// What became of deliveries `first` to `last`: accepted, or why not.
-pub(super) fn disposition(out: &mut Vec<u8>, channel: u16, first: u32, last: u32, refused: Option<Fault>) {
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accepted,
+    /// It cannot be taken now, and may be sent again.
+    Released,
+    Rejected(Fault),
+}
+
+/// What became of deliveries `first` to `last`.
+pub(super) fn disposition(out: &mut Vec<u8>, channel: u16, first: u32, last: u32, verdict: Verdict) {
     say(out, Kind::Amqp, channel, code::DISPOSITION, |f| {
         f.flag(true);
         f.number(first);
         f.number(last);
         f.flag(true);
-        match refused {
-            None => f.described(code::ACCEPTED, |_| {}),
-            Some(_) => f.described(code::REJECTED, |f| error(f, refused)),
+        match verdict {
+            Verdict::Accepted => f.described(code::ACCEPTED, |_| {}),
+            Verdict::Released => f.described(code::RELEASED, |_| {}),
+            Verdict::Rejected(fault) => f.described(code::REJECTED, |f| error(f, Some(fault))),
         }
     });
 }

@@ -85,6 +85,13 @@ impl Channels {
         self.sessions.iter().flat_map(|s| &s.links).map(|(_, link)| link.partial_bytes()).sum()
     }
 
+    /// Takes the device's credit until it is given anew.
+    pub(super) fn pause(&mut self, out: &mut Vec<u8>) {
+        for session in self.sessions.iter_mut().filter(|s| !s.ending) {
+            session.say_credit(Link::pause, out);
+        }
+    }
+
     /// Gives the device room to send on.
     pub(super) fn replenish(&mut self, out: &mut Vec<u8>) {
         for session in self.sessions.iter_mut().filter(|s| !s.ending) {
@@ -161,17 +168,22 @@ impl Session {
         Ok(self.link(transfer.handle)?.transfer(transfer, bytes))
     }
 
+    /// Says the credit of those links that have other one now.
+    fn say_credit(&mut self, change: fn(&mut Link) -> Option<say::Credit>, out: &mut Vec<u8>) {
+        for at in 0..self.links.len() {
+            if let Some(credit) = change(&mut self.links[at].1) {
+                self.say_flow(Some(credit), out);
+            }
+        }
+    }
+
     fn say_flow(&mut self, credit: Option<say::Credit>, out: &mut Vec<u8>) {
         self.window = limits::AMQP_WINDOW_FRAMES;
         say::flow(out, self.channel, self.next_incoming, credit);
     }
 
     fn replenish(&mut self, out: &mut Vec<u8>) {
-        for at in 0..self.links.len() {
-            if let Some(credit) = self.links[at].1.replenish() {
-                self.say_flow(Some(credit), out);
-            }
-        }
+        self.say_credit(Link::replenish, out);
         if self.window <= limits::AMQP_WINDOW_FRAMES / 2 {
             self.say_flow(None, out);
         }

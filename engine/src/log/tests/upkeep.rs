@@ -1,7 +1,7 @@
 //! What goes on beside appending. Invariant: it finds damage without being asked, and makes what will be needed.
 
 use super::*;
-use crate::limits::{DISK_CHECK_INTERVAL_MS, DISK_SCARCE_BYTES, SCRUB_BYTES_PER_SECOND, ZERO_PIECE_BYTES};
+use crate::limits::{DISK_CHECK_INTERVAL_MS, DISK_SCARCE_BYTES, INDEXES_LOADED_MAX, SCRUB_BYTES_PER_SECOND, ZERO_PIECE_BYTES};
 use crate::log::{ahead, inspect};
 
 #[test]
@@ -166,4 +166,21 @@ fn a_failed_disk_is_told_from_one_that_was_damaged_before() {
     disk.overwrite(&path, vec![9; 500]);
     let logs = open(&disk.copy(), 1 << 20);
     assert_eq!((logs.problems().len(), logs.poisoned()), (1, None));
+}
+
+#[test]
+fn of_sealed_segments_only_the_indexes_that_were_loaded_last_take_memory() {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 600);
+    let log = stream(&logs);
+    append_frames(&log, 0..300);
+    let loaded = || log.sealed().iter().filter(|(_, segment)| segment.has_index()).count();
+    assert!(log.sealed().len() > INDEXES_LOADED_MAX * 2, "{} segments", log.sealed().len());
+    assert_eq!(loaded(), 0, "a segment that is sealed gives its own back");
+    assert_eq!(read_frames(&log), 300);
+    assert_eq!(loaded(), INDEXES_LOADED_MAX);
+    for offset in (0..300).rev() {
+        assert_eq!(log.read(0, offset).unwrap().unwrap().entries[0].offset, offset);
+        assert!(loaded() <= INDEXES_LOADED_MAX);
+    }
 }

@@ -33,6 +33,21 @@ async fn a_frame_beyond_the_bound_is_refused_before_its_body() {
 }
 
 #[tokio::test]
+async fn frames_without_a_body_are_refused_before_the_open() {
+    let bench = Bench::start(Durability::AtOnce).await;
+    let mut peer = bench.peer().await;
+    peer.send(&[SASL, &frame(1, 0, &[]).repeat(100)].concat()).await;
+    peer.protocol().await.unwrap();
+    assert_eq!(peer.until_closed().await.len(), 1, "nothing after the mechanisms");
+    let mut peer = bench.peer().await;
+    assert_eq!(peer.log_in(&plain("pump-1", "key-pump-1")).await, 0);
+    peer.send(&[AMQP, &frame(0, 0, &[]), &open("pump-1")].concat()).await;
+    assert_eq!(peer.protocol().await.unwrap(), AMQP);
+    assert_eq!(peer.until_closed().await, []);
+    assert_eq!((bench.context.counters.refused.get(), bench.context.counters.opened.get()), (2, 0));
+}
+
+#[tokio::test]
 async fn lists_in_lists_without_end_do_no_harm() {
     let bench = Bench::start(Durability::AtOnce).await;
     // In the open, where any properties are allowed.

@@ -98,11 +98,12 @@ impl Said {
         }
     }
 
-    /// First and last delivery, and the condition if they were rejected.
+    /// First and last delivery, and `released`, or the condition if they were rejected.
     pub(super) fn answer(&self) -> (u64, u64, Option<String>) {
         assert_eq!((self.code, &self.fields[0], &self.fields[3]), (DISPOSITION, &V::Bool(true), &V::Bool(true)), "{self:?}");
         let condition = match &self.fields[4] {
             V::Described(0x24, nothing) if **nothing == V::List(Vec::new()) => None,
+            V::Described(0x26, nothing) if **nothing == V::List(Vec::new()) => Some("released".to_owned()),
             V::Described(0x25, why) => match &**why {
                 V::List(fields) => match &fields[..] {
                     [V::Described(0x1d, error)] => Some(pair(error).0),
