@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
-use crate::time::MILLISECOND;
+use crate::time::{MILLISECOND, Micros};
 
 /// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
 pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams, durable: Durable) -> Result<()> {
@@ -55,6 +55,8 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
     let _listening = spec.logs.iter().map(|log| streams.bells.listen(log, shared.bell_rope())).collect::<Result<Vec<_>>>()?;
     let epoch = checkpoint.as_ref().map_or(0, |c| c.epoch);
     shared.epoch_asked.store(epoch, Ordering::Release);
+    // How far event time had come in the run before is not how far it has come in this one.
+    shared.input_watermark.store(Micros::MIN, Ordering::Release);
     let worker = |(index, &place): (usize, &Place)| {
         let (chain, position) = open_partition(spec, place, index, checkpoint.as_ref())?;
         let scan = &spec.scans()[place.scan];

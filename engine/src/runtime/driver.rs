@@ -183,7 +183,8 @@ impl<'a> Driver<'a> {
     fn ask_for_barrier(&mut self) {
         let since = self.environment.clock.monotonic().saturating_sub(self.last);
         let due = self.dirty && since >= self.environment.checkpoint_interval;
-        let asked = self.shared.checkpoint.swap(false, Ordering::AcqRel);
+        // One that is asked for while a barrier is under way comes after it: it has to hold what came since.
+        let asked = !self.aligning && self.shared.checkpoint.swap(false, Ordering::AcqRel);
         if self.store.is_some() && !self.aligning && (due || asked) {
             self.begin_barrier();
         }

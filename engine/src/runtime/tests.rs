@@ -26,6 +26,7 @@ use crate::plan::{
 use crate::system::SystemClock;
 use crate::time::{self, MILLISECOND, Micros, SECOND};
 
+mod idle;
 mod starting;
 mod state;
 
