@@ -85,6 +85,8 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
     shared.merged(&begin.counters());
     shared.gauges.begin();
     shared.set_life(JobState::Running);
+    // It may be as large as all state of the job, which the job has now.
+    drop((kept, checkpoint));
     Driver::new((spec, shared), environment, store, sinks, begin).run()
 }
 
@@ -93,7 +95,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
 struct Kept {
     /// Number of the newest, whole or not.
     newest: Option<Epoch>,
-    /// Whole ones before it, oldest first.
+    /// Whole ones before it, oldest first, without state.
     older: Vec<Checkpoint>,
 }
 

@@ -91,6 +91,13 @@ impl Checkpoint {
         sum
     }
 
+    /// All but the state of its operators.
+    pub(super) fn without_state(mut self) -> Self {
+        self.partitions.iter_mut().for_each(|partition| partition.state = Vec::new());
+        self.state = Vec::new();
+        self
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let head = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
