@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::attempt::Durable;
 use super::chain::{Chunk, Target};
 use super::feeds::Feeds;
 use super::graph::{Graph, Leaving};
@@ -161,7 +162,8 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         self.measured = now;
-        pressure::look(self.spec, self.shared, &self.graph, now)
+        let durable = if self.store.is_some() { Durable::Yes } else { Durable::No };
+        pressure::look(self.spec, self.shared, &self.graph, durable, now)
     }
 
     fn check_room(&self) -> Result<()> {
