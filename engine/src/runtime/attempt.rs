@@ -14,6 +14,7 @@ use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks};
 use super::position;
 use super::query::QueryChain;
 use super::room;
+use super::spawn::caught;
 use super::supervisor::{Environment, SharedStreams};
 use super::worker::{Idle, Worker};
 use crate::contract::CheckpointStore;
@@ -23,9 +24,10 @@ use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
 use crate::time::{MILLISECOND, Micros};
 
-/// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
+/// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints. Errors: those of the run; `Internal` if it panics.
 pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams, durable: Durable) -> Result<()> {
-    let ended = run_once(spec, shared, environment, streams, durable);
+    let ended = caught(|| run_once(spec, shared, environment, streams, durable));
+    shared.exit.store(true, Ordering::Release);
     shared.gauges.end();
     shared.budget.forget(shared.id());
     ended

@@ -17,6 +17,7 @@ use super::graph::{Graph, Leaving};
 use super::job::{JobSpec, Place, Shared, Sinks};
 use super::pressure;
 use super::room;
+use super::spawn::caught;
 use super::supervisor::Environment;
 use super::worker::{Idle, Item, Worker};
 use crate::contract::CheckpointStore;
@@ -107,10 +108,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Runs until asked to stop, or an error.
+    /// Runs until asked to stop, or an error or a panic.
     pub fn run(mut self) -> Result<()> {
         self.pin();
-        let ended = self.turns();
+        // What panics here ends the threads of the partitions as an error does.
+        let ended = caught(|| self.turns());
         self.shared.exit.store(true, Ordering::Release);
         self.feeds.end()?;
         ended

@@ -27,6 +27,7 @@ use crate::system::SystemClock;
 use crate::time::{self, MILLISECOND, Micros, SECOND};
 
 mod idle;
+mod panics;
 mod starting;
 mod state;
 
