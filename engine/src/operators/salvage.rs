@@ -80,6 +80,10 @@ impl Stateful for Guarded {
         self.inner.held()
     }
 
+    fn keys(&self) -> Option<u64> {
+        self.inner.keys()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.inner.usage()
     }
@@ -151,6 +155,10 @@ mod tests {
             7
         }
 
+        fn keys(&self) -> Option<u64> {
+            Some(3)
+        }
+
         fn usage(&self) -> Option<Usage> {
             Some(Usage { bytes: 1 << 20, groups: 3 })
         }
@@ -167,7 +175,7 @@ mod tests {
     #[test]
     fn a_guard_tells_what_its_step_holds_and_takes() {
         let step = divided(Box::new(Large(Union)));
-        assert_eq!((step.held(), step.usage()), (7, Some(Usage { bytes: 1 << 20, groups: 3 })));
+        assert_eq!((step.held(), step.keys(), step.usage()), (7, Some(3), Some(Usage { bytes: 1 << 20, groups: 3 })));
     }
 
     #[test]

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::attempt::Durable;
 use super::budget::Pressure;
-use super::graph::Graph;
+use super::graph::{Graph, Part};
 use super::job::{JobSpec, Shared};
-use crate::contract::Usage;
 use crate::error::{Error, Result};
 use crate::limits::{STATE_AHEAD_MS_MAX, STATE_JOB_BYTES_MAX};
 use crate::state::snapshot::LESS_STATE;
@@ -38,12 +37,12 @@ pub(super) fn look(spec: &JobSpec, shared: &Shared, graph: &Graph, durable: Dura
             format!("all jobs together may take {} (state-memory-bytes), and live queries end before jobs stop", size(bound))
         }
     };
-    let mut parts = graph.usages(spec.layout().unwrap_or_default());
+    let mut parts = graph.parts(spec.layout().unwrap_or_default());
     if partitions.groups > 0 {
-        parts.push((partitions, "open windows of the partitions".to_owned()));
+        parts.push(Part::of_groups("open windows of the partitions".to_owned(), partitions));
     }
-    parts.sort_by_key(|(usage, _)| std::cmp::Reverse(usage.bytes));
-    let told = |(usage, what): &(Usage, String)| format!("{what} {} in {} groups", size(usage.bytes), usage.groups);
+    parts.sort_by_key(|part| std::cmp::Reverse(part.usage.bytes));
+    let told = |part: &Part| format!("{} {} in {}", part.what, size(part.usage.bytes), part.content);
     let largest: Vec<String> = parts.iter().take(3).map(told).collect();
     let (takes, largest) = (size(bytes), largest.join("; "));
     let message = match durable {
