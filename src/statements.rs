@@ -1,5 +1,5 @@
 //! What persists of tables and jobs: their SQL text. Invariant: the file is whole (written beside, synced, renamed) and is
-//! changed before the answer to the statement is given.
+//! changed before the answer to the statement is given, and before anybody here finds the change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,29 +57,33 @@ impl Statements {
         &self.stored
     }
 
-    /// Adds or replaces (by kind and name) a statement, durably.
+    /// Adds or replaces (by kind and name) a statement, durably. Errors: as for all changes, it could not be made durable; then nothing
+    /// has changed.
     pub fn put(&mut self, statement: Stored) -> Result<()> {
-        self.stored.retain(|s| (s.kind, &s.name) != (statement.kind, &statement.name));
-        self.stored.push(statement);
-        self.save()
+        let mut changed = self.stored.clone();
+        changed.retain(|s| (s.kind, &s.name) != (statement.kind, &statement.name));
+        changed.push(statement);
+        self.save(changed)
     }
 
     /// Marks a job as stopped, durably, where it stands.
     pub fn stop(&mut self, name: &str) -> Result<()> {
-        self.stored.iter_mut().filter(|s| s.kind == StoredKind::Job && s.name == name).for_each(|s| s.stopped = true);
-        self.save()
+        let mut changed = self.stored.clone();
+        changed.iter_mut().filter(|s| s.kind == StoredKind::Job && s.name == name).for_each(|s| s.stopped = true);
+        self.save(changed)
     }
 
     /// Removes a statement, durably.
     pub fn remove(&mut self, kind: StoredKind, name: &str) -> Result<()> {
-        self.stored.retain(|s| (s.kind, s.name.as_str()) != (kind, name));
-        self.save()
+        let mut changed = self.stored.clone();
+        changed.retain(|s| (s.kind, s.name.as_str()) != (kind, name));
+        self.save(changed)
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&mut self, changed: Vec<Stored>) -> Result<()> {
         // A program that knows no stopped jobs would run them: it has to refuse the file.
-        let version = if self.stored.iter().any(|s| s.stopped) { 2 } else { 1 };
-        let document = Document { version, statements: self.stored.clone() };
+        let version = if changed.iter().any(|s| s.stopped) { 2 } else { 1 };
+        let document = Document { version, statements: changed };
         let bytes = serde_json::to_vec_pretty(&document).map_err(|e| Error::internal(e.to_string()))?;
         let temporary = self.path.with_extension("tmp");
         if self.disk.exists(&temporary) {
@@ -90,7 +94,9 @@ impl Statements {
         file.sync_data()?;
         drop(file);
         self.disk.rename(&temporary, &self.path)?;
-        Ok(self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?)
+        self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
+        self.stored = document.statements;
+        Ok(())
     }
 }
 
@@ -107,6 +113,8 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<Stored>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use thalweg_engine::log::sim::SimDisk;
 
     use super::*;
@@ -133,5 +141,27 @@ mod tests {
         assert_eq!(again.all().iter().map(|s| s.stopped).collect::<Vec<_>>(), [false, true, false]);
         statements.put(stored("a", StoredKind::Job)).unwrap();
         assert_eq!(version(&disk), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_saved_has_not_happened() {
+        let sim = SimDisk::default();
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let path = Path::new("statements.json");
+        let mut statements = Statements::open(disk.clone(), path).unwrap();
+        let job = |name: &str| Stored { name: name.to_owned(), kind: StoredKind::Job, sql: String::new(), stopped: false };
+        statements.put(job("a")).unwrap();
+        sim.faults.full.store(true, Ordering::Relaxed);
+        assert!(statements.put(job("b")).is_err());
+        assert!(statements.stop("a").is_err());
+        assert!(statements.remove(StoredKind::Job, "a").is_err());
+        assert_eq!(statements.all(), [job("a")]);
+        sim.faults.full.store(false, Ordering::Relaxed);
+        statements.put(job("b")).unwrap();
+        statements.stop("b").unwrap();
+        statements.remove(StoredKind::Job, "a").unwrap();
+        let stopped = Stored { stopped: true, ..job("b") };
+        assert_eq!(statements.all(), [stopped.clone()]);
+        assert_eq!(Statements::open(disk, path).unwrap().all(), [stopped]);
     }
 }

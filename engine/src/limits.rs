@@ -172,6 +172,8 @@ pub const HELD_ROW_BYTES: u64 = 256;
 pub const STATE_MEMORY_PARTS: u64 = 4;
 /// The same where nobody knows how much memory the machine has, in bytes.
 pub const STATE_MEMORY_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// Memory that the state of one job may take whatever is set, in bytes: each part of a checkpoint is below 4 GiB.
+pub const STATE_JOB_BYTES_MAX: u64 = 4095 * 1024 * 1024;
 /// Percent of its bound from which on a job's partitions that are ahead in event time wait for those behind.
 pub const STATE_SOFT_PERCENT: u64 = 50;
 /// A partition waits if it is further ahead than this, in milliseconds of event time.
@@ -352,6 +354,7 @@ const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX <= ZERO_SEGMENT_FRAME_BYTES_MAX
 const _: () = assert!(ZERO_PIECE_BYTES <= ZERO_AHEAD_BYTES, "a piece is cut from the zeros ahead");
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
+const _: () = assert!(STATE_JOB_BYTES_MAX < 1 << 32, "a part of a checkpoint has a length of 32 bits");
 const _: () = assert!(STATE_SOFT_PERCENT < 100, "partitions wait for one another before a job is stopped");
 const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
 const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");

@@ -2,11 +2,13 @@
 //! call returns: who calls knows of no threads afterwards.
 
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 use crate::error::{Error, Result};
 
-/// Does `work` on each task with at most `threads` threads, of which the caller's is one. Errors: one of those of the tasks; those that
-/// a thread had not begun by then may not be done. `Internal` if a task panics.
+/// Does `work` on each task with at most `threads` threads, of which the caller's is one; with fewer if no more can be started. Errors: one
+/// of those of the tasks; those that a thread had not begun by then may not be done. `Internal` if a task panics on another thread than the
+/// caller's.
 pub fn share_out<T: Send>(threads: usize, tasks: Vec<T>, work: impl Fn(T) -> Result<()> + Sync) -> Result<()> {
     let threads = threads.min(tasks.len());
     if threads <= 1 {
@@ -21,7 +23,7 @@ pub fn share_out<T: Send>(threads: usize, tasks: Vec<T>, work: impl Fn(T) -> Res
         }
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let others: Vec<_> = (1..threads).map_while(|_| Builder::new().spawn_scoped(scope, run).ok()).collect();
         let mine = run();
         let gone = |_| Err(Error::internal("a thread that shared the work of a step panicked"));
         others.into_iter().map(|t| t.join().unwrap_or_else(gone)).chain([mine]).collect()

@@ -188,7 +188,8 @@ static METRICS: &[Metric] = &[
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(state): State<SharedState>) -> ApiResult<([(HeaderName, &'static str); 1], String)> {
     let jobs = state.jobs.list().await?;
-    let text = METRICS.iter().map(|metric| metric.text(&state.gateway, &jobs, state.system.problems().len())).collect();
+    let problems = state.system.problems().len();
+    let text = METRICS.iter().map(|metric| metric.text(&state.gateway, &jobs, problems)).collect();
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 

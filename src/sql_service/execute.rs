@@ -1,5 +1,5 @@
 //! One statement, carried out. Invariant: rights are checked before anything happens: reading needs an analyst, changing tables
-//! and jobs needs an admin.
+//! and jobs needs an admin; what a change decides by holds until it is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +47,17 @@ impl Engine {
         let prepared = blocking(move || engine.parts.session.prepare(&text, &hold)).await?;
         allowed(principal, &prepared)?;
         match prepared {
+            change if changes(&change) => {
+                drop(change);
+                let turn = self.turn().await;
+                let (engine, text, hold) = (self.clone(), sql.to_owned(), settings.clone());
+                blocking(move || {
+                    let _turn = turn;
+                    // Its names may mean something else by now.
+                    engine.change(engine.parts.session.prepare(&text, &hold)?)
+                })
+                .await
+            }
             Statement::Setting(change) => Ok(SqlOutcome::Message(settings.apply(&change)?.unwrap_or_default())),
             Statement::Batch(query) => {
                 self.bound_spill()?;
@@ -76,7 +87,7 @@ impl Engine {
             Statement::InsertJob { name, sinks, plan, sql, settings, .. } => {
                 let job = Prepared { name: &name, sinks: &sinks, sql: sql.clone(), settings: &settings };
                 let resumed = self.start_job(job, *plan)?;
-                lock(&self.statements).put(Stored { name: name.to_string(), kind: StoredKind::Job, sql, stopped: false })?;
+                self.store_job(Stored { name: name.to_string(), kind: StoredKind::Job, sql, stopped: false })?;
                 message(format!("job {name} is running{}", savepoints::told(&resumed)))
             }
             Statement::Explain { text } => message(text),
@@ -193,8 +204,9 @@ impl Engine {
     }
 }
 
-fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
-    let changes = matches!(
+/// Whether a statement changes tables or jobs.
+fn changes(statement: &Statement) -> bool {
+    matches!(
         statement,
         Statement::CreateTable { .. }
             | Statement::DropTable { .. }
@@ -202,8 +214,11 @@ fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
             | Statement::StopJob { .. }
             | Statement::DropJob { .. }
             | Statement::DropSavepoint { .. }
-    );
-    if changes && principal.role != Role::Admin {
+    )
+}
+
+fn allowed(principal: &Principal, statement: &Statement) -> Result<()> {
+    if changes(statement) && principal.role != Role::Admin {
         return Err(Error::invalid(format!("{} may read, but not change tables and jobs", principal.name))
             .of_case(Case::Forbidden)
             .hint("use an admin's token for CREATE, DROP, INSERT and STOP"));

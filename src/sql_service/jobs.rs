@@ -35,6 +35,23 @@ impl Engine {
         Ok(resumed)
     }
 
+    /// Stores the statement of a job that was started. Errors: it cannot be; then the job is ended again: it would not come back with a
+    /// restart.
+    pub(super) fn store_job(&self, job: Stored) -> Result<()> {
+        let name = job.name.clone();
+        let stored = lock(&self.statements).put(job);
+        if stored.is_err() {
+            if let Err(error) = self.parts.supervisor.stop(&name) {
+                tracing::error!(job = %name, %error, "a job whose statement could not be stored did not end well");
+            }
+            // One that was stopped before stays listed as such.
+            if !lock(&self.statements).all().iter().any(|s| s.kind == StoredKind::Job && s.name == name) {
+                self.parts.supervisor.forget(&name);
+            }
+        }
+        stored
+    }
+
     /// The tables of a job stay, in their order; there may be more of them. Errors: `Conflict`.
     fn check_written(&self, job: &Prepared<'_>, before: &str) -> Result<()> {
         let before = self.parts.session.writes(before)?;
@@ -198,8 +215,12 @@ impl JobService for Service {
     }
 
     async fn stop(&self, _principal: &Principal, name: &str) -> Result<JobView> {
-        let (engine, name) = (self.0.clone(), name.to_owned());
-        blocking(move || engine.stop_job(&name)).await.map(view)
+        let (engine, name, turn) = (self.0.clone(), name.to_owned(), self.0.turn().await);
+        let stop = move || {
+            let _turn = turn;
+            engine.stop_job(&name)
+        };
+        blocking(stop).await.map(view)
     }
 }
 

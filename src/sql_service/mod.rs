@@ -1,6 +1,6 @@
 //! The effect of SQL statements. `Engine` prepares a statement in the session and carries it out: tables get their streams, lake
 //! tables and archives, `INSERT` becomes a job, `SELECT` becomes rows. Invariant: a statement that is answered with success has
-//! been stored, and has its effect again after a restart.
+//! been stored, and has its effect again after a restart; of statements that change something one is carried out at a time.
 
 mod execute;
 mod jobs;
@@ -27,6 +27,7 @@ use thalweg_engine::room;
 use thalweg_engine::runtime::Supervisor;
 use thalweg_sql::Session;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::data_dir::Layout;
 use crate::statements::Statements;
@@ -63,6 +64,8 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     statements: Mutex<Statements>,
+    /// Held by who changes tables and jobs.
+    changing: Arc<tokio::sync::Mutex<()>>,
     references: Mutex<BTreeMap<Name, LoadedReference>>,
     sources: Mutex<BTreeMap<Name, tokio::task::AbortHandle>>,
 }
@@ -74,6 +77,7 @@ impl Engine {
         let engine = Arc::new(Self {
             parts,
             statements: Mutex::new(statements),
+            changing: Arc::default(),
             references: Mutex::new(BTreeMap::new()),
             sources: Mutex::new(BTreeMap::new()),
         });
@@ -89,6 +93,12 @@ impl Engine {
     /// The declared tables.
     pub fn session(&self) -> &Session {
         &self.parts.session
+    }
+
+    /// Waits until nobody else changes tables and jobs: each such statement finds what the one before has left, whole. It is handed on to
+    /// where the work is done, so that a caller who goes away does not let the next one in.
+    async fn turn(&self) -> OwnedMutexGuard<()> {
+        self.changing.clone().lock_owned().await
     }
 
     /// Lets queries put aside as much as the disk has room for now.

@@ -21,6 +21,9 @@ use tokio::time::Instant;
 use super::jobs::seconds;
 use crate::server::{Rows, RowsEnd, SqlOutcome};
 
+/// How often rows that do not come are asked about.
+const LIVE_LOOK: Duration = Duration::from_secs(1);
+
 /// The result of a query over the lake, which has to end within `time`.
 pub(super) async fn batch(query: BatchQuery, time: Duration) -> Result<SqlOutcome> {
     let (schema, stream) = query.execute().await?;
@@ -67,22 +70,33 @@ pub(super) fn finite(rows: RecordBatch) -> SqlOutcome {
     SqlOutcome::Rows(Rows { schema: rows.schema(), stream: stream::iter([Ok(rows)]).boxed(), end: RowsEnd::Finite })
 }
 
-/// Rows as they come.
+/// Rows as they come. They end with the error of their query, if it fails.
 pub(super) fn live(schema: SchemaRef, tail: Tail) -> SqlOutcome {
-    let next = |mut tail: Tail| async move {
-        match tail.results.recv().await {
-            Ok(rows) => Some((Ok(rows), tail)),
-            Err(RecvError::Lagged(missed)) => {
-                let error = Error::unavailable(format!("the reader is too slow: {missed} batches were dropped"));
-                Some((Err(error.hint("read faster, or let an INSERT job write a table")), tail))
+    let next = |tail: Option<Tail>| async move {
+        let mut tail = tail?;
+        loop {
+            // The channel does not close when the query ends, since `tail` has a part in it: so the query is looked at.
+            let closed = match tokio::time::timeout(LIVE_LOOK, tail.results.recv()).await {
+                Ok(Ok(rows)) => return Some((Ok(rows), Some(tail))),
+                Ok(Err(RecvError::Lagged(missed))) => {
+                    let error = Error::unavailable(format!("the reader is too slow: {missed} batches were dropped"));
+                    return Some((Err(error.hint("read faster, or let an INSERT job write a table")), Some(tail)));
+                }
+                Ok(Err(RecvError::Closed)) => true,
+                Err(_) => false,
+            };
+            let life = tail.status().life;
+            // What it gave last comes before its end.
+            match life {
+                _ if !tail.results.is_empty() => {}
+                JobState::Failed(why) => return Some((Err(Error::unavailable(format!("the query has ended: {why}"))), None)),
+                JobState::Stopped => return None,
+                _ if closed => return None,
+                JobState::Starting | JobState::Running | JobState::Restarting(_) => {}
             }
-            Err(RecvError::Closed) => match tail.status().life {
-                JobState::Failed(why) => Some((Err(Error::internal(why)), tail)),
-                _ => None,
-            },
         }
     };
-    SqlOutcome::Rows(Rows { schema, stream: stream::unfold(tail, next).boxed(), end: RowsEnd::Live })
+    SqlOutcome::Rows(Rows { schema, stream: stream::unfold(Some(tail), next).boxed(), end: RowsEnd::Live })
 }
 
 /// `SHOW JOBS`: what to look at first; `DESCRIBE JOB` tells the rest.
@@ -235,8 +249,13 @@ pub(super) fn tables(
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Schema;
     use futures::TryStreamExt;
     use thalweg_engine::error::ErrorKind;
+    use thalweg_engine::log::sim::SimDisk;
+    use thalweg_engine::plan::JobPlan;
+    use thalweg_engine::runtime::{Environment, JobKind, JobSpec, StartAt, Supervisor};
+    use thalweg_engine::system::SystemClock;
 
     use super::*;
 
@@ -254,6 +273,30 @@ mod tests {
         let error = cut.last().unwrap().as_ref().unwrap_err();
         assert_eq!((rows, error.kind()), (25, ErrorKind::Invalid));
         assert!(error.message().contains("more than 25 rows") && error.hint_text().unwrap().contains("LIMIT"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_live_query_that_fails_ends_with_the_reason() {
+        let environment = Environment {
+            disk: Arc::new(SimDisk::default()),
+            clock: Arc::new(SystemClock::new()),
+            directory: "checkpoints".into(),
+            checkpoint_interval: Duration::from_secs(1),
+        };
+        let plan = JobPlan { scans: vec![], inputs: vec![], steps: vec![], outputs: vec![], parallelism: 1 };
+        let tail = Supervisor::new(environment).tail(JobSpec {
+            name: "tail".to_owned(),
+            sql: String::new(),
+            kind: JobKind::Query { plan, references: vec![] },
+            logs: vec![],
+            sinks: Box::new(|| Err(Error::invalid("it cannot be"))),
+            start: StartAt::Latest,
+            state_memory: None,
+        });
+        let SqlOutcome::Rows(rows) = live(Arc::new(Schema::empty()), tail.unwrap()) else { panic!("no rows") };
+        let ended: Vec<Result<RecordBatch>> = rows.stream.collect().await;
+        assert_eq!(ended.len(), 1);
+        assert_eq!(ended[0].as_ref().unwrap_err().message(), "the query has ended: it cannot be");
     }
 
     #[tokio::test]

@@ -30,8 +30,8 @@ impl Engine {
             SavepointWanted::No | SavepointWanted::Yes => None,
         };
         let stopped = self.parts.supervisor.stop_with_savepoint(job, name, &self.log_of());
-        // Also if it could not be saved: a restart must not run what has stopped.
-        if self.parts.supervisor.status(job).is_ok_and(|s| s.life == JobState::Stopped) {
+        // Also if it could not be saved, or had failed before: a restart must not run what has stopped.
+        if self.parts.supervisor.status(job).is_ok_and(|s| matches!(s.life, JobState::Stopped | JobState::Failed(_))) {
             lock(&self.statements).stop(job)?;
         }
         let savepoint = stopped?.1;

@@ -154,6 +154,13 @@ async fn damage_of_the_log_is_named_before_anything_that_follows_from_it() {
     assert!(!why.contains("belong together"), "{why}");
     let problems = core.engine.problems();
     assert!(core.logs.problems()[0].contains("damaged") && problems.iter().any(|p| p.starts_with("job hot: ")), "{problems:?}");
+    let said = message(&core, "STOP JOB hot WITH SAVEPOINT 'mended'").await;
+    assert!(said.contains("is kept as savepoint 'mended'"), "{said}");
+    close(core).await;
+
+    let core = open(directory.path());
+    let state = core.engine.supervisor().status("hot").unwrap().life;
+    assert_eq!(state, JobState::Stopped, "a job that had failed when it was stopped does not run again by itself");
     close(core).await;
 }
 
@@ -280,6 +287,40 @@ async fn a_stopped_job_stays_until_it_or_its_table_is_dropped() {
 
     let core = open(directory.path());
     assert_eq!(sql(&core, "SHOW JOBS").await.unwrap()[0].num_rows(), 0);
+    close(core).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_change_something_are_carried_out_one_after_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = open(directory.path());
+    sql(&core, TABLES.split("INSERT").next().unwrap()).await.unwrap();
+    let insert = |name: &str| format!("SET 'pipeline.name' = '{name}'; INSERT INTO hot SELECT device_id, v FROM telemetry");
+    let (one, two) = (insert("one"), insert("two"));
+    let (one, two) = tokio::join!(sql(&core, &one), sql(&core, &two));
+    let job = if one.is_ok() { "one" } else { "two" };
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    let refused = one.and(two).unwrap_err();
+    let want = ("table hot holds the results of job one, not of job two", "table hot holds the results of job two, not of job one");
+    assert_eq!(refused.message(), if job == "one" { want.0 } else { want.1 });
+    feed(&core, &[20.0, 5.0]);
+    until(&core, "both rows are committed", |c| committed(c, job, 2)).await;
+
+    // Who stops a job that is being stopped waits for its last checkpoint too.
+    feed(&core, &[30.0]);
+    let stop = format!("STOP JOB {job}");
+    let (first, second) = tokio::join!(message(&core, &stop), message(&core, &stop));
+    assert!(first.contains("is stopped; its last checkpoint, "), "{first}");
+    assert_eq!(first, second);
+    assert_eq!(core.engine.supervisor().status(job).unwrap().life, JobState::Stopped);
+
+    // Either the table goes, and the job has none to read, or the job runs, and the table stays.
+    let again = format!("SET 'pipeline.name' = '{job}'; INSERT INTO hot SELECT device_id, v FROM telemetry");
+    let (dropped, started) = tokio::join!(sql(&core, "DROP TABLE telemetry"), sql(&core, &again));
+    assert!(dropped.is_ok() != started.is_ok(), "{dropped:?} {started:?}");
+    close(core).await;
+    let core = open(directory.path());
+    assert_eq!(core.engine.session().table("telemetry").is_some(), started.is_ok());
     close(core).await;
 }
 

@@ -83,6 +83,7 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Without any checkpoint to go by (a new job): the sink must be empty for this app id. Errors: `Corrupt` if it is not.
+    /// Before the first commit of this sink: there is no checkpoint, or only number 0, which says where the job begins, or the sink was
+    /// added to a job that has some. It must be empty for this app id. Errors: `Corrupt` if it is not.
     fn start(&mut self) -> Result<()>;
 }

@@ -27,7 +27,13 @@ pub trait Stateful: Send {
     /// Rows that it holds, for SHOW JOBS.
     fn held(&self) -> u64;
 
-    /// What it takes of memory, if it can tell without looking at each row; otherwise it is estimated from `held` and the last snapshot.
+    /// Keys that it holds state of, if it has state by key. A key may have state without any row.
+    fn keys(&self) -> Option<u64> {
+        None
+    }
+
+    /// What it takes of memory, if it can tell without looking at each row; otherwise it is estimated from `held`, `keys` and the last
+    /// snapshot.
     fn usage(&self) -> Option<Usage> {
         None
     }

@@ -250,6 +250,10 @@ impl Stateful for GroupOperator {
         (self.reorder.as_ref().map_or(0, Reorder::len) + self.groups.len()) as u64
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.groups.len() as u64)
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         self.encode()
     }

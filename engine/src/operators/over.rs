@@ -176,6 +176,10 @@ impl Stateful for OverOperator {
         (self.reorder.len() + self.past + self.leads.as_ref().map_or(0, |l| l.held)) as u64
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.partitions.len() as u64)
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         self.encode()
     }

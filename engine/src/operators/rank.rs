@@ -63,6 +63,13 @@ impl Stateful for RankOperator {
         }
     }
 
+    fn keys(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Windowed(_) => None,
+            Kind::Top(top) => Some(top.keys_held()),
+        }
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         match &mut self.kind {
             Kind::Windowed(windowed) => windowed.encode(),

@@ -8,7 +8,7 @@ use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 
 use crate::batch::FailedRow;
 use crate::changes::Changes;
-use crate::contract::Stateful;
+use crate::contract::{Stateful, Usage};
 use crate::error::Result;
 use crate::time::Micros;
 
@@ -80,6 +80,14 @@ impl Stateful for Guarded {
         self.inner.held()
     }
 
+    fn keys(&self) -> Option<u64> {
+        self.inner.keys()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         self.inner.snapshot()
     }
@@ -109,16 +117,16 @@ mod tests {
         changes.iter().flat_map(|c| c.rows.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
     }
 
-    /// A union of rows for which `60 / v` can be computed.
-    fn divided() -> Box<dyn Stateful> {
+    /// A step that gets rows for which `60 / v` can be computed.
+    fn divided(inner: Box<dyn Stateful>) -> Box<dyn Stateful> {
         let schema = rows(&[]).schema();
         let part = binary(lit(ScalarValue::Int64(Some(60))), Operator::Divide, col("v", &schema).unwrap(), &schema).unwrap();
-        guarded(Box::new(Union), [vec![part], Vec::new()])
+        guarded(inner, [vec![part], Vec::new()])
     }
 
     #[test]
     fn rows_that_fail_stand_alone_and_the_others_stay_in_order() {
-        let mut step = divided();
+        let mut step = divided(Box::new(Union));
         let mut out = Vec::new();
         step.push(0, Changes::inserts(rows(&[1, 0, 2, 3, 0, 0, 4])), &mut out).unwrap();
         step.push(0, Changes::inserts(rows(&[0])), &mut out).unwrap();
@@ -131,9 +139,48 @@ mod tests {
         assert_eq!((values(&out), step.failed().len()), (vec![1, 2, 3, 4, 0], 0), "nothing is tried of the other input");
     }
 
+    /// Knows what it takes of memory.
+    struct Large(Union);
+
+    impl Stateful for Large {
+        fn push(&mut self, input: usize, changes: Changes, out: &mut Vec<Changes>) -> Result<()> {
+            self.0.push(input, changes, out)
+        }
+
+        fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
+            self.0.advance(watermark, out)
+        }
+
+        fn held(&self) -> u64 {
+            7
+        }
+
+        fn keys(&self) -> Option<u64> {
+            Some(3)
+        }
+
+        fn usage(&self) -> Option<Usage> {
+            Some(Usage { bytes: 1 << 20, groups: 3 })
+        }
+
+        fn snapshot(&mut self) -> Result<Vec<u8>> {
+            self.0.snapshot()
+        }
+
+        fn restore(&mut self, state: &[u8]) -> Result<()> {
+            self.0.restore(state)
+        }
+    }
+
+    #[test]
+    fn a_guard_tells_what_its_step_holds_and_takes() {
+        let step = divided(Box::new(Large(Union)));
+        assert_eq!((step.held(), step.keys(), step.usage()), (7, Some(3), Some(Usage { bytes: 1 << 20, groups: 3 })));
+    }
+
     #[test]
     fn what_takes_back_a_row_that_failed_is_not_told_again() {
-        let mut step = divided();
+        let mut step = divided(Box::new(Union));
         let mut out = Vec::new();
         let kinds = vec![Insert, Insert, UpdateBefore, UpdateAfter, Delete];
         step.push(0, Changes::new(rows(&[0, 5, 0, 0, 5]), kinds), &mut out).unwrap();

@@ -154,6 +154,10 @@ impl Stateful for Shards {
         self.groups.iter().map(|g| g.held()).sum()
     }
 
+    fn keys(&self) -> Option<u64> {
+        self.groups.iter().map(|g| g.keys()).sum()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.groups.iter().map(|g| g.usage()).sum()
     }

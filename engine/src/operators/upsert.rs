@@ -128,6 +128,10 @@ impl Stateful for UpsertOperator {
         self.rows
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.keys.len() as u64)
+    }
+
     /// The watermark and the rows, those of a key in their order; how many each key has, and when they changed last.
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         let (mut sizes, mut last, mut rows) = (Vec::new(), Vec::new(), Vec::new());

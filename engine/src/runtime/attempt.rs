@@ -14,6 +14,7 @@ use super::job::{JobKind, JobSpec, JobState, Place, Shared, Sinks};
 use super::position;
 use super::query::QueryChain;
 use super::room;
+use super::spawn::caught;
 use super::supervisor::{Environment, SharedStreams};
 use super::worker::{Idle, Worker};
 use crate::contract::CheckpointStore;
@@ -21,11 +22,12 @@ use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset};
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
-use crate::time::MILLISECOND;
+use crate::time::{MILLISECOND, Micros};
 
-/// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints.
+/// Runs `spec` until it is asked to stop or fails. `durable` jobs keep checkpoints. Errors: those of the run; `Internal` if it panics.
 pub fn run(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, streams: &SharedStreams, durable: Durable) -> Result<()> {
-    let ended = run_once(spec, shared, environment, streams, durable);
+    let ended = caught(|| run_once(spec, shared, environment, streams, durable));
+    shared.exit.store(true, Ordering::Release);
     shared.gauges.end();
     shared.budget.forget(shared.id());
     ended
@@ -55,6 +57,8 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
     let _listening = spec.logs.iter().map(|log| streams.bells.listen(log, shared.bell_rope())).collect::<Result<Vec<_>>>()?;
     let epoch = checkpoint.as_ref().map_or(0, |c| c.epoch);
     shared.epoch_asked.store(epoch, Ordering::Release);
+    // How far event time had come in the run before is not how far it has come in this one.
+    shared.input_watermark.store(Micros::MIN, Ordering::Release);
     let worker = |(index, &place): (usize, &Place)| {
         let (chain, position) = open_partition(spec, place, index, checkpoint.as_ref())?;
         let scan = &spec.scans()[place.scan];
@@ -83,6 +87,8 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
     shared.merged(&begin.counters());
     shared.gauges.begin();
     shared.set_life(JobState::Running);
+    // It may be as large as all state of the job, which the job has now.
+    drop((kept, checkpoint));
     Driver::new((spec, shared), environment, store, sinks, begin).run()
 }
 
@@ -91,7 +97,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
 struct Kept {
     /// Number of the newest, whole or not.
     newest: Option<Epoch>,
-    /// Whole ones before it, oldest first.
+    /// Whole ones before it, oldest first, without state.
     older: Vec<Checkpoint>,
 }
 

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::attempt::Durable;
 use super::chain::{Chunk, Target};
 use super::feeds::Feeds;
 use super::graph::{Graph, Leaving};
 use super::job::{JobSpec, Place, Shared, Sinks};
 use super::pressure;
 use super::room;
+use super::spawn::caught;
 use super::supervisor::Environment;
 use super::worker::{Idle, Item, Worker};
 use crate::contract::CheckpointStore;
@@ -106,10 +108,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Runs until asked to stop, or an error.
+    /// Runs until asked to stop, or an error or a panic.
     pub fn run(mut self) -> Result<()> {
         self.pin();
-        let ended = self.turns();
+        // What panics here ends the threads of the partitions as an error does.
+        let ended = caught(|| self.turns());
         self.shared.exit.store(true, Ordering::Release);
         self.feeds.end()?;
         ended
@@ -161,7 +164,8 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         self.measured = now;
-        pressure::look(self.spec, self.shared, &self.graph, now)
+        let durable = if self.store.is_some() { Durable::Yes } else { Durable::No };
+        pressure::look(self.spec, self.shared, &self.graph, durable, now)
     }
 
     fn check_room(&self) -> Result<()> {
@@ -183,7 +187,8 @@ impl<'a> Driver<'a> {
     fn ask_for_barrier(&mut self) {
         let since = self.environment.clock.monotonic().saturating_sub(self.last);
         let due = self.dirty && since >= self.environment.checkpoint_interval;
-        let asked = self.shared.checkpoint.swap(false, Ordering::AcqRel);
+        // One that is asked for while a barrier is under way comes after it: it has to hold what came since.
+        let asked = !self.aligning && self.shared.checkpoint.swap(false, Ordering::AcqRel);
         if self.store.is_some() && !self.aligning && (due || asked) {
             self.begin_barrier();
         }

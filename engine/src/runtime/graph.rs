@@ -52,8 +52,18 @@ struct Step {
     reached: Micros,
     /// What the operator said then.
     watermark: Micros,
-    /// What a row that it holds takes of memory, more or less.
-    row_bytes: u64,
+    /// What a row or key that it holds takes of memory, more or less.
+    item_bytes: u64,
+}
+
+/// What a part of a graph takes of memory.
+pub struct Part {
+    /// What it is.
+    pub what: String,
+    /// How much.
+    pub usage: Usage,
+    /// What it is made of, for people.
+    pub content: String,
 }
 
 /// Who reads the rows of an input or step.
@@ -108,7 +118,7 @@ impl Graph {
             };
             let (has_state, inputs) = (step.kind.has_state(), step.inputs.clone());
             let (reached, watermark) = (Micros::MIN, Micros::MIN);
-            steps.push(Step { operator, has_state, inputs, scan, reached, watermark, row_bytes: HELD_ROW_BYTES });
+            steps.push(Step { operator, has_state, inputs, scan, reached, watermark, item_bytes: HELD_ROW_BYTES });
             routes.of_steps.push(Readers::default());
         }
         for (number, output) in plan.outputs.iter().enumerate() {
@@ -197,13 +207,13 @@ impl Graph {
         windows.chain(self.steps.iter().map(Step::usage)).sum()
     }
 
-    /// The same part by part, with what each is called in `layout`.
-    pub fn usages(&self, layout: StateLayout) -> Vec<(Usage, String)> {
-        let windows = self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::usage);
-        let steps = self.steps.iter().filter(|s| s.has_state).map(Step::usage);
-        let names =
-            layout.windows.into_iter().map(|(_, part)| format!("{} (merged)", part.what)).chain(layout.steps.into_iter().map(|p| p.what));
-        windows.chain(steps).zip(names).filter(|(usage, _)| usage.bytes > 0).collect()
+    /// The same part by part, as `layout` calls them.
+    pub fn parts(&self, layout: StateLayout) -> Vec<Part> {
+        let windows = self.inputs.iter().filter_map(|i| i.merge.as_ref()).zip(layout.windows);
+        let windows = windows.map(|(merge, (_, part))| Part::of_groups(format!("{} (merged)", part.what), merge.usage()));
+        let steps = self.steps.iter().filter(|s| s.has_state).zip(layout.steps);
+        let steps = steps.map(|(step, part)| Part { what: part.what, usage: step.usage(), content: step.content() });
+        windows.chain(steps).filter(|part| part.usage.bytes > 0).collect()
     }
 
     /// State as bytes: of the windows in the order of inputs, then of the steps that have any, each behind its two watermarks.
@@ -231,22 +241,40 @@ impl Graph {
             let (watermark, rest) = rest.split_first_chunk().ok_or_else(short)?;
             (step.reached, step.watermark) = (Micros::from_le_bytes(*reached), Micros::from_le_bytes(*watermark));
             step.operator.restore(rest)?;
+            step.weigh(rest.len());
         }
         Ok(())
     }
 }
 
+impl Part {
+    /// One that is made of groups.
+    pub fn of_groups(what: String, usage: Usage) -> Self {
+        Self { what, usage, content: format!("{} groups", usage.groups) }
+    }
+}
+
 impl Step {
-    /// Remembers what a row that it holds takes, by the size of a snapshot. Rows in memory stand beside their keys, places and times.
+    /// Rows or keys that it holds, whichever are more.
+    fn items(&self) -> u64 {
+        self.operator.held().max(self.operator.keys().unwrap_or(0))
+    }
+
+    /// Remembers what each of them takes, by the size of a snapshot. Rows in memory stand beside their keys, places and times.
     fn weigh(&mut self, snapshot: usize) {
-        if let Some(each) = (snapshot as u64).checked_div(self.operator.held()) {
-            self.row_bytes = HELD_ROW_BYTES / 2 + 2 * each;
+        if let Some(each) = (snapshot as u64).checked_div(self.items()) {
+            self.item_bytes = HELD_ROW_BYTES / 2 + 2 * each;
         }
     }
 
     fn usage(&self) -> Usage {
-        let groups = self.operator.held();
-        self.operator.usage().unwrap_or(Usage { bytes: groups.saturating_mul(self.row_bytes), groups })
+        let items = self.items();
+        self.operator.usage().unwrap_or(Usage { bytes: items.saturating_mul(self.item_bytes), groups: items })
+    }
+
+    fn content(&self) -> String {
+        let rows = self.operator.held();
+        self.operator.keys().map_or_else(|| format!("{rows} rows"), |keys| format!("{keys} keys and {rows} rows"))
     }
 }
 

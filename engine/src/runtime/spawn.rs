@@ -1,4 +1,5 @@
-//! Threads with names. Invariant: a panic in a thread becomes an error of the one who joins it, never a silent end.
+//! Threads with names. Invariant: a panic becomes an error of whoever waits for the work, the one who joins the thread or the caller of
+//! `caught`; a thread that nobody joins has to catch its own, or its end is silent.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -26,6 +26,8 @@ use crate::plan::{
 use crate::system::SystemClock;
 use crate::time::{self, MILLISECOND, Micros, SECOND};
 
+mod idle;
+mod panics;
 mod starting;
 mod state;
 

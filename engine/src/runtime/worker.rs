@@ -125,7 +125,7 @@ impl Worker {
         Ok(Some(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }))
     }
 
-    /// Lets an idle partition follow the others, so that windows close.
+    /// Lets an idle partition follow the others, so that windows close. None is idle while the log has something for it.
     fn carry_along(&mut self) -> Result<Option<Item>> {
         let target = self.shared.input_watermark.load(Ordering::Acquire);
         let is_due = match self.idle_at() {
@@ -134,6 +134,10 @@ impl Worker {
         };
         if !is_due {
             return Ok(None);
+        }
+        // What came while nobody looked, because the driver or this thread was busy, is not late.
+        if self.look() {
+            return self.batch();
         }
         self.idle = Idle::Yes;
         let mut chunks = Vec::new();

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::length_of;
 use crate::contract::PreCommit;
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
@@ -91,7 +92,14 @@ impl Checkpoint {
         sum
     }
 
-    /// As bytes.
+    /// All but the state of its operators.
+    pub(super) fn without_state(mut self) -> Self {
+        self.partitions.iter_mut().for_each(|partition| partition.state = Vec::new());
+        self.state = Vec::new();
+        self
+    }
+
+    /// As bytes. Errors: `Invalid` if a part of it is 4 GiB or more.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let head = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
         let blobs = || [&head].into_iter().chain(self.partitions.iter().map(|p| &p.state)).chain([&self.state]);
@@ -100,14 +108,22 @@ impl Checkpoint {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; HEAD_BYTES - CHECKSUM_AT + 2]);
-        for blob in blobs() {
-            let length = u32::try_from(blob.len()).map_err(|_| Error::unavailable("the state of a partition exceeds 4 GiB"))?;
-            bytes.extend_from_slice(&length.to_le_bytes());
+        for (index, blob) in blobs().enumerate() {
+            bytes.extend_from_slice(&length_of(blob.len(), || self.name_of(index))?);
             bytes.extend_from_slice(blob);
         }
         let checksum = crc32c::crc32c(&bytes[HEAD_BYTES..]);
         bytes[CHECKSUM_AT..HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
         Ok(bytes)
+    }
+
+    /// What stands at this index among the head and the blobs.
+    fn name_of(&self, index: usize) -> String {
+        let Some(index) = index.checked_sub(1) else { return format!("the head of a checkpoint of job {}", self.job) };
+        match self.partitions.get(index) {
+            Some(p) => format!("the state of partition {} of scan {} of job {}", p.partition, p.scan, self.job),
+            None => format!("the state of job {} where its partitions meet", self.job),
+        }
     }
 
     /// From bytes. Errors: `Corrupt`.
@@ -217,6 +233,19 @@ mod tests {
     #[test]
     fn a_checkpoint_of_the_first_version_is_read() {
         assert_eq!(Checkpoint::decode(GOLDEN).unwrap(), sample(4));
+    }
+
+    #[test]
+    fn each_part_has_a_name() {
+        let checkpoint = sample(4);
+        let names = (0..4).map(|index| checkpoint.name_of(index)).collect::<Vec<_>>();
+        let parts = [
+            "the head of a checkpoint of job site_10s",
+            "the state of partition 0 of scan 0 of job site_10s",
+            "the state of partition 1 of scan 0 of job site_10s",
+            "the state of job site_10s where its partitions meet",
+        ];
+        assert_eq!(names, parts);
     }
 
     #[test]

@@ -57,10 +57,10 @@ impl CheckpointFiles {
         Ok(bytes)
     }
 
-    /// Whole checkpoints before `epoch`, oldest first.
+    /// Whole checkpoints before `epoch`, oldest first, without state: that may be large, and only the newest is gone on from.
     pub fn older(&self, epoch: Epoch) -> Result<Vec<Checkpoint>> {
         let older = self.epochs(FILE)?.into_iter().filter(|&older| older < epoch);
-        Ok(older.filter_map(|older| Checkpoint::decode(&self.read_either(older).ok()?).ok()).collect())
+        Ok(older.filter_map(|older| Some(Checkpoint::decode(&self.read_either(older).ok()?).ok()?.without_state())).collect())
     }
 
     /// What the checkpoints may still commit. Errors: one of them is damaged, and nobody knows what it would.
@@ -173,6 +173,17 @@ mod tests {
         let names: Vec<_> = names.iter().filter_map(|p| p.file_name()?.to_str()).map(|n| n.trim_start_matches('0')).collect();
         assert_eq!(names, ["2.checkpoint", "3.checkpoint", "4.checkpoint", "4.copy"]);
         assert_eq!((loaded(&files), files.newest().unwrap()), (Some(4), Some(4)));
+    }
+
+    #[test]
+    fn older_ones_come_without_state_and_with_all_else() {
+        let (_directory, files) = stored();
+        let older = files.older(4).unwrap();
+        assert_eq!(older.iter().map(|c| c.epoch).collect::<Vec<_>>(), [2, 3]);
+        assert!(older.iter().all(|c| c.state.is_empty() && c.partitions.iter().all(|p| p.state.is_empty())));
+        let bare = |epoch| sample(epoch).without_state();
+        assert_eq!(older, [bare(2), bare(3)]);
+        assert_eq!((older[0].sinks.len(), &older[0].fingerprint), (2, &"abc".to_owned()));
     }
 
     #[test]

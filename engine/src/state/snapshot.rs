@@ -21,6 +21,23 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
+const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
+
+/// What makes state smaller, for hints.
+pub const LESS_STATE: &str = "group by fewer keys, make windows shorter, let joins and groups forget ('table.exec.state.ttl')";
+
+/// The length of one of several parts, as it stands before its bytes. Errors: `Invalid` if it is too long, since another try would meet that
+/// again; `what` names the part.
+pub(super) fn length_of(bytes: usize, what: impl FnOnce() -> String) -> Result<[u8; 4]> {
+    match u32::try_from(bytes) {
+        Ok(length) => Ok(length.to_le_bytes()),
+        Err(_) => {
+            Err(Error::invalid(format!("{} takes {:.1} GiB, and a checkpoint holds less than 4 GiB of it", what(), bytes as f64 / GIB))
+                .hint(format!("{LESS_STATE}; then give the statement again: it goes on from its last checkpoint")))
+        }
+    }
+}
+
 /// Head and batches (all of `schema`) as bytes.
 pub fn encode<H: Serialize>(head: &H, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>> {
     let head = serde_json::to_vec(head).map_err(|e| Error::internal(e.to_string()))?;
@@ -53,8 +70,7 @@ pub fn join_states(states: &[Vec<u8>]) -> Result<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(states.iter().map(|s| s.len() + 4).sum());
     for state in states {
-        let length = u32::try_from(state.len()).map_err(|_| Error::unavailable("the state of an operator exceeds 4 GiB"))?;
-        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&length_of(state.len(), || "the state of a window, a step or one of its groups of keys".to_owned())?);
         bytes.extend_from_slice(state);
     }
     Ok(bytes)
@@ -139,6 +155,15 @@ mod tests {
             }
         }
         assert_eq!(join_states(&[b"as it is".to_vec()]).unwrap(), b"as it is");
+    }
+
+    #[test]
+    fn a_part_that_is_too_long_is_named_and_not_tried_again() {
+        assert_eq!(length_of(u32::MAX as usize, || panic!("it fits")).unwrap(), [255; 4]);
+        let error = length_of(6 << 30, || "the state of partition 3".to_owned()).unwrap_err();
+        assert_eq!(error.kind(), crate::error::ErrorKind::Invalid);
+        assert_eq!(error.message(), "the state of partition 3 takes 6.0 GiB, and a checkpoint holds less than 4 GiB of it");
+        assert!(error.hint_text().unwrap().starts_with(LESS_STATE), "{error}");
     }
 
     #[test]

@@ -207,6 +207,10 @@ impl Stateful for AsofJoinOperator {
         self.waiting.iter().map(|w| w.len() as u64).sum::<u64>() + self.kept
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.keys.held())
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         let kept = self.newest.iter().flatten().filter_map(|newest| match &newest.row {
             Place::Kept(bytes) => Some(self.parser.parse(bytes)),

@@ -301,6 +301,10 @@ impl Stateful for IntervalJoinOperator {
         self.sides.iter().map(|s| (s.waiting.len() + s.kept.len()) as u64).sum()
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.keys.held())
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         let [left, right] = &mut self.sides;
         let batches = [left.snapshot()?, right.snapshot()?];

@@ -106,6 +106,11 @@ impl JoinKeys {
         Some(number)
     }
 
+    /// How many are held.
+    pub fn held(&self) -> u64 {
+        self.table.len() as u64
+    }
+
     /// Takes back one `hold`.
     pub fn release(&mut self, number: u32) {
         let key = &mut self.keys[number as usize];

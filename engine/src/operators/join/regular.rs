@@ -257,6 +257,10 @@ impl Stateful for RegularJoinOperator {
         self.sides.iter().map(Multiset::rows).sum()
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(self.keys.held())
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         let batches = [self.sides[0].snapshot()?, self.sides[1].snapshot()?];
         sides::encode(&self.now, [&self.plan.left.schema, &self.plan.right.schema], BESIDE, batches)

@@ -369,6 +369,15 @@ fn texts_of_few_rows_do_not_hold_those_of_all() {
 }
 
 #[test]
+fn keys_are_told_though_no_row_is_held() {
+    let mut operator = OverOperator::new(plan(true, &[(Ask::RowNumber, Frame::Rows(None), true)], None)).unwrap();
+    let rows: [Row; 3] = ["a", "b", "a"].map(|key| (1, Some(key), None, None, None));
+    operator.push(0, Changes::inserts(batch(&rows)), &mut Vec::new()).unwrap();
+    operator.advance(1, &mut Vec::new()).unwrap();
+    assert_eq!((operator.held(), operator.keys()), (0, Some(2)));
+}
+
+#[test]
 fn damaged_state_is_refused() {
     let first = |ignore_nulls| [(Ask::Edge { first: true, ignore_nulls }, Frame::Rows(None), true)];
     let mut operator = OverOperator::new(plan(true, &first(true), None)).unwrap();

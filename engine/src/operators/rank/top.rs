@@ -168,6 +168,11 @@ impl Top {
         self.rows + self.reorder.as_ref().map_or(0, Reorder::len) as u64
     }
 
+    /// Groups.
+    pub fn keys_held(&self) -> u64 {
+        self.groups.len() as u64
+    }
+
     /// State as bytes: the watermark and rows that wait; rows of groups; how often each is there; how many different ones each
     /// group has, and when it changed last.
     pub fn encode(&mut self) -> Result<Vec<u8>> {

@@ -54,6 +54,10 @@ impl Stateful for Fake {
         self.rows.len() as u64
     }
 
+    fn keys(&self) -> Option<u64> {
+        Some(3)
+    }
+
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         Ok([self.reached].iter().chain(&self.rows).flat_map(|v| v.to_le_bytes()).collect())
     }
@@ -229,6 +233,28 @@ fn a_plan_whose_parts_do_not_fit_is_refused() {
     assert!(wrong(vec![], &[Input(1)]).contains("reads input 1"));
     let twice = plan::Step { kind: StepKind::Stages(vec![]), ..union(&[Input(0), Input(0)]) };
     assert!(wrong(vec![twice], &[]).contains("2 inputs instead of 1"));
+}
+
+#[test]
+fn what_a_step_takes_is_told_by_its_keys_and_rows_and_the_last_state_known() {
+    let plan = plan(vec![input(0)], vec![fake(&[plan::From::Input(0)], 0)], &[]);
+    let (mut running, _) = graph(&plan);
+    assert_eq!(running.usage(), Usage { bytes: 3 * HELD_ROW_BYTES, groups: 3 }, "keys alone");
+    running.give(0, &[1, 2, 3, 4, 5], &mut Leaving::new());
+    assert_eq!(running.usage(), Usage { bytes: 5 * HELD_ROW_BYTES, groups: 5 });
+    let state = running.snapshot().unwrap();
+    // Six numbers for five rows, beside two watermarks.
+    let known = Usage { bytes: 5 * (HELD_ROW_BYTES / 2 + 2 * (6 * 8 / 5)), groups: 5 };
+    assert_eq!(running.usage(), known);
+    let (mut restored, _) = graph(&plan);
+    restored.restore(&state).unwrap();
+    assert_eq!(restored.usage(), known);
+    let steps = vec![plan::StatePart { what: "rank".to_owned(), traits: vec![] }];
+    let parts = restored.parts(StateLayout { steps, ..StateLayout::default() });
+    assert_eq!(
+        parts.iter().map(|p| (p.what.as_str(), p.content.as_str(), p.usage)).collect::<Vec<_>>(),
+        [("rank", "3 keys and 5 rows", known)]
+    );
 }
 
 #[derive(Debug, Clone)]

@@ -53,6 +53,30 @@ fn state_past_its_bound_stops_the_job_with_the_reason_at_its_last_checkpoint() {
 }
 
 #[test]
+fn a_live_query_ends_before_any_job_stops_and_says_why() {
+    let mut bench = Bench::new([1, 1]);
+    bench.supervisor = bench.supervisor.with_state_memory(2 << 20);
+    bench.feed(1, "y", &many(0, 100));
+    bench.start(day(windows()), &[1]);
+    bench.until("a few groups", |s| s.committed.consumed == 100 && s.usage.groups >= 200);
+    let tail = bench.supervisor.tail(bench.spec("tail", day(windows()), &[0])).unwrap();
+    for step in 0..=40 {
+        bench.feed(0, "x", &many(step * 2_000, 2_000));
+    }
+    let began = Instant::now();
+    let why = loop {
+        match tail.status().life {
+            JobState::Failed(why) => break why,
+            other => assert!(began.elapsed() < PATIENCE, "{other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(why.starts_with("the state of this query takes ") && why.contains("live queries end before jobs stop"), "{why}");
+    assert!(why.contains("open windows of the partitions") && !why.contains("checkpoint"), "{why}");
+    assert_eq!(bench.supervisor.status("job").unwrap().life, JobState::Running);
+}
+
+#[test]
 fn partitions_that_are_ahead_wait_while_state_is_large_and_all_records_are_read_in_the_end() {
     let bench = Bench::new([2, 1]);
     // Two devices of different partitions: one has a long past to read, the other little.
