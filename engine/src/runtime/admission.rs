@@ -7,7 +7,6 @@ use super::graph::Graph;
 use super::job::{JobKind, JobSpec, Place};
 use super::position;
 use super::supervisor::Supervisor;
-use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
 use crate::metrics::JobCounters;
@@ -106,7 +105,7 @@ impl Supervisor {
         };
         self.check_offsets(spec, &first)?;
         let directory = self.environment.directory.join(&spec.name);
-        CheckpointFiles::open(self.environment.disk.clone(), &directory)?.save(first.epoch, &first.encode()?)
+        CheckpointFiles::open(self.environment.disk.clone(), &directory)?.replace(first.epoch, &first.encode()?)
     }
 
     /// What a job of this name goes on from.
