@@ -104,7 +104,8 @@ pub enum Durable {
     No,
 }
 
-/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example. Returns from where.
+/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example; everything, as long as
+/// nobody knows its checkpoint. Returns from where.
 pub(super) fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
     let hold = |(index, &place): (usize, &Place)| {
         let offset = checkpoint.and_then(|c| c.partitions.get(index)).map_or(0, |s| s.offset);

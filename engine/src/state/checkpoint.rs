@@ -91,6 +91,14 @@ impl Checkpoint {
         sum
     }
 
+    /// Without the states of its operators, which may be large.
+    #[must_use]
+    pub fn without_state(mut self) -> Self {
+        self.state = Vec::new();
+        self.partitions.iter_mut().for_each(|p| p.state = Vec::new());
+        self
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let head = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;

@@ -1,10 +1,13 @@
 //! Where jobs begin and what they take over. Invariant checked: no record is read twice or left out that was not asked for.
 
+use std::path::PathBuf;
+
 use super::*;
 
 use crate::error::ErrorKind;
 use crate::runtime::admission::{Admission, Resumed};
 use crate::runtime::adopt::Unclaimed;
+use crate::runtime::savepoints::LogsByName;
 
 /// Every row of stream a, into output 0.
 fn rows(start: Option<StartAt>) -> JobPlan {
@@ -24,8 +27,29 @@ impl Bench {
         self.supervisor.start(spec)
     }
 
-    fn logs_by_name(&self) -> impl Fn(&Name) -> Result<Arc<dyn LogStore>> + '_ {
-        |stream: &Name| Ok(self.logs[usize::from(stream.as_str() == "b")].clone() as Arc<dyn LogStore>)
+    fn logs_by_name(&self) -> LogsByName {
+        let log = |(name, log): (&str, &Arc<MemoryLog>)| (Name::new(name).unwrap(), log.clone() as Arc<dyn LogStore>);
+        ["a", "b"].into_iter().zip(&self.logs).map(log).collect()
+    }
+
+    /// The files below the checkpoints whose paths end so.
+    fn files(&self, ending: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        self.disk.files().into_iter().filter(|(path, _)| path.to_str().unwrap().ends_with(ending)).collect()
+    }
+
+    /// Damages the files whose paths end so.
+    fn damage(&self, ending: &str) {
+        self.files(ending).into_iter().for_each(|(path, bytes)| self.disk.overwrite(&path, bytes[1..].to_vec()));
+    }
+
+    /// A job that has read two records, and is stopped.
+    fn stopped() -> Self {
+        let bench = Self::new([1, 1]);
+        bench.feed(0, "x", &[(1, 1), (2, 2)]);
+        bench.start(rows(None), &[0]);
+        bench.until("the first records", |s| s.committed.consumed == 2);
+        bench.supervisor.stop("job").unwrap();
+        bench
     }
 
     fn restart(&self, plan: JobPlan) {
@@ -159,15 +183,11 @@ fn a_changed_query_keeps_its_state_part_by_part_or_is_refused_with_what_differs(
 
 #[test]
 fn a_stopped_job_is_listed_and_kept_until_it_is_forgotten() {
-    let bench = Bench::new([1, 1]);
-    bench.feed(0, "x", &[(1, 1), (2, 2)]);
-    bench.start(rows(None), &[0]);
-    bench.until("the first records", |s| s.committed.consumed == 2);
-    bench.supervisor.stop("job").unwrap();
+    let bench = Bench::stopped();
     bench.feed(0, "x", &[(3, 3)]);
     // As the next process does.
     bench.supervisor.forget("job");
-    bench.supervisor.enlist(bench.spec("job", rows(None), &[0])).unwrap();
+    bench.supervisor.enlist(bench.spec("job", rows(None), &[0]));
     let listed = bench.supervisor.status("job").unwrap();
     assert_eq!((listed.life, listed.lag, listed.counters.consumed), (JobState::Stopped, 1, 2));
     bench.logs[0].retain_from(0, 3);
@@ -178,4 +198,59 @@ fn a_stopped_job_is_listed_and_kept_until_it_is_forgotten() {
     bench.supervisor.forget("job");
     bench.logs[0].retain_from(0, 3);
     assert_eq!(bench.logs[0].bounds(0).start, 3, "nobody needs them any more");
+}
+
+#[test]
+fn a_job_whose_checkpoint_cannot_be_read_has_failed_and_the_log_keeps_everything_for_it() {
+    let bench = Bench::stopped();
+    bench.damage("checkpoint");
+    bench.damage("copy");
+    // As the next process does, with a job that was stopped, and with one that was not.
+    let failed = || {
+        let began = Instant::now();
+        loop {
+            match bench.supervisor.status("job").unwrap().life {
+                JobState::Failed(why) => break why,
+                other => assert!(began.elapsed() < PATIENCE, "{other:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    bench.supervisor.forget("job");
+    bench.supervisor.enlist(bench.spec("job", rows(None), &[0]));
+    assert!(failed().contains("no checkpoint in"), "{}", failed());
+    bench.logs[0].retain_from(0, 2);
+    assert_eq!(bench.logs[0].bounds(0).start, 0);
+    bench.supervisor.forget("job");
+    bench.start(rows(None), &[0]);
+    assert!(failed().contains("no checkpoint in"), "{}", failed());
+    bench.logs[0].retain_from(0, 2);
+    assert_eq!(bench.logs[0].bounds(0).start, 0);
+
+    // What it would commit nobody knows; that is told until somebody decides.
+    assert_eq!(bench.supervisor.prepared().unwrap_err().kind(), ErrorKind::Corrupt);
+    let problems = bench.supervisor.problems();
+    assert!(problems.len() == 1 && problems[0].contains("a checkpoint of job job") && problems[0].contains("move "), "{problems:?}");
+    bench.files("checkpoint").iter().for_each(|(path, _)| crate::contract::Disk::remove(&bench.disk, path).unwrap());
+    bench.disk.overwrite(&PathBuf::from("checkpoints/stray"), vec![]);
+    assert_eq!((bench.supervisor.prepared().unwrap().len(), bench.supervisor.problems().len()), (0, 0));
+}
+
+#[test]
+fn a_savepoint_that_cannot_be_read_is_a_problem_and_keeps_everything() {
+    let bench = Bench::stopped();
+    let savepoint = bench.supervisor.stop_with_savepoint("job", None, &bench.logs_by_name()).unwrap().1;
+    bench.damage("savepoint");
+    // As the next process does.
+    bench.supervisor.forget("job");
+    bench.logs[0].unpin(&format!("savepoint {}", savepoint.name));
+    bench.supervisor.pin_savepoints(&bench.logs_by_name()).unwrap();
+    assert_eq!(bench.supervisor.savepoints().unwrap(), []);
+    let problems = bench.supervisor.problems();
+    assert!(problems.len() == 1 && problems[0].contains(&format!("DROP SAVEPOINT '{}'", savepoint.name)), "{problems:?}");
+    bench.logs[0].retain_from(0, 2);
+    assert_eq!(bench.logs[0].bounds(0).start, 0);
+    bench.supervisor.drop_savepoint(&savepoint.name, &bench.logs_by_name()).unwrap();
+    bench.logs[0].retain_from(0, 2);
+    assert_eq!((bench.logs[0].bounds(0).start, bench.supervisor.problems().len()), (2, 0));
 }
