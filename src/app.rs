@@ -9,7 +9,7 @@ use std::time::Duration;
 use thalweg_connectors::gateway::{AmqpGateway, GatewayContext, MqttGateway};
 use thalweg_devices::{Devices, Secret};
 use thalweg_engine::contract::{Clock, Disk};
-use thalweg_engine::error::{Error, Result};
+use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
 use thalweg_engine::log::{LogConfig, Logs};
@@ -113,6 +113,17 @@ impl Core {
         Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, _owner: owner })
     }
 
+    /// Why this process should end: the disk has failed under a log, so that nothing more can be acknowledged and only a new start can
+    /// tell what the disk holds; or the lake belongs to another process now.
+    pub fn must_end(&self) -> Option<Error> {
+        if let Some(reason) = self.logs.poisoned() {
+            let hint = "look at the disk and the system's log; a new start reads what is there, and nothing acknowledged is lost";
+            return Some(Error::internal(format!("the disk failed under the log: {reason}")).hint(hint));
+        }
+        // That nobody can tell just now is no reason.
+        self.lake.check_owned().err().filter(|e| e.kind() == ErrorKind::Conflict)
+    }
+
     /// Ends jobs after a last checkpoint, then closes what is below them.
     pub fn close(&self) {
         self.engine.close();
@@ -187,11 +198,11 @@ impl App {
         Ok(Self { core, http: http_address, mqtt, amqp, admin_token, gateways, tasks, shutdown })
     }
 
-    /// Returns, with the reason, when the disk has failed under a log. Nothing more can be acknowledged then, and only a new
-    /// start can tell what the disk holds.
-    pub async fn poisoned(&self) -> String {
+    /// Returns, with the reason, when the process should end: see `Core::must_end`.
+    pub async fn poisoned(&self) -> Error {
         loop {
-            if let Some(reason) = self.core.logs.poisoned() {
+            let core = self.core.clone();
+            if let Ok(Some(reason)) = tokio::task::spawn_blocking(move || core.must_end()).await {
                 return reason;
             }
             tokio::time::sleep(POISON_CHECK).await;

@@ -259,6 +259,8 @@ async fn of_two_owners_of_a_lake_the_older_is_fenced() {
     feed(&older, 100..110);
     let reason = committed(&older, 4 * ROWS).await.unwrap_err();
     assert!(reason.contains("has taken the lake at") && reason.contains("stop one of the two processes"), "{reason}");
+    assert!(older.must_end().is_some_and(|e| e.message().contains("has taken the lake at")), "its process ends");
+    assert!(newer.must_end().is_none());
     feed(&newer, 3 * ROWS..4 * ROWS);
     committed(&newer, 4 * ROWS).await.unwrap();
     assert_eq!(count(&newer).await, 4 * ROWS);

@@ -86,13 +86,12 @@ impl Serve {
             ended = wait_for_end() => ended.map(|()| None)?,
             reason = app.poisoned() => Some(reason),
         };
-        println!("stopping: jobs take a last checkpoint");
-        app.stop().await?;
-        match failure {
-            None => Ok(ExitCode::SUCCESS),
-            Some(reason) => Err(Error::internal(format!("the disk failed under the log: {reason}"))
-                .hint("look at the disk and the system's log; a new start reads what is there, and nothing acknowledged is lost")),
+        match &failure {
+            None => println!("stopping: jobs take a last checkpoint"),
+            Some(reason) => eprintln!("stopping: {}", reason.message()),
         }
+        app.stop().await?;
+        failure.map_or(Ok(ExitCode::SUCCESS), Err)
     }
 }
 

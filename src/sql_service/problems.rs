@@ -28,9 +28,10 @@ impl Occasion {
 }
 
 impl Engine {
-    /// Problems of tables and jobs, a sentence each.
+    /// Problems of tables, jobs and savepoints, a sentence each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.table_problems().into_values().collect();
+        problems.extend(self.parts.supervisor.problems());
         for job in self.parts.supervisor.list() {
             if let JobState::Failed(why) | JobState::Restarting(why) = job.life {
                 problems.push(format!("job {}: {why}", job.name));

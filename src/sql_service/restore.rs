@@ -12,7 +12,7 @@ use crate::statements::StoredKind;
 
 impl Engine {
     pub(super) fn restore(&self) -> Result<()> {
-        self.parts.supervisor.pin_savepoints(&self.log_of())?;
+        self.parts.supervisor.pin_savepoints(&self.logs_by_name())?;
         let stored = lock(&self.statements).all().to_vec();
         for statement in stored {
             let again = || -> Result<()> {
@@ -21,7 +21,11 @@ impl Engine {
                     (StoredKind::Job, Statement::InsertJob { name, sinks, plan, sql, settings, .. }) => {
                         let job = Prepared { name: &name, sinks: &sinks, sql, settings: &settings };
                         let spec = self.job(job, *plan, Occasion::Restart)?;
-                        if statement.stopped { self.parts.supervisor.enlist(spec) } else { self.parts.supervisor.start(spec) }
+                        if statement.stopped {
+                            self.parts.supervisor.enlist(spec);
+                            return Ok(());
+                        }
+                        self.parts.supervisor.start(spec)
                     }
                     (kind, other) => Err(Error::corrupt(format!("a stored {kind:?} is now read as {other:?}"))),
                 }

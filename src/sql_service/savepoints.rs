@@ -1,6 +1,7 @@
 //! Stopping a job with a savepoint, starting from one, forgetting jobs. Invariant: who stops a job loses nothing: its statement is listed,
 //! its checkpoints are kept, and the log keeps what it has not read, until somebody drops it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thalweg_engine::contract::LogStore;
@@ -14,12 +15,13 @@ use super::{Engine, lock};
 use crate::statements::StoredKind;
 
 impl Engine {
-    /// Finds the log of a stream that is there; it makes none.
-    pub(super) fn log_of(&self) -> impl Fn(&Name) -> Result<Arc<dyn LogStore>> + '_ {
-        |stream: &Name| match self.parts.logs.streams().contains(stream) {
-            true => Ok(self.parts.logs.stream(stream)?),
-            false => Err(Error::not_found(format!("there is no stream {stream}"))),
-        }
+    /// The logs of all streams that can be opened.
+    pub(super) fn logs_by_name(&self) -> BTreeMap<Name, Arc<dyn LogStore>> {
+        let log = |stream: Name| {
+            let log: Arc<dyn LogStore> = self.parts.logs.stream(&stream).ok()?;
+            Some((stream, log))
+        };
+        self.parts.logs.streams().into_iter().filter_map(log).collect()
     }
 
     /// `STOP JOB … WITH SAVEPOINT`.
@@ -29,7 +31,7 @@ impl Engine {
             SavepointWanted::Named(name) => Some(name.as_str()),
             SavepointWanted::No | SavepointWanted::Yes => None,
         };
-        let stopped = self.parts.supervisor.stop_with_savepoint(job, name, &self.log_of());
+        let stopped = self.parts.supervisor.stop_with_savepoint(job, name, &self.logs_by_name());
         // Also if it could not be saved, or had failed before: a restart must not run what has stopped.
         if self.parts.supervisor.status(job).is_ok_and(|s| matches!(s.life, JobState::Stopped | JobState::Failed(_))) {
             lock(&self.statements).stop(job)?;
@@ -58,7 +60,7 @@ impl Engine {
 
     /// `DROP SAVEPOINT`.
     pub(super) fn drop_savepoint(&self, name: &str) -> Result<String> {
-        self.parts.supervisor.drop_savepoint(name, &self.log_of())?;
+        self.parts.supervisor.drop_savepoint(name, &self.logs_by_name())?;
         Ok(format!("savepoint '{name}' is removed"))
     }
 }

@@ -50,11 +50,9 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Replaces `to` by `from`, atomically. Durable after `sync_dir`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name, unless that name is taken. Durable after `sync_dir`. Errors: `AlreadyExists`; `Unsupported` on
-    /// disks that are made for the log alone.
-    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    /// Gives a file a second name, unless that name is taken: of several who try, one does. Durable after `sync_dir`. Errors:
+    /// `AlreadyExists`.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file. Durable after `sync_dir`.
     fn remove(&self, path: &Path) -> io::Result<()>;

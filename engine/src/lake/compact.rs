@@ -2,7 +2,7 @@
 //! commit that adds the sealed file removes exactly the files whose rows are in it.
 //!
 //! ```text
-//! recent/date=D/ e1 e2 e3 … e48  ──► read, sort by device and time ──► data/date=D/e<n>-s0.parquet
+//! recent/date=D/ e1 e2 e3 … e48  ──► read, sort by device and time ──► data/date=D/e<n>-o<fence>-s0.parquet
 //!                                    one commit: Remove(e1…e48) + Add(data), dataChange = false, txn(maint/<table>, n)
 //! ```
 //!
@@ -106,8 +106,9 @@ fn day_of(date: &str) -> Option<Day> {
 }
 
 impl LakeTable {
-    /// Seals the days in `scope`. Errors: `Conflict` if another thread is sealing this table.
+    /// Seals the days in `scope`. Errors: `Conflict` if another thread is sealing this table, or another process has taken the lake over.
     pub fn seal(&self, scope: SealScope<'_>, now: Micros) -> Result<Vec<SealedDay>> {
+        self.environment.check_fence()?;
         let lease = match self.maintenance.try_lock() {
             Ok(lease) => lease,
             Err(std::sync::TryLockError::Poisoned(e)) => PoisonError::into_inner(e),
@@ -130,6 +131,7 @@ impl LakeTable {
     fn seal_day(&self, date: &str, groups: &[Vec<&TableFile>]) -> Result<SealedDay> {
         let app = self.maintenance_app();
         let number = self.begin().version(&app)? + 1;
+        let stem = format!("e{number:08}-o{}", self.environment.fence());
         let day = day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
         let mut writer = TableWriter::new(self.environment.clone(), self.layout.clone(), Level::Sealed);
         let mut staged: Vec<StagedFile> = Vec::new();
@@ -138,7 +140,7 @@ impl LakeTable {
         let mut write = || -> Result<u64> {
             for group in groups {
                 writer.write_day(day, &sorted(&self.layout, group)?)?;
-                staged.extend(writer.finish(self, &format!("e{number:08}"), staged.len())?);
+                staged.extend(writer.finish(self, &stem, staged.len())?);
             }
             Ok(staged.iter().map(|f| f.rows).sum())
         };

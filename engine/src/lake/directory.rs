@@ -160,6 +160,11 @@ impl Lake {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Whether the lake is still this process's. Errors: `Conflict` if another process has opened it since, or this one only reads.
+    pub fn check_owned(&self) -> Result<()> {
+        self.environment.check_fence()
+    }
+
     /// Directory of the lake.
     pub fn root(&self) -> &Path {
         &self.environment.root
@@ -173,7 +178,7 @@ impl Lake {
 
     /// Writes the manifests of all tables. Each appears whole or not at all; unchanged ones are not written again.
     pub fn refresh_catalog(&self) -> Result<()> {
-        self.environment.check_owner()?;
+        self.environment.check_fence()?;
         let tables = self.tables();
         self.lock_catalog().write(&tables)
     }
@@ -192,7 +197,7 @@ impl Lake {
     }
 
     fn tend(&self, work: impl Fn(&LakeTable, &mut MaintenanceReport) -> Result<()>) -> Result<MaintenanceReport> {
-        self.environment.check_owner()?;
+        self.environment.check_fence()?;
         let mut report = MaintenanceReport::default();
         for table in self.tables() {
             if let Err(e) = work(&table, &mut report) {
@@ -205,6 +210,7 @@ impl Lake {
     /// Removes files that were staged more than a day ago and never committed. `keep` holds what the stored checkpoints of all
     /// jobs may still commit. Returns what was removed.
     pub fn remove_orphans(&self, now: Micros, keep: &[PreCommit]) -> Result<Vec<PathBuf>> {
+        self.environment.check_fence()?;
         let mut removed = Vec::new();
         for table in self.tables() {
             for path in table.orphans(now, keep)? {

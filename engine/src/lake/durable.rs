@@ -2,7 +2,7 @@
 //! `Ok` means that the name is durable too; after one failed sync nothing more is published.
 //!
 //! ```text
-//! scratch/<n> ── write ── fsync ──► link (create only) or rename (replace) ──► fsync of the directory
+//! scratch/<uuid>-<n> ── write ── fsync ──► link (create only) or rename (replace) ──► fsync of the directory
 //! ```
 
 use std::collections::HashSet;
@@ -11,6 +11,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use uuid::Uuid;
 
 use crate::contract::{Disk, OpenMode};
 
@@ -28,6 +30,8 @@ pub(super) enum Place {
 pub(super) struct Durable {
     disk: Arc<dyn Disk>,
     scratch: PathBuf,
+    /// Tells its scratch files from those of a process that has taken the lake over.
+    own: Uuid,
     next: AtomicU64,
     failed: AtomicBool,
     /// Directories whose own names are durable.
@@ -42,18 +46,18 @@ impl Durable {
         }
         fs::create_dir_all(scratch)?;
         let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Self { disk, scratch: scratch.to_owned(), next, failed, directories: Mutex::default() })
+        Ok(Self { disk, scratch: scratch.to_owned(), own: Uuid::new_v4(), next, failed, directories: Mutex::default() })
     }
 
     /// Over a scratch directory that belongs to another process: nothing may be written through it.
     pub(super) fn to_read(disk: Arc<dyn Disk>, scratch: &Path) -> Self {
         let (next, failed) = (AtomicU64::new(0), AtomicBool::new(true));
-        Self { disk, scratch: scratch.to_owned(), next, failed, directories: Mutex::default() }
+        Self { disk, scratch: scratch.to_owned(), own: Uuid::new_v4(), next, failed, directories: Mutex::default() }
     }
 
     /// A new file that nobody else knows. The caller removes it unless it is published.
     pub(super) fn scratch_file(&self) -> io::Result<(File, PathBuf)> {
-        let path = self.scratch.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let path = self.scratch.join(format!("{}-{}", self.own, self.next.fetch_add(1, Ordering::Relaxed)));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         Ok((file, path))
     }

@@ -3,7 +3,7 @@
 //!
 //! The lock is enough on a disk of one machine. Where it is not (somebody removed it, or a network file system does not know locks), the
 //! fence is: a number in `_fence` that each owner raises durably when it opens the lake. An owner that finds a higher one has been
-//! replaced: it prepares and commits nothing more.
+//! replaced: it prepares, commits, seals and removes nothing more, and its process ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::future::Future;
@@ -60,6 +60,11 @@ impl Environment {
         Ok(Self { root, durable, clock, handle, owner: None })
     }
 
+    /// Number of this owner; 0 if this process only reads.
+    pub(super) fn fence(&self) -> u64 {
+        self.owner.as_ref().map_or(0, |(_, fence)| *fence)
+    }
+
     /// Whether this process may write. Errors: `Conflict` if it only reads.
     pub(super) fn check_owner(&self) -> Result<()> {
         match self.owner {
@@ -71,7 +76,7 @@ impl Environment {
     /// Whether this process is still the owner. Errors: `Conflict` if another has opened the lake since, which is fatal.
     pub(super) fn check_fence(&self) -> Result<()> {
         self.check_owner()?;
-        let (own, found) = (self.owner.as_ref().map_or(0, |(_, fence)| *fence), read_fence(&self.root)?);
+        let (own, found) = (self.fence(), read_fence(&self.root)?);
         if found == own {
             return Ok(());
         }

@@ -5,7 +5,7 @@
 //! <lake>/<namespace>/<table>/                    cold/telemetry, warm/site_10s, late/site_10s, dlq/telemetry
 //!    _delta_log/                                 the truth: which files are rows
 //!    recent/date=2026-01-02/e00000012-…-s0.parquet   small, minutes old; read through the log only
-//!    data/date=2026-01-01/e00000003-s0.parquet       sealed: sorted, never rewritten; a plain glob reads it right
+//!    data/date=2026-01-01/e00000003-…-s0.parquet     sealed: sorted, never rewritten; a plain glob reads it right
 //!    keyed/e00000012-…-b03.parquet                   instead of both, with a primary key: a bucket of its rows, see `keyed`
 //!    _meta/table.json                            what the table is
 //! <lake>/<namespace>/datapackage.json
@@ -24,7 +24,8 @@
 //!   v = previous  files verified, committed again
 //!   else          stop: the lake is ahead of the checkpoint, or has lost commits
 //!
-//! Before it prepares and before it commits, an owner looks whether a later one has raised the fence (`environment`).
+//! Before it prepares, commits, seals or removes, an owner looks whether a later one has raised the fence (`environment`). It is in the
+//! names of what an owner writes, so that none replaces another one's files.
 //!
 //! A seal is one commit Remove(recent/*) + Add(data/*) that changes no data, with txn(maint/<table>, n).
 //! ```

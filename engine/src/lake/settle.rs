@@ -89,10 +89,11 @@ impl Committer {
         Ok(())
     }
 
-    /// Begin of the names of an epoch's files, `e00000012-<app>-<checksum of app>`: the same epoch of the same job has the same
-    /// name, so that an attempt that never was committed is replaced by the next one.
+    /// Begin of the names of an epoch's files, `e00000012-<app>-<checksum of app>-o<fence>`: the same epoch of the same job and owner
+    /// has the same name, so that an attempt that never was committed is replaced by the next one, and no owner replaces what another
+    /// one's checkpoint names.
     pub(super) fn stem(&self, epoch: Epoch) -> String {
-        format!("e{epoch:08}-{}", self.mark())
+        format!("e{epoch:08}-{}-o{}", self.mark(), self.table.environment.fence())
     }
 
     /// What the names of all files of this sink have in common.

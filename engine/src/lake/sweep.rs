@@ -142,3 +142,19 @@ fn modified_at(path: &Path) -> Result<Micros> {
     let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Ok(Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staged_file_tells_its_epoch_and_its_sink() {
+        let mark = "job-main-00c0ffee";
+        for name in ["e00000012-job-main-00c0ffee-o7-s0", "e00000012-job-main-00c0ffee-s0", "e00000012-job-main-00c0ffee-o7-b03"] {
+            assert_eq!(staged_for(&format!("recent/date=2026-01-01/{name}.parquet"), mark), Some(12), "{name}");
+        }
+        for name in ["e00000012-job-late-00c0ffee-o7-s0", "e00000012-job-main-00c0ffee0-o7-s0", "x-job-main-00c0ffee-o7-s0"] {
+            assert_eq!(staged_for(&format!("recent/{name}.parquet"), mark), None, "{name}");
+        }
+    }
+}

@@ -48,6 +48,8 @@ pub(super) struct Partition {
     pub(super) found: Range<Offset>,
     /// What retention would have deleted, had no reader pinned it, ends here; 0 if there is nothing of the kind.
     pub(super) overdue: AtomicU64,
+    /// Bytes of that, if they are worth telling.
+    pub(super) held: AtomicU64,
     /// Its segments, oldest first.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
@@ -113,6 +115,7 @@ impl Partition {
             found: segments.front().map_or(next, |s| s.header.base)..next,
             clock,
             overdue: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),
             indexed: Mutex::new(VecDeque::new()),

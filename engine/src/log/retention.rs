@@ -111,6 +111,14 @@ fn is_due(segment: &SegmentFacts, found: &Range<Offset>, since: Duration, age: D
     before * age.as_millis() <= all * since.as_millis() * 2
 }
 
+/// Bytes that readers keep from retention, which lets `gone` of the oldest segments go and would let `unpinned` go; 0 if they are not worth
+/// telling: a segment more than retention wants, or a quarter more, is what every reader keeps that lags a little.
+fn held(segments: &[SegmentFacts], gone: usize, unpinned: usize) -> u64 {
+    let bytes = |of: &[SegmentFacts]| of.iter().map(|s| s.bytes).sum::<u64>();
+    let (held, kept) = (bytes(&segments[gone..unpinned]), bytes(&segments[unpinned..]));
+    if unpinned - gone > 1 && held > kept / 4 { held } else { 0 }
+}
+
 impl Partition {
     /// Removes what the policy lets go. Readers lose it first, then its names, then its bytes.
     pub(super) fn retain(&self, policy: &Policy) -> Result<Retained> {
@@ -171,6 +179,7 @@ impl Partition {
         let unpinned = decide(&facts, &self.found, &Policy { pinned_from: Offset::MAX, ..*policy });
         let waits_for = facts[gone..unpinned].last().map_or(0, |last| last.offsets.end);
         self.overdue.store(waits_for, Ordering::Relaxed);
+        self.held.store(held(&facts, gone, unpinned), Ordering::Relaxed);
         segments.drain(..gone).collect()
     }
 }

@@ -27,6 +27,19 @@ use super::pending::Pending;
 use super::retention::{Policy, Retained};
 use super::{producer_snapshot, segment, writer};
 
+/// What a reader keeps from retention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Held {
+    /// In which partition.
+    pub(super) partition: ids::Partition,
+    /// The reader that is furthest behind.
+    pub(super) reader: String,
+    /// From where on it keeps records.
+    pub(super) offset: Offset,
+    /// Bytes that are kept for it and for others that are behind.
+    pub(super) bytes: u64,
+}
+
 /// The log of one stream, open.
 #[derive(Debug)]
 pub struct Log {
@@ -170,6 +183,18 @@ impl Log {
     /// Records that retention removed although a reader had still to come to them, since the start.
     pub fn dropped_unread(&self) -> u64 {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// What is kept for readers that are far behind, by partition, as retention found it the last time.
+    pub(super) fn held(&self) -> Vec<Held> {
+        let pins = lock(&self.pins);
+        let of = |p: &Arc<Partition>| {
+            let bytes = Some(p.held.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0)?;
+            let readers = pins.iter().filter_map(|(reader, pins)| Some((reader, *pins.get(&p.number)?)));
+            let (reader, offset) = readers.min_by_key(|(_, offset)| *offset)?;
+            Some(Held { partition: p.number, reader: reader.clone(), offset, bytes })
+        };
+        self.partitions.iter().filter_map(of).collect()
     }
 
     /// Deletes old segments of all partitions; `bytes_max`, and `bytes_hard` that readers do not hold back, are for the whole stream.

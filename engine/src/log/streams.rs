@@ -23,7 +23,9 @@ use super::partition::lock;
 use super::pending::Pending;
 use super::retention::Retained;
 use super::scrub::{Scrubbed, Scrubber};
-use super::store::Log;
+use super::store::{Held, Log};
+
+const MIB: u64 = 1 << 20;
 
 /// How logs are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +123,8 @@ impl Logs {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// What does not work, for a person: streams that could not be opened, partitions that failed. Empty means healthy.
+    /// What does not work, for a person: streams that could not be opened, partitions that failed, readers that retention waits for.
+    /// Empty means healthy.
     pub fn problems(&self) -> Vec<String> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
         let of_stream = |(name, log): (&Name, &Result<Arc<Log>>)| match log {
@@ -131,7 +134,7 @@ impl Logs {
                 let unread = unread.map(|n| {
                     format!("log {name}: {n} records that a job or savepoint still needed were removed, as retention-bytes-hard wants it")
                 });
-                failures.chain(unread).collect()
+                failures.chain(unread).chain(log.held().iter().map(|held| waiting(name, held))).collect()
             }
             Err(e) => vec![format!("log {name}: {e}")],
         };
@@ -203,6 +206,23 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Name>> {
     let paths = disk.list(dir).map_err(|e| Error::from(e).context(dir.display()))?;
     let names = paths.iter().filter(|path| disk.exists(&path.join(meta::FILE_NAME)));
     Ok(names.filter_map(|path| Name::new(path.file_name()?.to_str()?).ok()).collect())
+}
+
+/// What retention waits for, and how to end that.
+fn waiting(stream: &Name, held: &Held) -> String {
+    let Held { partition, reader, offset, bytes } = held;
+    let way_out = match (reader.strip_prefix("savepoint "), reader.split('#').next()) {
+        (Some(savepoint), _) => format!("DROP SAVEPOINT '{savepoint}' if nobody needs it"),
+        (None, job) => {
+            let job = job.unwrap_or(reader);
+            format!("SHOW JOBS tells how job {job} is doing; STOP JOB {job} and DROP JOB {job} give its place up")
+        }
+    };
+    let size = match bytes / MIB {
+        0..1024 => format!("{:.1} MiB", *bytes as f64 / MIB as f64),
+        mebibytes => format!("{:.1} GiB", mebibytes as f64 / 1024.0),
+    };
+    format!("retention of {stream}/{partition} waits for '{reader}' at offset {offset}, {size}: {way_out}")
 }
 
 fn micros(duration: Duration) -> Micros {

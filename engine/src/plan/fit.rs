@@ -6,8 +6,11 @@ use super::layout::{ScanPart, StateLayout, StatePart};
 /// How an older layout fits a newer one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fit {
-    /// Of each scan of the newer one, the older it goes on from.
+    /// Of each scan of the newer one, the older that is equal to it.
     pub scans: Vec<Option<usize>>,
+    /// Of each scan of the newer one, the older that it goes on from: the equal one, or one of the same table whose event times and
+    /// watermarks were others. Of that it takes the position, and nothing else.
+    pub places: Vec<Option<usize>>,
     /// The same of windows.
     pub windows: Vec<Option<usize>>,
     /// The same of steps.
@@ -22,13 +25,14 @@ impl StateLayout {
         let mut differences = Vec::new();
         let scans = matching(&self.scans, &older.scans, |new, old| new == old);
         differ(&self.scans, &older.scans, &scans, &mut differences);
+        let places = places(&self.scans, &older.scans, &scans);
         let windows = matching(&self.windows, &older.windows, |(scan, new), (other, old)| scans[*scan] == Some(*other) && new == old);
         let part = |(_, part): &(usize, StatePart)| part.clone();
         let (new, old): (Vec<_>, Vec<_>) = (self.windows.iter().map(part).collect(), older.windows.iter().map(part).collect());
         differ(&new, &old, &windows, &mut differences);
         let steps = matching(&self.steps, &older.steps, |new, old| new == old);
         differ(&self.steps, &older.steps, &steps, &mut differences);
-        Fit { scans, windows, steps, differences }
+        Fit { scans, places, windows, steps, differences }
     }
 }
 
@@ -41,6 +45,17 @@ fn matching<T>(new: &[T], old: &[T], is_like: impl Fn(&T, &T) -> bool) -> Vec<Op
         Some(found)
     };
     new.iter().map(&mut find).collect()
+}
+
+/// Scans without an equal one go on where a scan of the same table stood that nobody else goes on from.
+fn places(new: &[ScanPart], old: &[ScanPart], equal: &[Option<usize>]) -> Vec<Option<usize>> {
+    let mut places = equal.to_vec();
+    for (at, scan) in new.iter().enumerate().filter(|(at, _)| equal[*at].is_none()) {
+        let is_left = |i: &usize| !places.contains(&Some(*i)) && (&old[*i].stream, &old[*i].table) == (&scan.stream, &scan.table);
+        let found = (0..old.len()).find(is_left);
+        places[at] = found;
+    }
+    places
 }
 
 /// A part that can be compared in words.
@@ -114,7 +129,7 @@ mod tests {
     }
 
     fn layout(windows: &[(usize, StatePart)]) -> StateLayout {
-        StateLayout { scans: vec![scan("a")], windows: windows.to_vec(), steps: vec![], outputs: 1 }
+        StateLayout { scans: vec![scan("a")], windows: windows.to_vec(), steps: vec![], outputs: 1, rows: None }
     }
 
     #[test]
@@ -139,5 +154,21 @@ mod tests {
         let other = StateLayout { scans: vec![scan("b")], ..before.clone() };
         assert_eq!(other.fit(&before).differences[0], "the scan's stream was a, is now b");
         assert_eq!(other.fit(&before).windows, [None], "a window over another stream is another window");
+    }
+
+    #[test]
+    fn a_table_with_other_times_goes_on_where_it_stood_without_its_windows() {
+        let later = |stream: &str| {
+            let mut scan = scan(stream);
+            scan.part.traits[0].1 = "sent".to_owned();
+            scan
+        };
+        let of = |scans: Vec<ScanPart>| StateLayout { scans, ..layout(&[window("10 s", "site")]) };
+        let fit = of(vec![later("a")]).fit(&of(vec![scan("a")]));
+        assert_eq!((fit.scans, fit.places, fit.windows), (vec![None], vec![Some(0)], vec![None]));
+        assert_eq!(fit.differences[0], "the scan's event time was ts, is now sent");
+        // Each position is taken once, and by an equal scan first.
+        let fit = of(vec![later("a"), scan("a"), later("b")]).fit(&of(vec![scan("a"), scan("c")]));
+        assert_eq!(fit.places, [None, Some(0), None]);
     }
 }

@@ -1,5 +1,5 @@
 //! What of a plan keeps state, part by part, in words. Invariant: two parts are equal exactly if the state of one can be taken over by
-//! the other; what stands before, between and behind them, and keeps nothing, is not in it.
+//! the other; what stands before, between and behind them, and keeps nothing, is not in it, unless parts of one query are equal (`twins`).
 //!
 //! Columns are named by where they come from, not by their place: another projection or an expression more moves places and changes
 //! no state.
@@ -52,6 +52,9 @@ pub struct StateLayout {
     pub steps: Vec<StatePart>,
     /// How many tables it writes.
     pub outputs: usize,
+    /// If parts of it are equal and stand over different rows: a checksum of what those are, for only that tells them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
 }
 
 impl JobPlan {
@@ -74,12 +77,9 @@ impl JobPlan {
             }
             part
         });
-        StateLayout {
-            scans: self.scans.iter().map(scan_part).collect(),
-            windows: windows.collect(),
-            steps: steps.collect(),
-            outputs: self.outputs.len(),
-        }
+        let (scans, windows, steps) = (self.scans.iter().map(scan_part).collect(), windows.collect(), steps.collect());
+        let layout = StateLayout { scans, windows, steps, outputs: self.outputs.len(), rows: None };
+        StateLayout { rows: self.rows_of_twins(&layout), ..layout }
     }
 }
 
@@ -230,7 +230,8 @@ fn keys(keys: &[(Arc<dyn PhysicalExpr>, FieldRef)], origin: &Lineage) -> String 
 /// `avg(temperature)`; with what its arguments stand for, where its name does not say so.
 fn call(name: &str, arguments: &[Arc<dyn PhysicalExpr>], filter: Option<&Arc<dyn PhysicalExpr>>, origin: &Lineage) -> String {
     let arguments = arguments.iter().map(|a| origin.text(a)).collect::<Vec<_>>().join(", ");
-    let of = if name.contains(&arguments) { String::new() } else { format!(" of {arguments}") };
+    let is_said = arguments.is_empty() || name.ends_with(&format!("({arguments})"));
+    let of = if is_said { String::new() } else { format!(" of {arguments}") };
     let filter = filter.map_or_else(String::new, |f| format!(" where {}", origin.text(f)));
     format!("{name}{of}{filter}")
 }
@@ -252,5 +253,21 @@ fn length(micros: Micros) -> String {
         format!("{} ms", micros / MILLISECOND)
     } else {
         span(micros)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion_physical_expr::expressions::Column;
+
+    use super::*;
+
+    #[test]
+    fn a_call_says_what_its_arguments_stand_for_unless_its_name_does() {
+        let t: Arc<dyn PhysicalExpr> = Arc::new(Column::new("t", 0));
+        let text = |name: &str, arguments: &[Arc<dyn PhysicalExpr>]| call(name, arguments, None, &Lineage::default());
+        assert_eq!(text("avg(t@0)", std::slice::from_ref(&t)), "avg(t@0)");
+        assert_eq!(text("avg(heat@0)", &[t]), "avg(heat@0) of t@0");
+        assert_eq!(text("count(*)", &[]), "count(*)");
     }
 }

@@ -40,10 +40,13 @@ impl Lineage {
         self.rewrite(&expression.to_string())
     }
 
-    /// Of rows with the columns of both.
+    /// Of rows with the columns of both, of which each says on which side it stood: they may be the same ones.
     pub(super) fn beside(&self, other: &Self) -> Self {
-        let both = |a: &[String], b: &[String]| a.iter().chain(b).cloned().collect();
-        Self { names: both(&self.names, &other.names), origins: both(&self.origins, &other.origins) }
+        let from = |side: &str, origins: &[String]| origins.iter().map(|o| format!("{side} {o}")).collect::<Vec<_>>();
+        Self {
+            names: [self.names.as_slice(), &other.names].concat(),
+            origins: [from("left", &self.origins), from("right", &other.origins)].concat(),
+        }
     }
 
     /// Expressions print columns as `name@place`: the greatest places first, so that `@1` is not found in `@12`.
@@ -111,7 +114,11 @@ fn behind_stage(stage: &Stage, before: &Lineage) -> Lineage {
     let origins = match stage {
         Stage::Filter(_) => kept,
         Stage::Project(p) => p.expressions.iter().map(|e| before.text(e)).collect(),
-        Stage::Lookup(l) => added(&format!("of {}", l.table)),
+        Stage::Lookup(l) => {
+            let keys: Vec<String> = l.keys.iter().map(|(e, column)| format!("{} = {column}", before.text(e))).collect();
+            let version = l.time.as_ref().map_or_else(String::new, |time| format!(" at {}", before.text(time)));
+            added(&format!("of {} on {}{version}", l.table, keys.join(", ")))
+        }
         Stage::Assign(a) => added(&format!("of {}", a.parameters)),
         Stage::Unnest(u) => added(&format!("of the elements of {}", before.column(u.column))),
     };
@@ -144,7 +151,7 @@ fn behind_step(kind: &StepKind, inputs: &[Lineage], width: usize) -> Vec<String>
         StepKind::Rank(_) => first.origins.iter().cloned().chain(["place".to_owned()]).collect(),
         StepKind::Upsert(_) => first.origins,
         StepKind::IntervalJoin(_) | StepKind::WindowJoin(_) | StepKind::AsofJoin(_) | StepKind::RegularJoin(_) => {
-            inputs.iter().flat_map(|i| i.origins.iter().cloned()).collect()
+            first.beside(&inputs.get(1).cloned().unwrap_or_default()).origins
         }
     };
     origins.truncate(width);

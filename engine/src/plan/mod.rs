@@ -15,6 +15,7 @@ mod lineage;
 mod node;
 mod stateful;
 mod steps;
+mod twins;
 
 pub use fit::Fit;
 pub use job::{From, Input, JobPlan, Lateness, OutputPlan, Step, StepKind, WindowSource};

@@ -7,7 +7,6 @@ use super::graph::Graph;
 use super::job::{JobKind, JobSpec, Place};
 use super::position;
 use super::supervisor::Supervisor;
-use crate::contract::CheckpointStore;
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
 use crate::metrics::JobCounters;
@@ -58,7 +57,7 @@ impl Supervisor {
     pub fn check(&self, name: &str, sql: &str, plan: &JobPlan, admission: &Admission) -> Result<Resumed> {
         self.check_idle(name)?;
         let Some(source) = self.source(name, admission)? else { return Ok(Resumed::Nothing) };
-        let relation = relate(Some(&plan.layout()), &plan.fingerprint(), source.checkpoint(), admission.unclaimed)?;
+        let relation = relate((Some(&plan.layout()), &plan.fingerprint(), sql), source.checkpoint(), admission.unclaimed)?;
         if let (Source::Own(own), Relation::Fits(fit)) = (&source, &relation)
             && !own.sinks.is_empty()
             && !keeps_scans(fit, own)
@@ -92,9 +91,10 @@ impl Supervisor {
                     Source::Own(own) => (false, own),
                     Source::Savepoint(_, savepoint) => (true, savepoint),
                 };
-                let relation = relate(spec.layout().as_ref(), &spec.fingerprint(), &checkpoint, admission.unclaimed)?;
+                let query = (spec.layout(), spec.fingerprint());
+                let relation = relate((query.0.as_ref(), &query.1, &spec.sql), &checkpoint, admission.unclaimed)?;
                 let adopted = match relation {
-                    Relation::Same if !from_savepoint => return Ok(()),
+                    Relation::Same if !from_savepoint => return check_offsets(spec, &checkpoint),
                     Relation::Same => checkpoint,
                     Relation::Fits(fit) => adopt(spec, checkpoint, &fit)?,
                 };
@@ -104,9 +104,9 @@ impl Supervisor {
                 }
             }
         };
-        self.check_offsets(spec, &first)?;
+        check_offsets(spec, &first)?;
         let directory = self.environment.directory.join(&spec.name);
-        CheckpointFiles::open(self.environment.disk.clone(), &directory)?.save(first.epoch, &first.encode()?)
+        CheckpointFiles::open(self.environment.disk.clone(), &directory)?.replace(first.epoch, &first.encode()?)
     }
 
     /// What a job of this name goes on from.
@@ -125,22 +125,11 @@ impl Supervisor {
             _ => Ok(Some(Source::Savepoint(savepoint.clone(), kept))),
         }
     }
+}
 
-    /// Errors: `Conflict` if the log has lost what the job would read next.
-    fn check_offsets(&self, spec: &JobSpec, first: &Checkpoint) -> Result<()> {
-        for (place, state) in spec.places().into_iter().zip(&first.partitions) {
-            let bounds = spec.logs[place.scan].bounds(place.partition);
-            if state.offset < bounds.start {
-                let stream = spec.scans().get(place.scan).map_or("", |s| s.stream.as_str());
-                return Err(Error::conflict(format!(
-                    "job {} would go on at offset {} of partition {} of stream {stream}, but the log holds {} to {}",
-                    spec.name, state.offset, place.partition, bounds.start, bounds.end
-                ))
-                .hint("retention has gone on without it: start it without this state, or restore the log from a backup"));
-            }
-        }
-        Ok(())
-    }
+/// Errors: `Conflict` if the log has lost what the job would read next.
+fn check_offsets(spec: &JobSpec, first: &Checkpoint) -> Result<()> {
+    spec.places().into_iter().zip(&first.partitions).try_for_each(|(place, state)| position::check_kept(spec, place, state.offset))
 }
 
 impl Source {
@@ -154,7 +143,7 @@ impl Source {
 /// Whether scans are the same in the same order: tables of rejected rows are told by their numbers.
 fn keeps_scans(fit: &Fit, own: &Checkpoint) -> bool {
     let before = own.partitions.iter().map(|p| p.scan + 1).max().unwrap_or(0);
-    fit.scans.len() == before && fit.scans.iter().enumerate().all(|(i, s)| *s == Some(i))
+    fit.places.len() == before && fit.places.iter().enumerate().all(|(i, s)| *s == Some(i))
 }
 
 /// A job at its beginning, before its first record.

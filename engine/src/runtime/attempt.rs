@@ -110,7 +110,8 @@ pub enum Durable {
     No,
 }
 
-/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example. Returns from where.
+/// Keeps what the job has not read, also if it cannot run now: because a table of its is damaged, for example; everything, as long as
+/// nobody knows its checkpoint. Returns from where.
 pub(super) fn hold_log(spec: &JobSpec, places: &[Place], checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
     let hold = |(index, &place): (usize, &Place)| {
         let offset = checkpoint.and_then(|c| c.partitions.get(index)).map_or(0, |s| s.offset);
@@ -125,7 +126,8 @@ fn settle_sinks(spec: &JobSpec, sinks: &mut Sinks, older: &[Checkpoint], checkpo
         return sinks.each().try_for_each(|sink| sink.start());
     };
     // A changed query was admitted with its state in order; a difference now is one of tables or of the program.
-    if relate(spec.layout().as_ref(), &spec.fingerprint(), checkpoint, Unclaimed::Refuse)? != Relation::Same {
+    let query = (spec.layout(), spec.fingerprint());
+    if relate((query.0.as_ref(), &query.1, &spec.sql), checkpoint, Unclaimed::Refuse)? != Relation::Same {
         return Err(Error::conflict(format!(
             "the state of job {} at checkpoint {} has its parts in another order",
             spec.name, checkpoint.epoch
@@ -188,7 +190,8 @@ fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option
     let state = checkpoint.partitions.get(index).filter(|s| s.scan == scan && s.partition == partition);
     let state =
         state.ok_or_else(|| Error::corrupt(format!("checkpoint {} has no partition {partition} of stream {stream}", checkpoint.epoch)))?;
-    if !(bounds.start..=bounds.end).contains(&state.offset) {
+    position::check_kept(spec, place, state.offset)?;
+    if state.offset > bounds.end {
         // Damage explains it: the log serves what lies before.
         if let Some(reason) = &log.progress(partition).borrow().failed {
             return Err(Error::corrupt(format!(

@@ -1,5 +1,5 @@
-//! Where a job begins that has no checkpoint. Invariant: it begins exactly where it was told to, or says that it cannot; what retention
-//! has removed is never passed over in silence.
+//! Where a job begins, or goes on. Invariant: without a checkpoint it begins exactly where it was told to, or says that it cannot; what
+//! retention has removed is never passed over in silence.
 
 use super::job::{JobKind, JobSpec, Place};
 use crate::contract::LogStore;
@@ -50,6 +50,25 @@ pub(super) fn first(spec: &JobSpec, place: Place) -> Result<Offset> {
             }
         }
     }
+}
+
+/// Errors: `Conflict` if retention has removed what a job that stood at `offset` would read next.
+pub(super) fn check_kept(spec: &JobSpec, place: Place, offset: Offset) -> Result<()> {
+    let start = spec.logs[place.scan].bounds(place.partition).start;
+    if offset >= start {
+        return Ok(());
+    }
+    let stream = spec.scans().get(place.scan).map_or("", |s| s.stream.as_str());
+    Err(Error::conflict(format!(
+        "retention has removed offsets {offset} to {} of partition {} of stream {stream} before job {} read them",
+        start - 1,
+        place.partition,
+        spec.name
+    ))
+    .hint(
+        "begin without its state: give the job another name, SET 'pipeline.name' = '…', and another table to write into; or restore the \
+         log from a backup",
+    ))
 }
 
 fn at_time(log: &dyn LogStore, partition: Partition, time: Micros) -> Result<Offset> {

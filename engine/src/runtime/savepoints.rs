@@ -1,6 +1,7 @@
 //! Savepoints of jobs. Invariant: a savepoint is a whole checkpoint that no job removes; while it is there, the log keeps what a job that
-//! starts from it would read.
+//! starts from it would read, and everything if nobody can tell what that is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::job::JobStatus;
@@ -14,8 +15,8 @@ use crate::state::{Checkpoint, Savepoint, SavepointFiles};
 /// Beside the directories of jobs, whose names begin otherwise.
 const DIRECTORY: &str = "_savepoints";
 
-/// Finds the log of a stream.
-pub type LogOf<'a> = &'a dyn Fn(&Name) -> Result<Arc<dyn LogStore>>;
+/// The logs of all streams.
+pub type LogsByName = BTreeMap<Name, Arc<dyn LogStore>>;
 
 impl Supervisor {
     fn savepoint_files(&self) -> SavepointFiles {
@@ -29,7 +30,7 @@ impl Supervisor {
 
     /// Ends a job after a last checkpoint, which becomes a savepoint; without a name it gets that of the job and the number of the
     /// checkpoint. Errors: `NotFound` if there is no such job, `Conflict` if there is a savepoint of this name: then the job goes on.
-    pub fn stop_with_savepoint(&self, job: &str, name: Option<&str>, log_of: LogOf<'_>) -> Result<(JobStatus, Savepoint)> {
+    pub fn stop_with_savepoint(&self, job: &str, name: Option<&str>, logs: &LogsByName) -> Result<(JobStatus, Savepoint)> {
         self.status(job)?;
         let files = self.savepoint_files();
         if let Some(name) = name {
@@ -48,30 +49,43 @@ impl Supervisor {
             }
             saved => saved?,
         };
-        pin(&savepoint.name, &checkpoint, log_of);
+        pin(&savepoint.name, &checkpoint, logs);
         Ok((status, savepoint))
     }
 
-    /// All savepoints by name.
+    /// All savepoints that can be read, by name.
     pub fn savepoints(&self) -> Result<Vec<Savepoint>> {
-        Ok(self.savepoint_files().all()?.into_iter().map(|(savepoint, _)| savepoint).collect())
+        Ok(self.savepoint_files().all()?.into_iter().filter_map(|(_, kept)| Some(kept.ok()?.0)).collect())
     }
 
     /// Removes a savepoint; the log keeps nothing for it any more. Errors: `NotFound`.
-    pub fn drop_savepoint(&self, name: &str, log_of: LogOf<'_>) -> Result<()> {
-        let files = self.savepoint_files();
-        let streams = files.load(name).map(|checkpoint| streams(&checkpoint));
-        files.remove(name)?;
-        for log in streams.unwrap_or_default().iter().filter_map(|stream| log_of(stream).ok()) {
-            log.unpin(&pin_name(name));
-        }
+    pub fn drop_savepoint(&self, name: &str, logs: &LogsByName) -> Result<()> {
+        self.savepoint_files().remove(name)?;
+        let pin = pin_name(name);
+        logs.values().for_each(|log| log.unpin(&pin));
+        self.change_problems(|all| {
+            all.remove(&pin);
+        });
         Ok(())
     }
 
-    /// Lets the log keep what savepoints need, at the start of a process.
-    pub fn pin_savepoints(&self, log_of: LogOf<'_>) -> Result<()> {
-        for (savepoint, checkpoint) in self.savepoint_files().all()? {
-            pin(&savepoint.name, &checkpoint, log_of);
+    /// Lets the log keep what savepoints need, at the start of a process. One that cannot be read is a problem, and keeps everything.
+    pub fn pin_savepoints(&self, logs: &LogsByName) -> Result<()> {
+        for (name, kept) in self.savepoint_files().all()? {
+            match kept {
+                Ok((_, checkpoint)) => pin(&name, &checkpoint, logs),
+                Err(error) => {
+                    let everything = logs.values().flat_map(|log| (0..log.partitions()).map(move |partition| (log, partition)));
+                    everything.for_each(|(log, partition)| log.pin(&pin_name(&name), partition, 0));
+                    let problem = error
+                        .context(format!("savepoint '{name}' cannot be read, and the log keeps everything for it"))
+                        .hint(format!("restore it from a backup and start again, or DROP SAVEPOINT '{name}'"));
+                    tracing::error!("{problem}");
+                    self.change_problems(|all| {
+                        all.insert(pin_name(&name), problem.to_string());
+                    });
+                }
+            }
         }
         Ok(())
     }
@@ -87,18 +101,18 @@ fn streams(checkpoint: &Checkpoint) -> Vec<Name> {
     layout.scans.iter().filter_map(|scan| Name::new(&scan.stream).ok()).collect()
 }
 
-fn pin(savepoint: &str, checkpoint: &Checkpoint, log_of: LogOf<'_>) {
+fn pin(savepoint: &str, checkpoint: &Checkpoint, logs: &LogsByName) {
     let streams = streams(checkpoint);
     for state in &checkpoint.partitions {
         let Some(stream) = streams.get(state.scan) else { continue };
-        match log_of(stream) {
-            Ok(log) => {
+        match logs.get(stream) {
+            Some(log) => {
                 // A stream that is scanned twice is kept for the scan that is behind.
                 let again = checkpoint.partitions.iter().filter(|p| p.partition == state.partition && streams.get(p.scan) == Some(stream));
                 let offset = again.map(|p| p.offset).min().unwrap_or(state.offset);
                 log.pin(&pin_name(savepoint), state.partition, offset);
             }
-            Err(error) => tracing::warn!(savepoint, %stream, %error, "a savepoint's stream is not there"),
+            None => tracing::warn!(savepoint, %stream, "a savepoint's stream is not there"),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Keeps jobs running. Invariant: a job that failed for a passing reason is started again from its last checkpoint, with growing
-//! pauses; one that failed for good stays visible with its reason.
+//! pauses; one that failed for good stays visible with its reason. From the moment that a job is known, the log keeps what it has not read.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +27,8 @@ use crate::time::Micros;
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSE_STEP: Duration = Duration::from_millis(50);
+/// Problems of checkpoints are kept under this and the name of the job.
+const CHECKPOINTS: &str = "checkpoints of ";
 
 /// What jobs need beside their specs.
 #[derive(Debug, Clone)]
@@ -66,6 +68,8 @@ pub struct Supervisor {
     streams: Arc<SharedStreams>,
     budget: Arc<Budget>,
     jobs: Mutex<BTreeMap<String, Entry>>,
+    /// What is wrong with files that no job runs from, by what they belong to.
+    problems: Mutex<BTreeMap<String, String>>,
 }
 
 /// Results of a query that nobody keeps. Ends when it is dropped.
@@ -92,7 +96,7 @@ impl Drop for Tail {
 impl Supervisor {
     /// Without jobs yet.
     pub fn new(environment: Environment) -> Self {
-        Self { environment, streams: Arc::default(), budget: Arc::default(), jobs: Mutex::new(BTreeMap::new()) }
+        Self { environment, streams: Arc::default(), budget: Arc::default(), jobs: Mutex::default(), problems: Mutex::default() }
     }
 
     /// With so many bytes for the state of all jobs together.
@@ -112,6 +116,8 @@ impl Supervisor {
             return Err(running(&spec.name));
         }
         let spec = Arc::new(spec);
+        // All of it, until its checkpoint has been read and says from where: that may take long, or fail.
+        hold_log(&spec, &spec.places(), None);
         let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
         let (s, h, e, t) = (spec.clone(), shared.clone(), self.environment.clone(), self.streams.clone());
         let thread = spawn(&spec.name, move || keep_running(&s, &h, &e, &t))?;
@@ -119,11 +125,18 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Lists a job that was stopped before this process began. It keeps what it has not read, as a job that is stopped now does.
-    pub fn enlist(&self, spec: JobSpec) -> Result<()> {
+    /// Lists a job that was stopped before this process began. It keeps what it has not read, as a job that is stopped now does; all of
+    /// its streams if its checkpoint cannot be read: then it has failed.
+    pub fn enlist(&self, spec: JobSpec) {
         let spec = Arc::new(spec);
         let shared = Arc::new(Shared::new(spec.places().len(), self.budget.clone()));
-        let checkpoint = self.newest_checkpoint(&spec.name)?;
+        let (checkpoint, life) = match self.newest_checkpoint(&spec.name) {
+            Ok(checkpoint) => (checkpoint, JobState::Stopped),
+            Err(error) => {
+                tracing::error!(job = %spec.name, %error, "the checkpoint of a stopped job cannot be read");
+                (None, JobState::Failed(error.to_string()))
+            }
+        };
         let offsets = hold_log(&spec, &spec.places(), checkpoint.as_ref());
         for (place, offset) in offsets.into_iter().enumerate() {
             let stood = checkpoint.as_ref().and_then(|c| c.partitions.get(place));
@@ -134,9 +147,8 @@ impl Supervisor {
             shared.committed(checkpoint.epoch, Some(checkpoint.at), checkpoint.counters());
             shared.merged(&checkpoint.merged);
         }
-        shared.set_life(JobState::Stopped);
+        shared.set_life(life);
         self.lock().insert(spec.name.clone(), Entry { spec, shared, thread: None });
-        Ok(())
     }
 
     /// The newest checkpoint of a job, whether it is known or not.
@@ -218,12 +230,45 @@ impl Supervisor {
         self.lock().get(name).map(|e| e.shared.live()).ok_or_else(|| no_job(name))
     }
 
-    /// What the stored checkpoints may still commit, also those of jobs that do not run. Errors: one of them is damaged.
+    /// What the stored checkpoints may still commit, also those of jobs that do not run. Errors: one of them is damaged; if its job does
+    /// not run, and will not replace it by itself, that is a problem.
     pub fn prepared(&self) -> Result<Vec<PreCommit>> {
         let Environment { disk, directory, .. } = &self.environment;
-        let jobs = if disk.exists(directory) { disk.list(directory)? } else { Vec::new() };
-        let prepared = jobs.iter().map(|job| CheckpointFiles::open(disk.clone(), job)?.prepared());
-        Ok(prepared.collect::<Result<Vec<_>>>()?.concat())
+        let paths = if disk.exists(directory) { disk.list(directory)? } else { Vec::new() };
+        let (mut prepared, mut problems, mut failed) = (Vec::new(), Vec::new(), None);
+        for path in paths {
+            let Some(job) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let error = match CheckpointFiles::at(disk.clone(), &path).prepared() {
+                Ok(found) => {
+                    prepared.extend(found);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if self.check_idle(job).is_ok() {
+                let problem = error
+                    .clone()
+                    .context(format!("a checkpoint of job {job}, which does not run, cannot be read; files that were never committed stay"))
+                    .hint(format!("restore it from a backup, or move {} away if nobody will go on with the job", path.display()));
+                problems.push((format!("{CHECKPOINTS}{job}"), problem.to_string()));
+            }
+            failed = Some(error);
+        }
+        self.change_problems(|all| {
+            all.retain(|of, _| !of.starts_with(CHECKPOINTS));
+            all.extend(problems);
+        });
+        failed.map_or(Ok(prepared), Err)
+    }
+
+    /// What is wrong with checkpoints and savepoints that no job runs from, a sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Changes what is told by `problems`.
+    pub(super) fn change_problems(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) {
+        change(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Asks every job for a checkpoint now.

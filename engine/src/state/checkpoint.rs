@@ -92,10 +92,11 @@ impl Checkpoint {
         sum
     }
 
-    /// All but the state of its operators.
-    pub(super) fn without_state(mut self) -> Self {
-        self.partitions.iter_mut().for_each(|partition| partition.state = Vec::new());
+    /// Without the states of its operators, which may be large.
+    #[must_use]
+    pub fn without_state(mut self) -> Self {
         self.state = Vec::new();
+        self.partitions.iter_mut().for_each(|p| p.state = Vec::new());
         self
     }
 

@@ -1,13 +1,19 @@
-//! Checkpoints as files. Invariant: a file with the final name is whole: it was written beside, synced, renamed, and the
-//! directory synced.
+//! Checkpoints as files. Invariant: a file with the final name is whole: it was written beside, synced, given its name, and the
+//! directory synced; a whole one is never replaced by another process that takes itself for the owner of the job.
 //!
 //! ```text
-//! <K>.checkpoint   the newest three
-//! <K>.copy         of the newest: taken if its file is damaged later. A torn copy is none.
+//! <K>.checkpoint    the newest three
+//! <K>.copy          of the newest: taken if its file is damaged later. A torn copy is none.
+//! next-<uuid>.tmp   in the making, by one process; left over if that died, and removed behind the next checkpoint
 //! ```
+//!
+//! A name is given by a hard link: of two processes that write checkpoint K, one does.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use uuid::Uuid;
 
 use super::checkpoint::{Checkpoint, Flaw, checked_body};
 use crate::contract::{CheckpointStore, Disk, DiskFile, OpenMode, PreCommit};
@@ -17,18 +23,26 @@ use crate::limits::CHECKPOINTS_KEPT;
 
 const FILE: &str = ".checkpoint";
 const COPY: &str = ".copy";
+const TEMPORARY: &str = ".tmp";
 
 /// The checkpoints of one job in one directory.
 pub struct CheckpointFiles {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    /// Tells its files in the making from those of other processes.
+    own: Uuid,
 }
 
 impl CheckpointFiles {
     /// Uses (and makes) `directory`.
     pub fn open(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self> {
         disk.create_dir_all(directory)?;
-        Ok(Self { disk, directory: directory.to_owned() })
+        Ok(Self::at(disk, directory))
+    }
+
+    /// Looks at `directory`, which need not be there.
+    pub fn at(disk: Arc<dyn Disk>, directory: &Path) -> Self {
+        Self { disk, directory: directory.to_owned(), own: Uuid::new_v4() }
     }
 
     /// Epochs of the files with this ending that are there, ascending.
@@ -63,14 +77,33 @@ impl CheckpointFiles {
         Ok(older.filter_map(|older| Some(Checkpoint::decode(&self.read_either(older).ok()?).ok()?.without_state())).collect())
     }
 
-    /// What the checkpoints may still commit. Errors: one of them is damaged, and nobody knows what it would.
+    /// What the checkpoints may still commit; nothing if this is no directory. Errors: one of them is damaged, and nobody knows what
+    /// it would.
     pub fn prepared(&self) -> Result<Vec<PreCommit>> {
+        let is_none = |e: io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+        if self.disk.list(&self.directory).is_err_and(is_none) {
+            return Ok(Vec::new());
+        }
         let mut prepared = Vec::new();
         for epoch in self.epochs(FILE)? {
-            let bytes = self.read_either(epoch).map_err(|flaw| flaw.error().clone().context(self.path(epoch, FILE).display()))?;
-            prepared.extend(Checkpoint::decode(&bytes)?.sinks);
+            let path = self.path(epoch, FILE);
+            match self.read_either(epoch) {
+                Ok(bytes) => prepared.extend(Checkpoint::decode(&bytes)?.sinks),
+                // Its job has gone on meanwhile and removed it.
+                Err(_) if !self.disk.exists(&path) => {}
+                Err(flaw) => return Err(flaw.error().clone().context(path.display())),
+            }
         }
         Ok(prepared)
+    }
+
+    /// Writes a checkpoint over that of its number, and over its copy: for who changes what a job that does not run begins with.
+    pub fn replace(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
+        let temporary = self.temporary("next");
+        self.write(&temporary, bytes)?.sync_data()?;
+        self.disk.rename(&temporary, &self.path(epoch, FILE))?;
+        self.settle()?;
+        self.copy(epoch, bytes)
     }
 
     /// A checkpoint from its file, or from its copy.
@@ -89,6 +122,11 @@ impl CheckpointFiles {
         }
     }
 
+    /// A file in the making.
+    fn temporary(&self, what: &str) -> PathBuf {
+        self.directory.join(format!("{what}-{}{TEMPORARY}", self.own))
+    }
+
     fn write(&self, temporary: &Path, bytes: &[u8]) -> Result<Box<dyn DiskFile>> {
         if self.disk.exists(temporary) {
             self.disk.remove(temporary)?;
@@ -97,27 +135,60 @@ impl CheckpointFiles {
         file.write_at(bytes, 0)?;
         Ok(file)
     }
+
+    /// Whether a checkpoint that could not be linked may be renamed over what is there. Errors: `Unavailable` if another process has
+    /// written it, which is gone on from at the next try, if this one still owns the lake.
+    fn check_replaceable(&self, epoch: Epoch, linked: io::Error) -> Result<()> {
+        let is_damaged = match linked.kind() {
+            // The other one has removed this one's file in the making.
+            io::ErrorKind::NotFound => false,
+            io::ErrorKind::AlreadyExists => matches!(self.read_either(epoch), Err(Flaw::Damaged(_))),
+            _ => return Err(linked.into()),
+        };
+        if is_damaged {
+            return Ok(());
+        }
+        let path = self.path(epoch, FILE);
+        Err(Error::unavailable(format!("another process has written this checkpoint, {}", path.display())).hint("stop one of the two"))
+    }
+
+    /// Makes the newest name durable, and removes what is not kept.
+    fn settle(&self) -> Result<()> {
+        self.disk.sync_dir(&self.directory)?;
+        let epochs = self.epochs(FILE)?;
+        for &old in epochs.iter().take(epochs.len().saturating_sub(CHECKPOINTS_KEPT)) {
+            self.remove(&self.path(old, FILE))?;
+        }
+        let is_temporary = |p: &&PathBuf| p.to_str().is_some_and(|name| name.ends_with(TEMPORARY));
+        self.disk.list(&self.directory)?.iter().filter(is_temporary).try_for_each(|path| self.remove(path))
+    }
+
+    /// Removes a file, if another process has not.
+    fn remove(&self, path: &Path) -> Result<()> {
+        match self.disk.remove(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl CheckpointStore for CheckpointFiles {
     fn save(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
-        let temporary = self.directory.join("next.tmp");
+        let (temporary, path) = (self.temporary("next"), self.path(epoch, FILE));
         self.write(&temporary, bytes)?.sync_data()?;
-        self.disk.rename(&temporary, &self.path(epoch, FILE))?;
-        self.disk.sync_dir(&self.directory)?;
-        let epochs = self.epochs(FILE)?;
-        for &old in epochs.iter().take(epochs.len().saturating_sub(CHECKPOINTS_KEPT)) {
-            self.disk.remove(&self.path(old, FILE))?;
+        if let Err(e) = self.disk.link(&temporary, &path) {
+            self.check_replaceable(epoch, e)?;
+            self.disk.rename(&temporary, &path)?;
         }
-        Ok(())
+        self.settle()
     }
 
     fn copy(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
-        let temporary = self.directory.join("copy.tmp");
+        let temporary = self.temporary("copy");
         self.write(&temporary, bytes)?;
         self.disk.rename(&temporary, &self.path(epoch, COPY))?;
         for old in self.epochs(COPY)?.into_iter().filter(|&old| old != epoch) {
-            self.disk.remove(&self.path(old, COPY))?;
+            self.remove(&self.path(old, COPY))?;
         }
         Ok(())
     }
@@ -145,8 +216,11 @@ impl CheckpointStore for CheckpointFiles {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::error::ErrorKind;
+    use crate::log::sim::SimDisk;
     use crate::state::checkpoint::sample;
     use crate::system::RealDisk;
 
@@ -223,6 +297,73 @@ mod tests {
             std::fs::write(&path, &good[..length]).unwrap();
             assert_eq!(loaded(&files), Some(3), "length {length}");
         }
+    }
+
+    #[test]
+    fn of_two_owners_one_writes_a_checkpoint_and_a_damaged_one_is_replaced() {
+        let (directory, mut first) = stored();
+        let mut second = CheckpointFiles::open(Arc::new(RealDisk), directory.path()).unwrap();
+        let ours = sample(5).encode().unwrap();
+        let theirs = Checkpoint { sql: "theirs".into(), ..sample(5) }.encode().unwrap();
+        std::fs::write(directory.path().join("next.tmp"), "left by one that died").unwrap();
+        first.save(5, &ours).unwrap();
+        let refused = second.save(5, &theirs).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(refused.message().contains("another process has written this checkpoint"), "{refused}");
+        assert!(second.load().unwrap().unwrap() == (5, ours.clone()), "it goes on from what is there");
+        second.save(6, &theirs).unwrap();
+        let names = RealDisk.list(directory.path()).unwrap();
+        assert!(names.iter().all(|path| path.extension().is_none_or(|e| e != "tmp")), "{names:?}");
+
+        std::fs::write(first.path(5, FILE), &ours[..ours.len() - 1]).unwrap();
+        second.save(5, &theirs).unwrap();
+        assert_eq!(std::fs::read(first.path(5, FILE)).unwrap(), theirs);
+        first.replace(5, &ours).unwrap();
+        assert_eq!((std::fs::read(first.path(5, FILE)).unwrap(), std::fs::read(first.path(5, COPY)).unwrap()), (ours.clone(), ours));
+    }
+
+    #[test]
+    fn whatever_a_crash_left_the_next_checkpoint_can_be_written() {
+        let disk = SimDisk::default();
+        let bytes = |epoch| sample(epoch).encode().unwrap();
+        let open = |disk: SimDisk| CheckpointFiles::open(Arc::new(disk), Path::new("job")).unwrap();
+        let mut files = open(disk.clone());
+        files.save(1, &bytes(1)).unwrap();
+        disk.faults.sync_fails.store(true, Ordering::Relaxed);
+        files.save(2, &bytes(2)).unwrap_err();
+        // The process died there.
+        let mut files = open(disk.kill());
+        files.save(2, &bytes(2)).unwrap();
+        assert_eq!(loaded(&files), Some(2));
+
+        // The name was given and is not durable yet.
+        let disk = disk.kill();
+        let files = open(disk.clone());
+        let temporary = files.temporary("next");
+        files.write(&temporary, &bytes(2)).unwrap().sync_data().unwrap();
+        disk.link(&temporary, &files.path(2, FILE)).unwrap();
+        assert_eq!(disk.link(&temporary, &files.path(2, FILE)).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        for (disk, newest) in [(disk.kill(), 2), (disk.crash(|| true), 2), (disk.crash(|| false), 1)] {
+            let mut files = open(disk);
+            assert_eq!(loaded(&files), Some(newest));
+            files.save(newest + 1, &bytes(newest + 1)).unwrap();
+            assert_eq!(loaded(&files), Some(newest + 1));
+        }
+    }
+
+    #[test]
+    fn what_may_still_be_committed_is_read_from_checkpoints_and_nothing_else() {
+        let (directory, files) = stored();
+        assert_eq!(files.prepared().unwrap().len(), 3 * sample(1).sinks.len());
+        let stray = directory.path().join("00007.checkpoint");
+        std::fs::write(&stray, "x").unwrap();
+        assert_eq!(files.prepared().unwrap().len(), 6, "it is gone under the name that it should have");
+        for none in [stray, directory.path().join("nothing")] {
+            assert!(CheckpointFiles::at(Arc::new(RealDisk), &none).prepared().unwrap().is_empty());
+        }
+        std::fs::write(files.path(2, FILE), "x").unwrap();
+        let damaged = files.prepared().unwrap_err();
+        assert!(damaged.message().contains("00000000000000000002.checkpoint: "), "{damaged}");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Savepoint {
     pub sql: String,
 }
 
+/// What stands under a name: a savepoint with its checkpoint, whose states are left out, or why it cannot be read.
+pub type Kept = Result<(Savepoint, Checkpoint)>;
+
 /// The savepoints of one directory, `<name>.savepoint`.
 #[derive(Debug)]
 pub struct SavepointFiles {
@@ -45,9 +48,17 @@ impl SavepointFiles {
         Self { disk, directory: directory.to_owned() }
     }
 
-    /// Keeps a checkpoint under a name. Errors: `Conflict` if there is a savepoint of this name, `Invalid` if it is no name.
+    /// Keeps a checkpoint under a name. Errors: `Conflict` if there is a savepoint of this name, or if the checkpoint does not say which
+    /// streams it belongs to: nobody could keep them for it; `Invalid` if it is no name.
     pub fn save(&self, name: &str, checkpoint: &Checkpoint) -> Result<Savepoint> {
         self.check_free(name)?;
+        if checkpoint.layout.is_none() {
+            return Err(Error::conflict(format!(
+                "checkpoint {} of job {} was written by a version that had no savepoints",
+                checkpoint.epoch, checkpoint.job
+            ))
+            .hint("give its statement again; once it has taken a checkpoint it can be stopped WITH SAVEPOINT"));
+        }
         let path = self.path(name)?;
         self.disk.create_dir_all(&self.directory)?;
         let temporary = self.directory.join("next.tmp");
@@ -91,8 +102,8 @@ impl SavepointFiles {
         Ok((Checkpoint::decode(&bytes)?, length))
     }
 
-    /// Every savepoint by name, with its checkpoint; damaged ones are named in the log, and left out.
-    pub fn all(&self) -> Result<Vec<(Savepoint, Checkpoint)>> {
+    /// What stands under each name. States are forgotten one after the other: together they may be large.
+    pub fn all(&self) -> Result<Vec<(String, Kept)>> {
         if !self.disk.exists(&self.directory) {
             return Ok(Vec::new());
         }
@@ -101,10 +112,8 @@ impl SavepointFiles {
         paths.sort();
         for path in paths {
             let Some(name) = path.file_name().and_then(|n| n.to_str()?.strip_suffix(SUFFIX)) else { continue };
-            match self.read(&path) {
-                Ok((checkpoint, bytes)) => all.push((about(name, &checkpoint, bytes), checkpoint)),
-                Err(error) => tracing::error!(path = %path.display(), %error, "a savepoint is damaged; it is not listed"),
-            }
+            let kept = self.read(&path).map(|(checkpoint, bytes)| (about(name, &checkpoint, bytes), checkpoint.without_state()));
+            all.push((name.to_owned(), kept));
         }
         Ok(all)
     }
@@ -156,7 +165,7 @@ mod tests {
             sql: "INSERT".into(),
             epoch: 7,
             fingerprint: String::new(),
-            layout: None,
+            layout: Some(serde_json::json!({"scans": []})),
             engine: String::new(),
             at: 5,
             partitions: vec![],
@@ -176,12 +185,29 @@ mod tests {
         assert_eq!((about.job.as_str(), about.epoch, about.consumed), ("hot", 7, 3));
         assert_eq!(files.save("hot-7", &checkpoint()).unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(files.load("hot-7").unwrap(), checkpoint());
-        assert_eq!(files.all().unwrap(), [(about, checkpoint())]);
+        let all = files.all().unwrap();
+        assert_eq!((all.len(), all[0].0.as_str()), (1, "hot-7"));
+        assert_eq!(all[0].1.as_ref().unwrap(), &(about, Checkpoint { state: vec![], ..checkpoint() }), "states are not kept in memory");
         files.remove("hot-7").unwrap();
         assert_eq!(files.load("hot-7").unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(files.remove("hot-7").unwrap_err().kind(), ErrorKind::NotFound);
         for wrong in ["", "../x", "a/b", ".x", &"x".repeat(200)] {
             assert_eq!(files.load(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong}");
         }
+        let older = Checkpoint { layout: None, ..checkpoint() };
+        let refused = files.save("older", &older).unwrap_err();
+        assert!(refused.kind() == ErrorKind::Conflict && refused.hint_text().is_some(), "{refused}");
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_told_and_the_others_are_there() {
+        let disk = SimDisk::default();
+        let files = SavepointFiles::new(Arc::new(disk.clone()), Path::new("savepoints"));
+        files.save("a", &checkpoint()).unwrap();
+        files.save("b", &checkpoint()).unwrap();
+        disk.overwrite(Path::new("savepoints/a.savepoint"), b"x".to_vec());
+        let all = files.all().unwrap();
+        let told: Vec<_> = all.iter().map(|(name, kept)| (name.as_str(), kept.is_ok())).collect();
+        assert_eq!(told, [("a", false), ("b", true)]);
     }
 }

@@ -64,7 +64,21 @@ fn what_keeps_state_is_named_when_it_differs() {
              AND v.received_at BETWEEN t.ts AND t.ts + INTERVAL '{bound}' SECOND"
         )
     };
+    let own = |condition: &str| {
+        format!(
+            "SELECT a.ts, b.temperature FROM telemetry AS a JOIN telemetry AS b ON a.device_id = b.device_id \
+             AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '5' SECOND AND {condition}"
+        )
+    };
+    let looked_up = |key: &str| {
+        format!(
+            "SELECT window_end, d.site, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE telemetry, DESCRIPTOR(ts), INTERVAL '10' SECOND)) AS t \
+             JOIN devices FOR SYSTEM_TIME AS OF t.ts AS d ON t.{key} = d.device_id GROUP BY window_start, window_end, d.site"
+        )
+    };
     for (before, now, want) in [
+        (own("a.temperature > b.temperature"), own("b.temperature > a.temperature"), "the interval join's condition was "),
+        (looked_up("device_id"), looked_up("status"), "the window's keys were site of devices on device_id = device_id at ts Utf8View"),
         (window("COUNT(*) AS n", "10"), window("COUNT(*) AS n", "30"), "the window's size was 10 s, is now 30 s"),
         (
             window("AVG(temperature) AS t", "10"),
@@ -93,6 +107,22 @@ fn what_keeps_state_is_named_when_it_differs() {
         assert!(told.contains(want), "{told}\nis not: {want}\n{before}\n{now}");
         assert_eq!(differences(&session, &before, &before), Vec::<String>::new(), "{before}");
     }
+}
+
+#[test]
+fn equal_windows_over_other_rows_are_told_apart_by_these() {
+    let session = session();
+    let both = |n: &str, first: &str, second: &str| {
+        let half = |over: &str| windowed(&format!("window_end, {n} AS n"), "10", &format!("WHERE humidity {over}"));
+        layout(&session, &format!("{} UNION ALL {}", half(first), half(second)))
+    };
+    let (before, swapped) = (both("COUNT(*)", "> 3", "<= 3"), both("COUNT(*)", "<= 3", "> 3"));
+    assert_eq!((before.windows.len(), &before.windows), (2, &swapped.windows));
+    assert!(before.rows.is_some() && before.rows != swapped.rows, "{before:?}");
+    assert_eq!(both("COUNT(*) * 2", "> 3", "<= 3").rows, before.rows, "what stands behind them changes nothing");
+    assert_eq!(both("COUNT(*)", "> 3", "> 3").rows, None, "their state is the same");
+    let left = swapped.fit(&before).without_twins(&swapped, &before);
+    assert_eq!((left.windows, left.differences), (vec![None; 2], vec!["two windows of the query cannot be told apart".to_owned()]));
 }
 
 #[test]

@@ -144,6 +144,7 @@ mod tests {
     fn a_file_tells_its_bucket() {
         assert_eq!(path("e00000012-job-main-00c0ffee", 3), "keyed/e00000012-job-main-00c0ffee-b03.parquet");
         assert_eq!(of_path("keyed/e00000012-job-b7-00c0ffee-b03.parquet"), Some(3));
+        assert_eq!(of_path("keyed/e00000012-job-main-00c0ffee-o17-b03.parquet"), Some(3));
         assert_eq!(of_path(&path("e1", 4711)), Some(4711));
         for other in ["recent/e1-b03.parquet", "keyed/e1-s0.parquet", "keyed/e1-b03", "keyed/e1-b+3.parquet", "keyed/e1-b.parquet"] {
             assert_eq!(of_path(other), None, "{other}");

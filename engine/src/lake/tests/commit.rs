@@ -167,7 +167,7 @@ fn times_out_of_range_do_not_break_the_table() {
 }
 
 #[test]
-fn an_owner_that_was_replaced_prepares_and_commits_nothing_more() {
+fn an_owner_that_was_replaced_changes_nothing_more() {
     let world = World::new();
     let lake = world.open().unwrap();
     let table = lake.create(spec("readings")).unwrap();
@@ -188,10 +188,40 @@ fn an_owner_that_was_replaced_prepares_and_commits_nothing_more() {
     fenced(sink.commit(&prepared));
     fenced(sink.prepare(3).map(|_| ()));
     fenced(lake.create(spec("others")).map(|_| ()));
+    fenced(lake.maintain(100 * DAY).map(|_| ()));
+    fenced(lake.clean(100 * DAY).map(|_| ()));
+    fenced(lake.remove_orphans(100 * DAY, &[]).map(|_| ()));
+    fenced(lake.refresh_catalog());
+    fenced(table.seal(SealScope::All, 100 * DAY).map(|_| ()));
+    fenced(lake.check_owned());
+    newer.check_owned().unwrap();
     let mut sink = newer.table("warm", "readings").unwrap().sink("job").unwrap();
     sink.recover(&prepared).unwrap();
     run(sink.as_mut(), 3, &two_days(3));
     assert_eq!(newer.table("warm", "readings").unwrap().snapshot().unwrap().rows, 6);
+}
+
+#[test]
+fn two_owners_that_prepare_the_same_epoch_do_not_replace_each_others_files() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let mut older = lake.create(spec("readings")).unwrap().sink("job").unwrap();
+    older.write(&two_days(1)).unwrap();
+    let theirs = older.prepare(1).unwrap();
+    std::fs::remove_file(lake.root().join("_lock")).unwrap();
+    let newer = world.open().unwrap();
+    let table = newer.table("warm", "readings").unwrap();
+    let mut sink = table.sink("job").unwrap();
+    sink.write(&two_days(2)).unwrap();
+    let ours = sink.prepare(1).unwrap();
+    assert!(theirs.files.iter().all(|file| ours.files.iter().all(|own| own.path != file.path)));
+
+    // The older one's checkpoint came first: the newer one goes on from it.
+    sink.recover(&theirs).unwrap();
+    assert_eq!(older.commit(&theirs).unwrap_err().kind(), ErrorKind::Conflict);
+    run(sink.as_mut(), 2, &two_days(3));
+    assert_eq!(contents(&table).len(), 4);
+    assert_eq!(parquet_files(&table.path().join("recent")).len(), 4, "what was prepared for nothing is gone");
 }
 
 #[test]

@@ -265,6 +265,17 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.step(Operation::Link, to, 0)?;
+        let mut names = lock(&self.names);
+        let content = names.now.get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
+        if names.now.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        names.now.insert(to.to_owned(), content);
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.faults.step(Operation::Remove, path, 0)?;
         lock(&self.names).now.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())

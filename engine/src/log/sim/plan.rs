@@ -17,6 +17,7 @@ pub(super) enum Operation {
     Remove,
     SyncDir,
     List,
+    Link,
 }
 
 /// What the disk does instead.

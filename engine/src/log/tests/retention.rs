@@ -52,8 +52,38 @@ fn a_hard_limit_goes_past_pins_and_says_what_was_lost() {
     assert_eq!((retained.records, retained.unread, log.dropped_unread()), (start, start - 7, start - 7));
     assert_eq!(logs.upkeep().unwrap(), Retained::default(), "below the hard limit pins hold");
     let problems = logs.problems();
-    assert!(problems.len() == 1 && problems[0].contains(&format!("{} records", start - 7)), "{problems:?}");
+    assert!(problems[0].contains(&format!("{} records", start - 7)), "{problems:?}");
     assert!(log.read(0, 7).unwrap_err().to_string().contains("no longer kept"));
+}
+
+#[test]
+fn who_keeps_much_from_retention_is_told_until_it_is_gone() {
+    let disk = SimDisk::default();
+    let settings = LogConfig { retention_bytes: Some(1_000), ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk), Arc::new(SimClock::default()), settings).unwrap();
+    let log = stream(&logs);
+    append_frames(&log, 0..40);
+    let due = |logs: &Logs| {
+        logs.upkeep().unwrap();
+        (log.overdue(0), logs.problems())
+    };
+    log.pin("job#1", 0, 7);
+    log.pin("savepoint s", 0, 2);
+    let (overdue, problems) = due(&logs);
+    assert!(overdue > 7 && problems.len() == 1, "{overdue} {problems:?}");
+    assert!(
+        problems[0].starts_with("retention of telemetry/0 waits for 'savepoint s' at offset 2, 0.0 MiB: DROP SAVEPOINT 's'"),
+        "{problems:?}"
+    );
+    log.unpin("savepoint s");
+    let (_, problems) = due(&logs);
+    assert!(problems[0].contains("'job#1' at offset 7") && problems[0].ends_with("DROP JOB job give its place up"), "{problems:?}");
+    // A little behind is not worth a word: one segment, or what is little beside what is kept.
+    log.pin("job#1", 0, overdue - 1);
+    let (still, problems) = due(&logs);
+    assert_eq!((still, problems), (overdue, vec![]));
+    log.unpin("job#1");
+    assert_eq!(due(&logs), (0, vec![]));
 }
 
 #[test]

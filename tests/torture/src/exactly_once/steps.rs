@@ -164,7 +164,8 @@ fn holds_rows(path: &Path) -> bool {
 
 /// Whether this is a checkpoint in the making, and not its copy.
 fn begins(path: &Path) -> bool {
-    part(path) == Some(Part::Checkpoints) && path.file_name().is_some_and(|name| name == "next.tmp")
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    part(path) == Some(Part::Checkpoints) && name.starts_with("next-") && name.ends_with(".tmp")
 }
 
 /// The step of giving a file this name.
@@ -247,7 +248,14 @@ impl StepDisk {
             let before = std::fs::read(to).ok();
             if self.has(Lie::CommitBeforeCheckpoint) && naming(to) == Some("checkpoint-named") {
                 let aside = to.with_extension("held");
-                RealDisk.rename(from, &aside)?;
+                if RealDisk.exists(&aside) {
+                    RealDisk.remove(&aside)?;
+                }
+                if moves {
+                    RealDisk.rename(from, &aside)?
+                } else {
+                    RealDisk.link(from, &aside)?
+                }
                 state.held.push((aside, to.to_owned()));
                 return Ok(());
             }
@@ -413,6 +421,8 @@ mod tests {
         assert_eq!(naming(&root.join("recent/date=2026-01-01/e1-x.parquet")), Some("rows-named"));
         assert_eq!(naming(&root.join("data/date=2026-01-01/e1-x.parquet")), None);
         assert_eq!(naming(Path::new("/d/data/checkpoints/j/00001.checkpoint")), Some("checkpoint-named"));
+        let begun = ["next-1.tmp", "copy-1.tmp", "00001.checkpoint"].map(|name| begins(&Path::new("/d/data/checkpoints/j").join(name)));
+        assert_eq!(begun, [true, false, false]);
         assert_eq!(settling(Path::new("/d/data/checkpoints/j")), Some("checkpoint-durable"));
         assert_eq!(settling(&root.join("keyed")), Some("rows-durable"));
         assert_eq!(settling(Path::new("/d/data/log/s/000")), None);
