@@ -32,7 +32,7 @@ pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
 /// Zeros that are written ahead of small frames, in bytes: syncing into them is faster because the length stays.
 pub const ZERO_AHEAD_BYTES: usize = 512 * 1024;
 /// Zeros of a segment that is made ahead go to the disk in pieces of this size: a frame never waits for more of them.
-pub const ZERO_PIECE_BYTES: usize = 64 * 1024;
+pub const ZERO_PIECE_BYTES: usize = 256 * 1024;
 /// Frames from this size on are appended without zeros ahead, in bytes.
 pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
 /// Segments whose frames are larger on the average are followed by one without zeros, in bytes. Up to here a sync that makes
