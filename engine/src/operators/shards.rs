@@ -139,7 +139,8 @@ impl Stateful for Shards {
     }
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
-        let threads = self.threads(std::mem::take(&mut self.waiting));
+        let waiting = std::mem::take(&mut self.waiting);
+        let threads = self.threads(waiting);
         self.each(threads, std::iter::repeat_n(None, KEY_GROUPS), out, |task| {
             task.reached = task.group.advance(watermark, &mut task.given)?;
             Ok(())
