@@ -11,6 +11,11 @@ pub struct Query {
 
 pub static QUERIES: &[Query] = &[
     Query {
+        name: "copy",
+        table: "device_id STRING, ts TIMESTAMP(3), temperature DOUBLE, humidity DOUBLE, battery BIGINT, status STRING, seq BIGINT",
+        insert: "SELECT device_id, ts, temperature, humidity, battery, status, seq FROM telemetry",
+    },
+    Query {
         name: "filter",
         table: "device_id STRING, ts TIMESTAMP(3), site STRING, temperature DOUBLE, threshold DOUBLE",
         insert: "SELECT t.device_id, t.ts, d.site, t.temperature, d.threshold

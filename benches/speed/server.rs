@@ -31,6 +31,8 @@ const JOBS_RATE: f64 = 20_000.0;
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How far behind the watermark is, in microseconds.
 const DELAY: i64 = 2_000_000;
+/// Longest latency that is told from a longer one, in microseconds.
+const LATENCY_US_MAX: u64 = 600_000_000;
 /// One reading in so many of a device is looked at.
 const SAMPLE: u64 = 50;
 /// Clock ticks a second in `/proc`: a constant of Linux on the machines that this runs on.
@@ -174,7 +176,7 @@ impl Server {
             if !answer.status().is_success() {
                 return Err(Error::invalid(answer.text().await.unwrap_or_default()));
             }
-            let mut seen = Histogram::new(3).map_err(|e| Error::internal(e.to_string()))?;
+            let mut seen = Histogram::new_with_max(LATENCY_US_MAX, 3).map_err(|e| Error::internal(e.to_string()))?;
             let (clock, began) = (SystemClock::new(), Instant::now());
             let (mut bytes, mut line) = (answer.bytes_stream(), Vec::new());
             while began.elapsed() < duration {

@@ -116,8 +116,17 @@ pub static ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "copy",
+        title: "JSON to Parquet, zstd: the same seven columns",
+        kind: Kind::Rate {
+            words: &["copy"],
+            peers: &[(Who::DuckDb, "archive"), (Who::Polars, "archive")],
+            bounds: &[(Who::DuckDb, bound("× DuckDB COPY", 1.0, 1.5))],
+        },
+    },
+    Row {
         name: "archive",
-        title: "JSON to Parquet, zstd (cold path)",
+        title: "JSON to Parquet, zstd: the archive of a stream, with payloads and places of the records (cold path)",
         kind: Kind::Rate {
             words: &["archive"],
             peers: &[(Who::DuckDb, "archive"), (Who::Polars, "archive")],
