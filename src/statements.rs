@@ -161,7 +161,7 @@ mod tests {
         statements.stop("b").unwrap();
         statements.remove(StoredKind::Job, "a").unwrap();
         let stopped = Stored { stopped: true, ..job("b") };
-        assert_eq!(statements.all(), [stopped.clone()]);
+        assert_eq!(statements.all(), std::slice::from_ref(&stopped));
         assert_eq!(Statements::open(disk, path).unwrap().all(), [stopped]);
     }
 }

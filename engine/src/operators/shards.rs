@@ -73,7 +73,7 @@ impl Shards {
         let groups = self.groups.iter_mut().zip(changes);
         let mut tasks: Vec<Task<'_>> =
             groups.map(|(group, changes)| Task { group: group.as_mut(), changes, given: Vec::new(), reached: Micros::MAX }).collect();
-        share_out(threads, tasks.iter_mut().collect(), |task| work(task))?;
+        share_out(threads, tasks.iter_mut().collect(), &work)?;
         let reached = tasks.iter().map(|t| t.reached).min().unwrap_or(Micros::MIN);
         out.extend(tasks.into_iter().flat_map(|t| t.given));
         Ok(reached)
