@@ -29,6 +29,8 @@ use fleet::Reading;
 /// Readings of one run.
 pub const READINGS: u64 = 200_000;
 const BATCH: u64 = 16 * 1024;
+/// The queries with windows.
+pub const WINDOWS: [&str; 3] = ["tumbling", "hopping", "session"];
 
 /// A query and what it reads.
 pub struct Subject {
@@ -150,6 +152,15 @@ impl Subject {
             given.extend(inputs.push(batch, &mut out)?);
         }
         Ok(given)
+    }
+
+    /// A window that holds all that it is given, and what came out meanwhile.
+    pub fn filled(&self) -> Result<(WindowOperator, Output)> {
+        let (mut window, mut out) = (self.window()?, Output::default());
+        for batch in self.windowed()? {
+            window.push(batch, &mut out)?;
+        }
+        Ok((window, out))
     }
 
     /// The window of the query, in one partition.
