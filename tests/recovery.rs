@@ -185,6 +185,7 @@ async fn of_two_owners_of_a_lake_the_older_is_fenced() {
     // The older one comes by a link, the newer one by the directory itself.
     let older = open(&second).unwrap();
     committed(&older, 3 * ROWS).await.unwrap();
+    assert_eq!(count(&older).await, 3 * ROWS);
     let Err(refused) = open(&first) else { panic!("two processes have one lake") };
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert!(refused.message().contains("is in use by another process"), "{refused}");
