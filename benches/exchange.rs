@@ -4,19 +4,16 @@
 mod support;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use support::Subject;
-use thalweg_engine::contract::{Emission, Operator, Output};
+use support::{Subject, WINDOWS};
+use thalweg_engine::contract::{Emission, Operator};
 use thalweg_engine::operators::window::WindowMerge;
 
 fn benchmark(c: &mut Criterion) {
     let mut group = c.benchmark_group("exchange");
     group.sample_size(20);
-    for name in ["tumbling", "hopping", "session"] {
+    for name in WINDOWS {
         let subject = Subject::new(name).expect("the query");
-        let (mut window, mut out) = (subject.window().expect("a window"), Output::default());
-        for batch in subject.windowed().expect("rows") {
-            window.push(batch, &mut out).expect("aggregates");
-        }
+        let (mut window, mut out) = subject.filled().expect("aggregates");
         window.advance(i64::MAX, &mut out).expect("closes");
         let groups: usize = out.emissions.iter().map(groups).sum();
         group.throughput(Throughput::Elements(2 * groups as u64));

@@ -4,7 +4,7 @@
 mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use support::{READINGS, Subject};
+use support::{READINGS, Subject, push};
 use thalweg_engine::contract::Output;
 
 fn benchmark(c: &mut Criterion) {
@@ -17,11 +17,7 @@ fn benchmark(c: &mut Criterion) {
             b.iter(|| {
                 let (mut steps, mut out, mut left) = (subject.steps().expect("steps"), Output::default(), 0);
                 for batch in &batches {
-                    let mut batch = Some(batch.clone());
-                    for step in &mut steps {
-                        batch = batch.and_then(|b| step.push(b, &mut out).expect("a step"));
-                    }
-                    left += batch.map_or(0, |b| b.rows.num_rows());
+                    left += push(&mut steps, batch, &mut out).expect("a step").map_or(0, |b| b.rows.num_rows());
                 }
                 assert_eq!(left as u64 + out.counters.filtered, READINGS);
                 left

@@ -2,51 +2,35 @@
 //! windowed aggregation. Invariant: every figure is over the same records of the same log, so that parts can be compared with the
 //! whole; figures are records a second.
 
+mod support;
+
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use thalweg_connectors::CONNECTORS;
-use thalweg_engine::batch::{Batch, ContentType, Record, Records};
-use thalweg_engine::contract::{Clock, Decoder, Disk, LogStore, Operator, Output};
-use thalweg_engine::decode;
+use support::{Subject, push};
+use thalweg_engine::batch::{ContentType, Record, Records};
+use thalweg_engine::contract::{Clock, Disk, LogStore, Operator, Output};
 use thalweg_engine::error::Result;
 use thalweg_engine::ids::Name;
 use thalweg_engine::log::{Log, LogConfig, Logs};
-use thalweg_engine::operators::open_stage;
-use thalweg_engine::operators::window::{WindowInputs, WindowOperator};
-use thalweg_engine::plan::{JobPlan, Stage};
-use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
-use thalweg_engine::runtime::query::{decode_schema, watermarker};
+use thalweg_engine::operators::window::WindowInputs;
+use thalweg_engine::plan::JobPlan;
+use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::{Environment, JobKind, JobSpec, JobState, Sinks, StartAt, Supervisor};
 use thalweg_engine::system::{RealDisk, SystemClock};
 use thalweg_engine::time::{self, MILLISECOND, SECOND};
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
+use thalweg_replay::Database;
 
 const RECORDS: u64 = 2_000_000;
 const DEVICES: u64 = 1_000;
 const FLEET: &str = include_str!("../examples/fleet.sql");
 
-/// The lake is not read here.
-struct NoLake;
-
-impl LakeCatalog for NoLake {
-    fn table(&self, _: &str, _: &str) -> Result<Option<LakeFiles>> {
-        Ok(None)
-    }
-
-    fn list(&self) -> Vec<(String, String)> {
-        Vec::new()
-    }
-}
-
-/// A filled log and the example's plan.
+/// A filled log, and the example's plan over it.
 struct Setup {
     log: Arc<Log>,
-    plan: JobPlan,
-    devices: Arc<ReferenceTable>,
+    subject: Subject,
     environment: Environment,
     _directory: tempfile::TempDir,
 }
@@ -59,10 +43,11 @@ fn setup() -> Result<Setup> {
     let logs = Logs::open(&directory.path().join("log"), disk.clone(), clock.clone(), config)?;
     let log = logs.stream(&Name::new("telemetry")?)?;
     fill(&log, clock.now())?;
-    let (plan, devices) = plan(directory.path(), disk.clone(), clock.now())?;
+    let (plan, references) = plan()?;
+    let subject = Subject { plan, references, records: records(&log) };
     let environment =
         Environment { disk, clock, directory: directory.path().join("checkpoints"), checkpoint_interval: Duration::from_secs(3600) };
-    Ok(Setup { log, plan, devices, environment, _directory: directory })
+    Ok(Setup { log, subject, environment, _directory: directory })
 }
 
 /// Records as the simulator writes them: event time goes on by a millisecond for every ten.
@@ -94,41 +79,13 @@ fn fill(log: &Arc<Log>, now: i64) -> Result<()> {
 }
 
 /// The plan of `examples/fleet.sql`, over a reference table of a thousand devices.
-fn plan(directory: &Path, disk: Arc<dyn Disk>, now: i64) -> Result<(JobPlan, Arc<ReferenceTable>)> {
-    let csv = directory.join("devices.csv");
+fn plan() -> Result<(JobPlan, Vec<Arc<ReferenceTable>>)> {
     let rows: String = (0..DEVICES).map(|i| format!("dev-{i:04},site-{},TX-100,30.5\n", i % 20)).collect();
-    std::fs::write(&csv, format!("device_id,site,model,threshold\n{rows}"))?;
-    let settings = SessionConfig {
-        connectors: CONNECTORS,
-        formats: decode::FORMAT_NAMES,
-        default_owner: "bench".to_owned(),
-        default_description: "bench".to_owned(),
-        lake_root: directory.to_owned(),
-        memory_limit_bytes: 1 << 30,
-        spill: None,
-    };
-    let session = Session::new(settings, Arc::new(NoLake))?;
-    let (mut job, mut table) = (None, None);
-    for statement in Session::split(FLEET)? {
-        match session.prepare(statement.text(), &Settings::default())? {
-            Statement::CreateTable { definition, .. } => {
-                if let TableKind::Reference { format, .. } = &definition.kind {
-                    let source = ReferenceDefinition {
-                        name: definition.name.clone(),
-                        path: csv.clone(),
-                        format: format.clone(),
-                        schema: definition.schema(),
-                        primary_key: definition.primary_key.clone(),
-                    };
-                    table = Some(ReferenceStore::open(&directory.join("references"), disk.clone(), source, now)?.table());
-                }
-                session.declare(*definition)?;
-            }
-            Statement::InsertJob { plan, .. } => job = Some(*plan),
-            other => panic!("examples/fleet.sql has an unexpected statement: {other:?}"),
-        }
-    }
-    Ok((job.expect("the example inserts"), table.expect("the example joins")))
+    let mut database = Database::new()?;
+    database.file("reference/devices.csv", &format!("device_id,site,model,threshold\n{rows}"))?;
+    let plan = database.plan(FLEET)?.expect("the example inserts");
+    let references = database.needed(&plan);
+    Ok((*plan, references))
 }
 
 /// The whole: log, two partitions in parallel, decode, filter, join, windows, merge. Returns the time it took.
@@ -137,7 +94,7 @@ fn replay(setup: &Setup) -> Duration {
     let spec = JobSpec {
         name: "replay".to_owned(),
         sql: String::new(),
-        kind: JobKind::Query { plan: setup.plan.clone(), references: vec![setup.devices.clone()] },
+        kind: JobKind::Query { plan: setup.subject.plan.clone(), references: setup.subject.references.clone() },
         logs: vec![setup.log.clone()],
         sinks: Box::new(|| Ok(Sinks::default())),
         start: StartAt::Earliest,
@@ -156,11 +113,11 @@ fn replay(setup: &Setup) -> Duration {
     }
 }
 
-fn records(setup: &Setup) -> Vec<Records> {
+fn records(log: &Log) -> Vec<Records> {
     let mut all = Vec::new();
-    for partition in 0..setup.log.partitions() {
+    for partition in 0..log.partitions() {
         let mut from = 0;
-        while let Some(records) = setup.log.read(partition, from).expect("the log can be read") {
+        while let Some(records) = log.read(partition, from).expect("the log can be read") {
             from = records.end();
             all.push(records);
         }
@@ -168,63 +125,38 @@ fn records(setup: &Setup) -> Vec<Records> {
     all
 }
 
-fn decoder(setup: &Setup) -> Box<dyn Decoder> {
-    decode::open(&setup.plan.scans[0].format, decode_schema(&setup.plan.scans[0])).expect("a decoder")
-}
-
-fn batches(setup: &Setup, records: &[Records]) -> Vec<Batch> {
-    let mut decoder = decoder(setup);
-    let mut watermarker = watermarker(&setup.plan.scans[0]).expect("event time");
-    let mut out = Output::default();
-    let decoded = records.iter().map(|r| decoder.decode(r).expect("total"));
-    decoded.filter_map(|d| watermarker.assign(d, &mut out).expect("event time")).collect()
-}
-
-fn steps(setup: &Setup) -> Vec<Box<dyn Operator>> {
-    let references = [setup.devices.clone()];
-    let step = |stage: &Stage| open_stage(stage, &references).expect("a stage");
-    setup.plan.inputs[0].stages.iter().map(step).collect()
-}
-
-fn push(steps: &mut [Box<dyn Operator>], batch: &Batch, out: &mut Output) -> Option<Batch> {
-    steps.iter_mut().try_fold(batch.clone(), |b, step| step.push(b, out).expect("a step"))
-}
-
 fn benchmark(c: &mut Criterion) {
     let setup = setup().expect("a filled log");
-    let records = records(&setup);
-    let batches = batches(&setup, &records);
-    let mut out = Output::default();
-    let joined: Vec<Batch> = batches.iter().filter_map(|b| push(&mut steps(&setup), b, &mut out)).collect();
-    let bytes: usize = records.iter().flat_map(|r| &r.entries).map(|e| e.payload.len()).sum();
-    println!("{} records, {} bytes a payload, {} batches", RECORDS, bytes as u64 / RECORDS, records.len());
+    let subject = &setup.subject;
+    let (batches, left) = (subject.batches().expect("event time"), subject.left().expect("steps"));
+    let bytes: usize = subject.records.iter().flat_map(|r| &r.entries).map(|e| e.payload.len()).sum();
+    println!("{} records, {} bytes a payload, {} batches", RECORDS, bytes as u64 / RECORDS, subject.records.len());
 
     let mut group = c.benchmark_group("replay");
     group.sampling_mode(SamplingMode::Flat).sample_size(10).throughput(Throughput::Elements(RECORDS));
     group.bench_function(BenchmarkId::new("whole", "2 partitions"), |b| {
         b.iter_custom(|n| (0..n).map(|_| replay(&setup)).sum());
     });
-    group.bench_function("read, 1 core", |b| b.iter(|| black_box(self::records(&setup).len())));
+    group.bench_function("read, 1 core", |b| b.iter(|| black_box(records(&setup.log).len())));
     group.bench_function("decode, 1 core", |b| {
         b.iter(|| {
-            let mut decoder = decoder(&setup);
-            records.iter().map(|r| decoder.decode(r).expect("total").rows.num_rows()).sum::<usize>()
+            let mut decoder = subject.decoder().expect("a decoder");
+            subject.records.iter().map(|r| decoder.decode(r).expect("total").rows.num_rows()).sum::<usize>()
         });
     });
     group.bench_function("filter and join, 1 core", |b| {
         b.iter(|| {
-            let (mut steps, mut out) = (steps(&setup), Output::default());
-            batches.iter().filter_map(|batch| push(&mut steps, batch, &mut out)).map(|b| b.rows.num_rows()).sum::<usize>()
+            let (mut steps, mut out) = (subject.steps().expect("steps"), Output::default());
+            let left = batches.iter().filter_map(|batch| push(&mut steps, batch, &mut out).expect("a step"));
+            left.map(|b| b.rows.num_rows()).sum::<usize>()
         });
     });
-    let window = setup.plan.inputs[0].window.as_ref().expect("the example has a window");
+    let window = subject.plan.inputs[0].window.as_ref().expect("the example has a window");
     group.bench_function("window and aggregate, 1 core", |b| {
         b.iter(|| {
-            let schema = joined[0].rows.schema();
-            let mut inputs = WindowInputs::new(window, &schema).expect("inputs");
-            let mut operator = WindowOperator::new(window.clone(), setup.plan.inputs[0].unit).expect("a window");
-            let mut out = Output::default();
-            for batch in &joined {
+            let mut inputs = WindowInputs::new(window, &left[0].rows.schema()).expect("inputs");
+            let (mut operator, mut out) = (subject.window().expect("a window"), Output::default());
+            for batch in &left {
                 let batch = inputs.push(batch.clone(), &mut out).expect("inputs").expect("as many rows");
                 operator.push(batch, &mut out).expect("aggregates");
             }

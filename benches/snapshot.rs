@@ -4,18 +4,15 @@
 mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use support::Subject;
-use thalweg_engine::contract::{Operator, Output};
+use support::{Subject, WINDOWS};
+use thalweg_engine::contract::Operator;
 
 fn benchmark(c: &mut Criterion) {
     let mut group = c.benchmark_group("snapshot");
     group.sample_size(20);
-    for name in ["tumbling", "hopping", "session"] {
+    for name in WINDOWS {
         let subject = Subject::new(name).expect("the query");
-        let (mut window, mut out) = (subject.window().expect("a window"), Output::default());
-        for batch in subject.windowed().expect("rows") {
-            window.push(batch, &mut out).expect("aggregates");
-        }
+        let (mut window, _) = subject.filled().expect("aggregates");
         let state = window.snapshot().expect("state");
         let restored = || {
             let mut window = subject.window().expect("a window");

@@ -4,13 +4,13 @@
 mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use support::Subject;
+use support::{Subject, WINDOWS};
 use thalweg_engine::contract::{Operator, Output};
 
 fn benchmark(c: &mut Criterion) {
     let mut group = c.benchmark_group("window");
     group.sample_size(20);
-    for name in ["tumbling", "hopping", "session"] {
+    for name in WINDOWS {
         let subject = Subject::new(name).expect("the query");
         let batches = subject.windowed().expect("rows");
         let rows: usize = batches.iter().map(|b| b.rows.num_rows()).sum();

@@ -2,7 +2,7 @@
 //! open before what uses it, and closes after it; telemetry is taken only when all of it is there.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Core {
         let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), Handle::current())?;
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
         layout.empty_spill()?;
-        let session = session(&config, &layout.lake, lake.clone(), Some(layout.spill.clone()))?;
+        let session = session(&config, lake.clone(), Some(layout.spill.clone()))?;
         let session = session.with_sampler(Arc::new(StreamSamples(logs.clone())));
         let environment = Environment {
             disk: disk.clone(),
@@ -138,13 +138,14 @@ impl Core {
 }
 
 /// The SQL session over a lake; queries put aside what does not fit into memory below `spill`, if there is one.
-pub fn session(config: &Config, lake_root: &Path, lake: Arc<Lake>, spill: Option<PathBuf>) -> Result<Session> {
+fn session(config: &Config, lake: Arc<Lake>, spill: Option<PathBuf>) -> Result<Session> {
     let settings = SessionConfig {
         connectors: thalweg_connectors::CONNECTORS,
         formats: thalweg_engine::decode::FORMAT_NAMES,
         default_owner: config.owner.clone(),
         default_description: config.description.clone(),
-        lake_root: lake_root.to_owned(),
+        // Files of tables are named below the lake's own root, which is without symbolic links.
+        lake_root: lake.root().to_owned(),
         memory_limit_bytes: config.query_memory_bytes,
         spill,
     };
@@ -289,6 +290,5 @@ pub fn lake_to_read(config: &Config) -> Result<(Arc<Lake>, Arc<dyn Clock>)> {
 /// A session that reads the lake of a data directory and nothing else.
 pub fn read_lake(config: &Config) -> Result<Session> {
     let (lake, _) = lake_to_read(config)?;
-    let root = lake.root().to_owned();
-    session(config, &root, lake, None)
+    session(config, lake, None)
 }

@@ -13,3 +13,4 @@ pub mod services;
 pub mod sql_service;
 pub mod statements;
 pub mod stream_samples;
+mod units;

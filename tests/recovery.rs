@@ -2,24 +2,16 @@
 //! deleted, or owned by two. Invariant checked: a job goes on only if every row will be in its table once; else it stops, says why and
 //! what to do, and changes nothing.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod support;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
-use futures::TryStreamExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use support::{close, copy, record, run, wait};
 use thalweg::app::Core;
 use thalweg::config::Config;
-use thalweg::server::{SqlOutcome, SqlService};
-use thalweg::sql_service::Service;
-use thalweg_devices::{Principal, Role};
-use thalweg_engine::batch::{ContentType, Record};
-use thalweg_engine::contract::LogStore;
 use thalweg_engine::error::ErrorKind;
-use thalweg_engine::ids::Name;
-use thalweg_engine::runtime::{JobState, JobStatus};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const TABLES: &str = "
 CREATE TABLE telemetry (device_id STRING, ts TIMESTAMP(3), v BIGINT, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
   WITH ('connector' = 'log', 'stream' = 'telemetry', 'format' = 'json', 'scan.watermark.idle-timeout' = '1h');
@@ -36,73 +28,17 @@ fn open(data: &Path) -> thalweg_engine::error::Result<Core> {
     Core::open(Config { data: data.to_owned(), partitions: 1, checkpoint_interval: Duration::from_secs(3600), ..Config::default() })
 }
 
-async fn close(core: Core) {
-    tokio::task::spawn_blocking(move || core.close()).await.unwrap();
-}
-
-async fn run(core: &Core, sql: &str) -> Option<i64> {
-    let who = Principal { name: Name::new("tester").unwrap(), role: Role::Admin };
-    match Service(core.engine.clone()).execute(&who, sql).await.unwrap() {
-        SqlOutcome::Message(_) => None,
-        SqlOutcome::Rows(rows) => {
-            let batches: Vec<_> = rows.stream.try_collect().await.unwrap();
-            batches.first().map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0))
-        }
-    }
-}
-
 fn feed(core: &Core, values: std::ops::Range<i64>) {
-    let log = core.logs.stream(&Name::new("telemetry").unwrap()).unwrap();
-    for v in values {
-        let payload = format!(r#"{{"device_id":"pump-1","ts":"2026-01-01T00:00:00Z","v":{v}}}"#);
-        let topic = "devices/pump-1/telemetry";
-        log.append(&Record { device: "pump-1", topic, content_type: ContentType::Json, producer: None, payload: payload.as_bytes() })
-            .unwrap();
-    }
+    values.for_each(|v| record(core, "pump-1", 0, v));
 }
 
-/// Waits until the job has read so many records, takes one checkpoint, and waits until that is committed. Errors: why the job does not run.
+/// Errors: why the job that writes `hot` does not run.
 async fn committed(core: &Core, records: i64) -> Result<(), String> {
-    for job in ["hot", "archive.telemetry"] {
-        wait(core, job, |status| status.counters.consumed == records.cast_unsigned()).await?;
-    }
-    core.engine.supervisor().checkpoint_all();
-    for job in ["hot", "archive.telemetry"] {
-        wait(core, job, |status| status.committed.consumed == records.cast_unsigned()).await?;
-    }
-    Ok(())
-}
-
-/// Errors: the job that writes `hot` has failed. What becomes of the archive then is not looked at.
-async fn wait(core: &Core, job: &str, done: impl Fn(&JobStatus) -> bool) -> Result<(), String> {
-    let began = Instant::now();
-    loop {
-        if let JobState::Failed(reason) = core.engine.supervisor().status("hot").unwrap().life {
-            return Err(reason);
-        }
-        let status = core.engine.supervisor().status(job).unwrap();
-        if done(&status) {
-            return Ok(());
-        }
-        assert!(began.elapsed() < PATIENCE, "waited for {job}: {status:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    support::committed(core, &["hot", "archive.telemetry"], records).await
 }
 
 async fn count(core: &Core) -> i64 {
     run(core, "SELECT COUNT(*) FROM hot").await.unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            std::fs::copy(&path, &to).unwrap();
-        }
-    }
 }
 
 /// Copies of a data directory after one, two and three lives.
@@ -249,6 +185,7 @@ async fn of_two_owners_of_a_lake_the_older_is_fenced() {
     // The older one comes by a link, the newer one by the directory itself.
     let older = open(&second).unwrap();
     committed(&older, 3 * ROWS).await.unwrap();
+    assert_eq!(count(&older).await, 3 * ROWS);
     let Err(refused) = open(&first) else { panic!("two processes have one lake") };
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert!(refused.message().contains("is in use by another process"), "{refused}");
@@ -286,7 +223,7 @@ async fn a_missing_version_of_reference_data_stops_the_start() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     core.engine.refresh_references();
     core.engine.supervisor().checkpoint_all();
-    wait(&core, "hot", |status| status.epoch == 2).await.unwrap();
+    wait(&core, &["hot"], |status| status.epoch == 2).await.unwrap();
     close(core).await;
     let kept = data.join("references/devices");
     let versions = std::fs::read_to_string(kept.join("versions.json")).unwrap();

@@ -11,7 +11,6 @@ pub mod queries;
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
-use thalweg_connectors::CONNECTORS;
 use thalweg_engine::batch::{Batch, ContentType, Entry, Records};
 use thalweg_engine::contract::{Decoder, Operator, Output};
 use thalweg_engine::decode;
@@ -19,35 +18,23 @@ use thalweg_engine::error::Result;
 use thalweg_engine::operators::open_stage;
 use thalweg_engine::operators::window::{WindowInputs, WindowOperator};
 use thalweg_engine::plan::JobPlan;
-use thalweg_engine::reference::{ReferenceDefinition, ReferenceStore, ReferenceTable};
+use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::query::{decode_schema, watermarker};
-use thalweg_engine::system::RealDisk;
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
+use thalweg_replay::Database;
 
 use fleet::Reading;
 
 /// Readings of one run.
 pub const READINGS: u64 = 200_000;
 const BATCH: u64 = 16 * 1024;
+/// The queries with windows.
+pub const WINDOWS: [&str; 3] = ["tumbling", "hopping", "session"];
 
 /// A query and what it reads.
 pub struct Subject {
     pub plan: JobPlan,
     pub references: Vec<Arc<ReferenceTable>>,
     pub records: Vec<Records>,
-}
-
-/// The lake is not read here.
-struct NoLake;
-
-impl LakeCatalog for NoLake {
-    fn table(&self, _: &str, _: &str) -> Result<Option<LakeFiles>> {
-        Ok(None)
-    }
-
-    fn list(&self) -> Vec<(String, String)> {
-        Vec::new()
-    }
 }
 
 /// Readings in a format, as the log would give them.
@@ -79,44 +66,27 @@ pub fn json() -> Vec<Records> {
     })
 }
 
+/// What steps leave of a batch.
+pub fn push(steps: &mut [Box<dyn Operator>], batch: &Batch, out: &mut Output) -> Result<Option<Batch>> {
+    let mut left = batch.clone();
+    for step in steps {
+        match step.push(left, out)? {
+            Some(batch) => left = batch,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(left))
+}
+
 impl Subject {
     /// The query called `name`, over JSON.
     pub fn new(name: &str) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let settings = SessionConfig {
-            connectors: CONNECTORS,
-            formats: decode::FORMAT_NAMES,
-            default_owner: "bench".to_owned(),
-            default_description: "bench".to_owned(),
-            lake_root: directory.path().to_owned(),
-            memory_limit_bytes: 1 << 30,
-            spill: None,
-        };
-        let session = Session::new(settings, Arc::new(NoLake))?;
         let query = queries::find(name)?;
-        let (mut plan, mut references) = (None, Vec::new());
-        for sql in [queries::telemetry("'format' = 'json'"), queries::DEVICES.to_owned(), query.create(), query.statement()] {
-            match session.prepare(&sql, &Settings::default())? {
-                Statement::CreateTable { definition, .. } => {
-                    if let TableKind::Reference { format, .. } = &definition.kind {
-                        let path = directory.path().join("devices.csv");
-                        std::fs::write(&path, fleet::reference())?;
-                        let source = ReferenceDefinition {
-                            name: definition.name.clone(),
-                            path,
-                            format: format.clone(),
-                            schema: definition.schema(),
-                            primary_key: definition.primary_key.clone(),
-                        };
-                        references.push(ReferenceStore::open(&directory.path().join("kept"), Arc::new(RealDisk), source, 0)?.table());
-                    }
-                    session.declare(*definition)?;
-                }
-                Statement::InsertJob { plan: made, .. } => plan = Some(*made),
-                other => panic!("unexpected statement: {other:?}"),
-            }
-        }
-        Ok(Self { plan: plan.expect("the query is an INSERT"), references, records: json() })
+        let mut database = Database::new()?;
+        database.file("reference/devices.csv", &fleet::reference())?;
+        let script = [queries::telemetry("'format' = 'json'"), queries::DEVICES.to_owned(), query.create(), query.statement()];
+        let plan = database.plan(&script.join(";\n"))?.expect("the query is an INSERT");
+        Ok(Self { references: database.needed(&plan), plan: *plan, records: json() })
     }
 
     /// A decoder of what the query needs.
@@ -135,21 +105,29 @@ impl Subject {
         self.plan.inputs[0].stages.iter().map(|stage| open_stage(stage, &self.references)).collect()
     }
 
+    /// What the steps before the window leave.
+    pub fn left(&self) -> Result<Vec<Batch>> {
+        let (mut steps, mut out) = (self.steps()?, Output::default());
+        self.batches()?.iter().filter_map(|batch| push(&mut steps, batch, &mut out).transpose()).collect()
+    }
+
     /// What the window of the query is given.
     pub fn windowed(&self) -> Result<Vec<Batch>> {
-        let (mut steps, mut out) = (self.steps()?, Output::default());
         let window = self.plan.inputs[0].window.as_ref().expect("the query has a window");
-        let mut given = Vec::new();
-        for batch in self.batches()? {
-            let mut batch = Some(batch);
-            for step in &mut steps {
-                batch = batch.map(|b| step.push(b, &mut out)).transpose()?.flatten();
-            }
-            let Some(batch) = batch else { continue };
-            let mut inputs = WindowInputs::new(window, &batch.rows.schema())?;
-            given.extend(inputs.push(batch, &mut out)?);
+        let (mut out, mut given) = (Output::default(), Vec::new());
+        for batch in self.left()? {
+            given.extend(WindowInputs::new(window, &batch.rows.schema())?.push(batch, &mut out)?);
         }
         Ok(given)
+    }
+
+    /// A window that holds all that it is given, and what came out meanwhile.
+    pub fn filled(&self) -> Result<(WindowOperator, Output)> {
+        let (mut window, mut out) = (self.window()?, Output::default());
+        for batch in self.windowed()? {
+            window.push(batch, &mut out)?;
+        }
+        Ok((window, out))
     }
 
     /// The window of the query, in one partition.

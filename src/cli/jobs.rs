@@ -9,6 +9,7 @@ use thalweg_engine::error::Result;
 use thalweg_engine::time;
 
 use super::{Server, output};
+use crate::units;
 
 /// List and stop jobs.
 #[derive(Debug, Args)]
@@ -47,8 +48,8 @@ fn line(job: &Value) -> Value {
         // To the second: the rest is of no use in a list.
         row["watermark"] = time::format(micros.div_euclid(time::SECOND) * time::SECOND).into();
     }
-    row["rate"] = job["rate"].as_f64().map_or(Value::Null, |rate| format!("{rate:.0}").into());
-    row["memory"] = job["state_bytes"].as_f64().map_or(Value::Null, |bytes| format!("{:.1} MB", bytes / 1e6).into());
+    row["rate"] = job["rate"].as_f64().map(units::rate).into();
+    row["memory"] = job["state_bytes"].as_u64().map(units::bytes).into();
     row
 }
 
@@ -99,7 +100,7 @@ mod tests {
             "counters": {"late": 2, "rejected": 1}, "state_bytes": 1_500_000, "error": "the disk is full", "next_attempt": 1_767_225_601_000_000i64,
         });
         let row = line(&job);
-        assert_eq!((&row["rate"], &row["memory"], &row["late"]), (&json!("12"), &json!("1.5 MB"), &json!(2)));
+        assert_eq!((&row["rate"], &row["memory"], &row["late"]), (&json!("12/s"), &json!("1.5 MB"), &json!(2)));
         assert_eq!(row["watermark"], "2026-01-01T00:00:00Z");
         assert_eq!(problem(&job), "hot is restarting: the disk is full; next attempt at 2026-01-01T00:00:01Z");
     }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::jobs::seconds;
 use crate::server::{Rows, RowsEnd, SqlOutcome};
+use crate::units;
 
 /// How often rows that do not come are asked about.
 const LIVE_LOOK: Duration = Duration::from_secs(1);
@@ -99,33 +100,44 @@ pub(super) fn live(schema: SchemaRef, tail: Tail) -> SqlOutcome {
     SqlOutcome::Rows(Rows { schema, stream: stream::unfold(Some(tail), next).boxed(), end: RowsEnd::Live })
 }
 
-/// `SHOW JOBS`: what to look at first; `DESCRIBE JOB` tells the rest.
+/// `SHOW JOBS`: what to look at first, as wide as a terminal; `DESCRIBE JOB` tells the rest, and figures in full.
 pub(super) fn jobs(list: &[JobStatus], now: Micros) -> Result<SqlOutcome> {
     let text = |f: &dyn Fn(&JobStatus) -> String| -> ArrayRef { Arc::new(StringArray::from_iter_values(list.iter().map(f))) };
     let number = |f: &dyn Fn(&JobStatus) -> u64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(list.iter().map(|s| i64::try_from(f(s)).unwrap_or(i64::MAX))))
     };
-    let watermark = TimestampMicrosecondArray::from_iter(list.iter().map(|s| s.watermark)).with_timezone("UTC");
-    let age = Int64Array::from_iter(list.iter().map(|s| s.checkpoint_at.map(|at| (now - at).max(0) / SECOND)));
-    let took = Int64Array::from_iter(list.iter().map(|s| s.checkpoint_took.map(millis)));
-    let lag_s = Int64Array::from_iter(list.iter().map(|s| s.lag_time.map(|t| i64::try_from(seconds(t)).unwrap_or(i64::MAX))));
-    let problem = StringArray::from_iter(list.iter().map(problem));
+    // To the second: the rest is of no use in a list.
+    let watermark = list.iter().map(|s| s.watermark.map(|t| t.div_euclid(SECOND) * SECOND));
+    let watermark = TimestampMicrosecondArray::from_iter(watermark).with_timezone("UTC");
+    let checkpoint = StringArray::from_iter(list.iter().map(|s| checkpoint(s, now)));
     Ok(finite(RecordBatch::try_from_iter([
         ("job", text(&|s| s.name.clone())),
         ("state", text(&|s| state(&s.life).0.to_owned())),
-        ("records", number(&|s| s.counters.consumed)),
-        ("rate", number(&|s| s.rate.round() as u64)),
-        ("lag", number(&|s| s.lag)),
-        ("lag_s", Arc::new(lag_s)),
+        ("rate", text(&|s| units::rate(s.rate))),
+        ("lag", text(&lag)),
         ("watermark", Arc::new(watermark) as ArrayRef),
         ("late", number(&|s| s.counters.late)),
         ("rejected", number(&|s| s.counters.rejected)),
-        ("state_bytes", number(&|s| s.usage.bytes)),
-        ("checkpoint_age_s", Arc::new(age)),
-        ("checkpoint_ms", Arc::new(took)),
+        ("memory", text(&|s| units::bytes(s.usage.bytes))),
+        ("checkpoint", Arc::new(checkpoint)),
         ("restarts", number(&|s| s.restarts)),
-        ("problem", Arc::new(problem)),
     ])?))
+}
+
+/// Records that were not read yet, and by how much the newest of them was received after the last one that was, if that is known.
+fn lag(status: &JobStatus) -> String {
+    let records = units::count(status.lag);
+    match status.lag_time.filter(|_| status.lag > 0) {
+        Some(time) => format!("{records}, {}", units::duration(time)),
+        None => records,
+    }
+}
+
+/// How long ago the last checkpoint was taken, and how long it took, if that is known.
+fn checkpoint(status: &JobStatus, now: Micros) -> Option<String> {
+    let age = units::duration(now.saturating_sub(status.checkpoint_at?));
+    let took = status.checkpoint_took.map(|took| format!(", {}", units::duration(took.as_micros().try_into().unwrap_or(Micros::MAX))));
+    Some(age + &took.unwrap_or_default())
 }
 
 fn millis(time: Duration) -> i64 {
@@ -250,14 +262,48 @@ pub(super) fn tables(
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::Schema;
+    use arrow::util::pretty::pretty_format_batches;
     use futures::TryStreamExt;
+    use thalweg_engine::contract::Usage;
     use thalweg_engine::error::ErrorKind;
     use thalweg_engine::log::sim::SimDisk;
+    use thalweg_engine::metrics::JobCounters;
     use thalweg_engine::plan::JobPlan;
     use thalweg_engine::runtime::{Environment, JobKind, JobSpec, StartAt, Supervisor};
     use thalweg_engine::system::SystemClock;
 
     use super::*;
+
+    #[tokio::test]
+    async fn busy_jobs_are_as_wide_as_a_terminal_and_what_is_unknown_is_null() {
+        let job = |name: &str| JobStatus {
+            name: name.to_owned(),
+            sql: String::new(),
+            life: JobState::Running,
+            epoch: 7,
+            checkpoint_at: Some(0),
+            watermark: Some(1_767_225_600_500_000),
+            lag: 340_000,
+            lag_time: Some(12 * SECOND),
+            rate: 1_180_000.0,
+            usage: Usage { bytes: 340_000, groups: 3 },
+            checkpoint_took: Some(Duration::from_millis(40)),
+            restarts: 0,
+            next_attempt: None,
+            counters: JobCounters { late: 120, rejected: 12_345_678, ..JobCounters::default() },
+            committed: JobCounters::default(),
+        };
+        let quiet = JobStatus { watermark: None, lag: 0, checkpoint_at: None, checkpoint_took: None, ..job("new") };
+        let SqlOutcome::Rows(shown) = jobs(&[job("archive.telemetry"), quiet], 11 * SECOND).unwrap() else { panic!() };
+        let shown = pretty_format_batches(&shown.stream.try_collect::<Vec<_>>().await.unwrap()).unwrap().to_string();
+        let lines: Vec<String> = shown.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines[1], "| job | state | rate | lag | watermark | late | rejected | memory | checkpoint | restarts |");
+        let busy =
+            "| archive.telemetry | running | 1.2 M/s | 340 k, 12 s | 2026-01-01T00:00:00Z | 120 | 12345678 | 340 kB | 11 s, 40 ms | 0 |";
+        assert_eq!(lines[3], busy);
+        assert_eq!(lines[4], "| new | running | 1.2 M/s | 0 | | 120 | 12345678 | 340 kB | | 0 |");
+        assert!(shown.lines().all(|line| line.chars().count() <= 130), "{shown}");
+    }
 
     fn numbers(batches: usize) -> BatchStream {
         let batch = || RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from_iter_values(0..10)) as ArrayRef)]);

@@ -82,7 +82,7 @@ class Commands(ServerTest):
         self.assertEqual(self.done("sql", "--format", "csv", rows), "f,n\n'=1+1,-1.5\n")
         self.assertEqual(json.loads(self.done("sql", "--format", "json", rows)), {"f": "=1+1", "n": -1.5})
         shown = self.done("sql", "SHOW JOBS")
-        self.assertLessEqual(max(map(len, shown.splitlines())), 180, shown)
+        self.assertLessEqual(max(map(len, shown.splitlines())), 130, shown)
         self.assertIn("archive.telemetry", shown)
         described = self.done("sql", f"DESCRIBE JOB {fleet.JOB}")
         self.assertIn("FOR SYSTEM_TIME AS OF", described)

@@ -6,7 +6,7 @@
 //! AMQP connection ─┼────────► GatewayContext ┤
 //! HTTP request ────┘ ◄──────── acknowledge   └─ Progress::durable > offset
 //!
-//! serving, admission, login, presence, pipe      what every listener does
+//! serving, admission, login, presence, pipe, cut  what every listener does
 //! intake, numbering                              records of one connection into the log, answers in order
 //! ```
 
@@ -14,6 +14,7 @@ mod admission;
 mod amqp;
 mod body;
 mod context;
+mod cut;
 mod durability;
 pub mod http;
 mod intake;

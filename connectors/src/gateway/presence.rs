@@ -3,11 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use thalweg_engine::contract::DeviceAuthority;
 use thalweg_engine::ids::DeviceId;
+use tokio::time::Instant;
 
 use crate::shared::lock;
+
+/// Time between two notes to the authority that a busy device was heard of.
+const SEEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections by device, of all listeners together.
 pub(super) struct Presence {
@@ -19,6 +24,7 @@ pub(super) struct Presence {
 pub(super) struct Present {
     presence: Arc<Presence>,
     device: DeviceId,
+    seen_at: Instant,
 }
 
 impl Presence {
@@ -32,7 +38,17 @@ impl Presence {
         *connections.entry(device.clone()).or_insert(0) += 1;
         // Told under the lock, so that what the authority hears last is true.
         self.authority.seen(device, Some(true));
-        Present { presence: self.clone(), device: device.clone() }
+        Present { presence: self.clone(), device: device.clone(), seen_at: Instant::now() }
+    }
+}
+
+impl Present {
+    /// The device was heard of.
+    pub(super) fn heard(&mut self) {
+        if self.seen_at.elapsed() >= SEEN_INTERVAL {
+            self.seen_at = Instant::now();
+            self.presence.authority.seen(&self.device, None);
+        }
     }
 }
 

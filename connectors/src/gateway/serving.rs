@@ -15,21 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use super::GatewayContext;
 use super::admission::{Admission, Stranger};
+use super::cut::Cut;
 use crate::shared::Throttle;
 
 /// Pause after the system refused a connection, for lack of file handles for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why a live connection is ended from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// The same client id connected again.
-    TakenOver,
-    /// The device lost its rights.
-    Revoked,
-    /// The gateway stops.
-    Stopping,
-}
 
 /// The live sessions of one protocol.
 pub(super) trait Sessions: Send + Sync + 'static {

@@ -10,13 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::{Field, Schema};
 use deltalake_core::kernel::{Action, Add, Remove};
 use deltalake_core::protocol::DeltaOperation;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
@@ -189,9 +190,15 @@ fn sorted(layout: &Layout, files: &[&TableFile]) -> Result<RecordBatch> {
     Ok(take_record_batch(&all, &lexsort_to_indices(&keys, None)?)?)
 }
 
-/// The rows of a file in the table's types.
+/// The rows of a file in the table's columns.
 pub(super) fn read(layout: &Layout, file: &TableFile) -> Result<Vec<RecordBatch>> {
-    let options = ArrowReaderOptions::new().with_schema(layout.columns.clone());
-    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(&file.path)?, options)?.build()?;
-    Ok(reader.collect::<Result<_, _>>()?)
+    let source = File::open(&file.path)?;
+    let found = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new())?;
+    // A file that is older than the right of a column to be NULL says that it is not, and is read as it says.
+    let as_found = layout.columns.fields().iter().zip(found.schema().fields());
+    let fields: Vec<Field> = as_found.map(|(own, found)| own.as_ref().clone().with_nullable(found.is_nullable())).collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options)?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata).build()?;
+    reader.map(|rows| Ok(RecordBatch::try_new(layout.columns.clone(), rows?.columns().to_vec())?)).collect()
 }

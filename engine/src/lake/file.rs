@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::file::writer::SerializedFileWriter;
@@ -16,12 +17,14 @@ use crate::lake::durable::Place;
 use crate::lake::encode::{RowGroup, threads};
 use crate::lake::environment::Environment;
 use crate::lake::layout::{Layout, Level};
+use crate::lake::schema::check_rows;
 use crate::lake::table::LakeTable;
 use crate::limits::ROW_GROUP_ROWS;
 
 /// A file that rows are written to.
 pub(super) struct OpenFile {
     scratch: Scratch,
+    columns: SchemaRef,
     writer: SerializedFileWriter<Checksummed>,
     row_groups: ArrowRowGroupWriterFactory,
     open: Option<RowGroup>,
@@ -78,11 +81,14 @@ impl OpenFile {
         let target = Checksummed { file, bytes: 0, crc32c: 0 };
         let writer = ArrowWriter::try_new_with_options(target, layout.columns.clone(), options)?;
         let (writer, row_groups) = writer.into_serialized_writer()?;
-        Ok(Self { scratch, writer, row_groups, open: None })
+        Ok(Self { scratch, columns: layout.columns.clone(), writer, row_groups, open: None })
     }
 
-    /// Takes rows of the layout's columns.
+    /// Takes rows of the layout's columns. Whether a column may be NULL is for the table to say: rows may promise more. Errors: `Invalid`
+    /// if there is a NULL where none may be.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        let typed = RecordBatch::try_new(self.columns.clone(), rows.columns().to_vec());
+        let rows = typed.map_err(|e| check_rows(&self.columns, rows).err().unwrap_or_else(|| e.into()))?;
         let mut from = 0;
         while from < rows.num_rows() {
             let group = match &mut self.open {

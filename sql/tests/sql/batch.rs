@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::parquet::arrow::ArrowWriter;
 use futures::TryStreamExt;
@@ -12,11 +13,8 @@ use thalweg_sql::{LakeFile, LakeFiles, Session, Settings, Statement};
 
 use crate::support::{Lake, cold_schema, declare, empty_session, fixture, spilling_session};
 
-/// Writes a file of `cold.telemetry` with readings of one device, one a second.
-fn write(root: &Path, date: &str, name: &str, device: &str, temperatures: &[f64]) -> LakeFile {
-    let directory = root.join(format!("cold/telemetry/data/date={date}"));
-    std::fs::create_dir_all(&directory).unwrap();
-    let path = directory.join(name);
+/// Readings of one device, one a second.
+fn readings(schema: SchemaRef, date: &str, device: &str, temperatures: &[Option<f64>]) -> RecordBatch {
     let start = thalweg_engine::time::parse(format!("{date}T00:00:00Z").as_bytes()).unwrap();
     let times = (0..temperatures.len() as i64).map(|i| start + i * 1_000_000);
     let columns: Vec<ArrayRef> = vec![
@@ -24,12 +22,25 @@ fn write(root: &Path, date: &str, name: &str, device: &str, temperatures: &[f64]
         Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")),
         Arc::new(Float64Array::from(temperatures.to_vec())),
     ];
-    let batch = RecordBatch::try_new(cold_schema(), columns).unwrap();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+/// Writes a file of `cold.telemetry` with readings of one device.
+fn write(root: &Path, date: &str, name: &str, device: &str, temperatures: &[f64]) -> LakeFile {
+    let temperatures: Vec<Option<f64>> = temperatures.iter().copied().map(Some).collect();
+    store(root, date, name, &readings(cold_schema(), date, device, &temperatures))
+}
+
+/// Writes a file of `cold.telemetry`.
+fn store(root: &Path, date: &str, name: &str, batch: &RecordBatch) -> LakeFile {
+    let directory = root.join(format!("cold/telemetry/data/date={date}"));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
     let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
+    writer.write(batch).unwrap();
     writer.close().unwrap();
     let bytes = std::fs::metadata(&path).unwrap().len();
-    LakeFile { path, date: Some(date.to_owned()), bytes, rows: temperatures.len() as u64 }
+    LakeFile { path, date: Some(date.to_owned()), bytes, rows: batch.num_rows() as u64 }
 }
 
 fn lake(files: Vec<LakeFile>) -> Lake {
@@ -62,6 +73,29 @@ async fn run(session: &Session, sql: &str) -> Result<String, Error> {
 
 fn table(lines: &[&str]) -> String {
     lines.join("\n")
+}
+
+#[tokio::test]
+async fn files_from_before_and_after_a_column_could_be_null_are_read_together() {
+    let (root, date) = (tempfile::tempdir().unwrap(), "2026-01-01");
+    let strict: Vec<Field> = cold_schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(false)).collect();
+    let before = readings(Arc::new(Schema::new(strict)), date, "pump-1", &[Some(10.0), Some(20.0)]);
+    let after = readings(cold_schema(), date, "pump-2", &[None]);
+    let files = [("a.parquet", before), ("b.parquet", after)].map(|(name, rows)| store(root.path(), date, name, &rows));
+    let session = empty_session(root.path(), lake(files.into()));
+    let got = run(&session, "SELECT device_id, temperature FROM cold.telemetry ORDER BY device_id, temperature").await.unwrap();
+    let want = [
+        "+-----------+-------------+",
+        "| device_id | temperature |",
+        "+-----------+-------------+",
+        "| pump-1    | 10.0        |",
+        "| pump-1    | 20.0        |",
+        "| pump-2    |             |",
+        "+-----------+-------------+",
+    ];
+    assert_eq!(got, table(&want));
+    let empty = run(&session, "SELECT COUNT(*) AS n FROM cold.telemetry WHERE temperature IS NULL").await.unwrap();
+    assert!(empty.contains("| 1 |"), "{empty}");
 }
 
 #[tokio::test]

@@ -138,6 +138,17 @@ impl Database {
         }
     }
 
+    /// Carries out the statements of a script; gives the plan of its last query over streams. Errors: a statement that is refused.
+    pub fn plan(&mut self, script: &str) -> Result<Option<Box<JobPlan>>> {
+        let mut plan = None;
+        for statement in Session::split(script)? {
+            if let Prepared::Stream(of) = self.prepare(statement.text())? {
+                plan = Some(of);
+            }
+        }
+        Ok(plan)
+    }
+
     /// The rows of a plan's first output over everything fed, the same in all ways, sorted; and the late rows. Those of an output with a
     /// key are what its table holds: if they change, that is what is left of all changes.
     pub fn rows(&mut self, plan: &JobPlan) -> Result<(Vec<Vec<String>>, u64)> {

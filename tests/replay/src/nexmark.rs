@@ -12,9 +12,8 @@ use serde_json::json;
 use thalweg_engine::error::Result;
 use thalweg_engine::plan::JobPlan;
 use thalweg_engine::time::{MILLISECOND, Micros, format};
-use thalweg_sql::Session;
 
-use crate::database::{Database, Prepared};
+use crate::database::Database;
 
 /// Name of the stream.
 pub const STREAM: &str = "nexmark";
@@ -167,14 +166,7 @@ pub fn database(events: &[Event]) -> Result<Database> {
 
 /// Carries out the statements of a file; gives the plan of its last query. Errors: a statement that is refused.
 pub fn plan(database: &mut Database, file: &str) -> Result<Option<Box<JobPlan>>> {
-    let text = text(file)?;
-    let mut plan = None;
-    for statement in Session::split(&text)? {
-        if let Prepared::Stream(of) = database.prepare(statement.text())? {
-            plan = Some(of);
-        }
-    }
-    Ok(plan)
+    database.plan(&text(file)?)
 }
 
 /// A file of `tests/nexmark`.

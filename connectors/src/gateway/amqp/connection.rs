@@ -7,10 +7,8 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use thalweg_engine::limits;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answers::{self, Answers};
@@ -26,11 +24,8 @@ use super::wire::{Gone, Wire};
 use crate::amqp::frame::{self, Frame, Kind};
 use crate::amqp::performative::{self, Performative, Transfer};
 use crate::amqp::value::Malformed;
+use crate::gateway::cut::{Cut, Cuts};
 use crate::gateway::intake::{Echo, Intake, Settled, Step};
-use crate::gateway::serving::Cut;
-
-/// Time between two notes to the authority that a busy device was heard of.
-const SEEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +40,12 @@ enum End {
     LogFailed,
     /// Ended from outside.
     Cut(Cut),
+}
+
+impl From<Cut> for End {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
 }
 
 impl From<Gone> for End {
@@ -94,7 +95,7 @@ pub(super) struct Connection {
     entry: Entry,
     login: Arc<Login>,
     shared: Arc<Shared>,
-    cut: watch::Receiver<Option<Cut>>,
+    cuts: Cuts,
     intake: Intake<Delivery>,
     channels: Channels,
     /// Frames are there that there was no room for.
@@ -102,8 +103,6 @@ pub(super) struct Connection {
     paused: bool,
     /// A write was given up in the middle of a frame: nothing can be said any more.
     muted: bool,
-    stop_at: Option<Instant>,
-    seen_at: Instant,
 }
 
 /// What remains of a connection: the log may still owe it answers.
@@ -113,13 +112,12 @@ pub(super) struct Ended {
 
 impl Connection {
     /// `wire` may hold frames that came after open.
-    pub(super) fn new(wire: Wire, entry: Entry, cut: watch::Receiver<Option<Cut>>) -> Self {
+    pub(super) fn new(wire: Wire, entry: Entry, cuts: Cuts) -> Self {
         let (login, shared) = (entry.login.clone(), entry.shared.clone());
         let intake = Intake::new(shared.context.clone(), login.device.clone());
-        let (channels, seen_at) = (Channels::default(), Instant::now());
         // What came with the open is looked at without waiting for more.
         let held = true;
-        Self { wire, entry, login, shared, cut, intake, channels, held, paused: false, muted: false, stop_at: None, seen_at }
+        Self { wire, entry, login, shared, cuts, intake, channels: Channels::default(), held, paused: false, muted: false }
     }
 
     /// Serves the device until one of them ends it. The socket is closed when this returns.
@@ -146,7 +144,7 @@ impl Connection {
                 return end;
             }
             let step = match self.wake().await {
-                Wake::Cut => self.cut(),
+                Wake::Cut => self.cuts.check().map_err(End::Cut),
                 Wake::Settle => Ok(()),
                 Wake::Readable => self.read(),
                 Wake::Time => self.time(),
@@ -178,7 +176,7 @@ impl Connection {
         if self.wire.pipe.has_output() {
             tokio::select! {
                 biased;
-                cut = cut_now(&mut self.cut) => {
+                cut = self.cuts.at_once() => {
                     self.muted = true;
                     self.wire.pipe.out.clear();
                     return Err(End::Cut(cut));
@@ -186,49 +184,34 @@ impl Connection {
                 flushed = self.wire.flush() => flushed?,
             }
         }
-        self.cut()?;
-        if self.stop_at.is_some() && self.intake.is_idle() {
+        self.cuts.check()?;
+        if self.cuts.is_stopping() && self.intake.is_idle() {
             return Err(End::Cut(Cut::Stopping));
         }
         Ok(())
     }
 
     async fn wake(&mut self) -> Wake {
-        let reading = self.stop_at.is_none() && !self.held && self.intake.has_room();
+        let reading = !self.cuts.is_stopping() && !self.held && self.intake.has_room();
         if reading && self.paused {
             self.wire.forgive_silence();
         }
         self.paused = !reading;
         let silent_at = reading.then(|| self.wire.silent_at());
-        let next = [silent_at, self.wire.heartbeat_at(), self.intake.retry_at(), self.stop_at].into_iter().flatten().min();
+        let next = [silent_at, self.wire.heartbeat_at(), self.intake.retry_at(), self.cuts.stop_at()].into_iter().flatten().min();
         tokio::select! {
             biased;
-            _ = self.cut.changed() => Wake::Cut,
+            () = self.cuts.told() => Wake::Cut,
             () = self.intake.moved() => Wake::Settle,
             // An error shows when reading.
             _ = self.wire.pipe.socket.readable(), if reading => Wake::Readable,
-            () = sleep_until(next) => Wake::Time,
-        }
-    }
-
-    /// A stop lets outstanding answers finish; everything else ends at once.
-    fn cut(&mut self) -> Result<(), End> {
-        match *self.cut.borrow_and_update() {
-            None => Ok(()),
-            Some(Cut::Stopping) => {
-                let grace = Duration::from_millis(limits::GATEWAY_STOP_MS_MAX);
-                self.stop_at.get_or_insert_with(|| Instant::now() + grace);
-                Ok(())
-            }
-            Some(cut) => Err(End::Cut(cut)),
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Wake::Time,
         }
     }
 
     fn time(&mut self) -> Result<(), End> {
+        self.cuts.check()?;
         let now = Instant::now();
-        if self.stop_at.is_some_and(|at| at <= now) {
-            return Err(End::Cut(Cut::Stopping));
-        }
         if !self.paused && self.wire.silent_at() <= now {
             let reason = "nothing was heard for longer than the idle time-out";
             return Err(End::Fault(Fault { condition: condition::FORCED, reason }));
@@ -241,10 +224,7 @@ impl Connection {
 
     fn read(&mut self) -> Result<(), End> {
         if self.wire.read()? {
-            if self.seen_at.elapsed() >= SEEN_INTERVAL {
-                self.seen_at = Instant::now();
-                self.shared.context.authority.seen(&self.login.device, None);
-            }
+            self.entry.present.heard();
             self.consume()?;
         }
         Ok(())
@@ -377,20 +357,5 @@ impl Ended {
     /// Waits for what the log took before the end.
     pub(super) async fn finish(self) {
         self.intake.finish().await;
-    }
-}
-
-/// Waits until the connection is to end at once; a stop can wait until everything is written.
-async fn cut_now(cut: &mut watch::Receiver<Option<Cut>>) -> Cut {
-    match cut.wait_for(|cut| matches!(cut, Some(Cut::TakenOver | Cut::Revoked))).await.map(|cut| *cut) {
-        Ok(Some(cut)) => cut,
-        _ => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

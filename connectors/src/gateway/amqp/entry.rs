@@ -11,7 +11,7 @@ use crate::gateway::presence::Present;
 pub(super) struct Entry {
     pub(super) login: Arc<Login>,
     pub(super) shared: Arc<Shared>,
-    _present: Present,
+    pub(super) present: Present,
 }
 
 impl Entry {
@@ -19,7 +19,7 @@ impl Entry {
     pub(super) fn new(login: Arc<Login>, shared: Arc<Shared>) -> Self {
         shared.context.counters.opened.add(1);
         let present = shared.context.presence.enter(&login.device);
-        Self { login, shared, _present: present }
+        Self { login, shared, present }
     }
 }
 

@@ -34,14 +34,14 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, stranger: Strange
     };
     say::open(&mut wire.pipe.out, u32::try_from(idle.as_millis()).unwrap_or(u32::MAX));
     match shared.registry.register(&admitted.device, &admitted.container) {
-        Ok((login, cut)) => {
+        Ok((login, cuts)) => {
             let entry = Entry::new(login, shared);
             drop(stranger);
             // A revocation or stop between the check of the key and the entry in the registry was told to nobody.
             if entry.shared.stopping.is_cancelled() || !entry.shared.context.authority.is_active(&entry.login.device) {
                 return;
             }
-            Connection::new(wire, entry, cut).run().await.finish().await;
+            Connection::new(wire, entry, cuts).run().await.finish().await;
         }
         Err(_) => {
             let reason = "the device has too many connections";

@@ -9,7 +9,8 @@ use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits;
 use tokio::sync::watch;
 
-use crate::gateway::serving::{Cut, Sessions};
+use crate::gateway::cut::{Cut, Cuts};
+use crate::gateway::serving::Sessions;
 use crate::shared::lock;
 
 /// One live connection of a device.
@@ -27,7 +28,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Enters a connection and cuts the one it takes over. Errors: `Unavailable` if the device holds too many.
-    pub(super) fn register(&self, device: &DeviceId, container: &str) -> Result<(Arc<Login>, watch::Receiver<Option<Cut>>)> {
+    pub(super) fn register(&self, device: &DeviceId, container: &str) -> Result<(Arc<Login>, Cuts)> {
         let mut devices = lock(&self.devices);
         let logins = devices.entry(device.clone()).or_default();
         if let Some(at) = logins.iter().position(|l| l.container == container) {
@@ -36,10 +37,10 @@ impl Registry {
         if logins.len() >= limits::CONNECTIONS_PER_DEVICE_MAX {
             return Err(Error::unavailable(format!("device {device} holds {} connections already", logins.len())));
         }
-        let (cut, receiver) = watch::channel(None);
+        let (cut, cuts) = Cuts::channel();
         let login = Arc::new(Login { device: device.clone(), container: container.to_owned(), cut });
         logins.push(login.clone());
-        Ok((login, receiver))
+        Ok((login, cuts))
     }
 
     /// Removes a connection; nothing happens if it was taken over meanwhile.

@@ -7,14 +7,12 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{Packet, Qos};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 use thalweg_engine::contract::Arrival;
-use thalweg_engine::limits;
 use tokio::time::Instant;
 
 use super::delivery::Delivery;
@@ -25,12 +23,9 @@ use super::server::Shared;
 use super::subscribe;
 use super::will::Will;
 use super::wire::Wire;
+use crate::gateway::cut::Cut;
 use crate::gateway::intake::{Echo, Intake, Settled, Step};
 use crate::gateway::pipe::READ_BYTES;
-use crate::gateway::serving::Cut;
-
-/// Time between two notes to the authority that a busy device was heard of.
-const SEEN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a connection ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +42,12 @@ enum End {
     LogFailed,
     /// Ended from outside.
     Cut(Cut),
+}
+
+impl From<Cut> for End {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
 }
 
 impl std::fmt::Display for End {
@@ -85,8 +86,6 @@ pub(super) struct Connection {
     /// Bytes read but not yet parsed, because there was no room for what they hold.
     left: Vec<u8>,
     paused: bool,
-    stop_at: Option<Instant>,
-    seen_at: Instant,
 }
 
 /// What remains of a connection: the log may still owe it answers.
@@ -102,8 +101,7 @@ impl Connection {
     pub(super) fn new(wire: Wire, entry: Entry, inbox: Inbox, will: Option<Will>, left: Vec<u8>) -> Self {
         let (session, shared) = (entry.session.clone(), entry.shared.clone());
         let intake = Intake::new(shared.context.clone(), session.device.clone());
-        let seen_at = Instant::now();
-        Self { wire, entry, session, shared, inbox, intake, will, left, paused: false, stop_at: None, seen_at }
+        Self { wire, entry, session, shared, inbox, intake, will, left, paused: false }
     }
 
     /// Serves the device until one of them ends it. The socket is closed when this returns.
@@ -141,7 +139,7 @@ impl Connection {
                 return end;
             }
             let step = match self.wake().await {
-                Wake::Cut => self.cut(),
+                Wake::Cut => self.inbox.cuts.check().map_err(End::Cut),
                 Wake::Settle => Ok(()),
                 Wake::Readable => self.read(),
                 Wake::Message(message) => self.push(message),
@@ -171,59 +169,43 @@ impl Connection {
         if self.wire.pipe.has_output() {
             tokio::select! {
                 biased;
-                cut = cut_now(&mut self.inbox) => {
+                cut = self.inbox.cuts.at_once() => {
                     self.wire.mute();
                     return Err(End::Cut(cut));
                 }
                 flushed = self.wire.pipe.flush() => flushed.map_err(|_| End::Lost)?,
             }
         }
-        self.cut()?;
-        if self.stop_at.is_some() && self.intake.is_idle() {
+        self.inbox.cuts.check()?;
+        if self.inbox.cuts.is_stopping() && self.intake.is_idle() {
             return Err(End::Cut(Cut::Stopping));
         }
         Ok(())
     }
 
     async fn wake(&mut self) -> Wake {
-        let reading = self.stop_at.is_none() && self.left.is_empty() && self.intake.has_room();
+        let reading = !self.inbox.cuts.is_stopping() && self.left.is_empty() && self.intake.has_room();
         if reading && self.paused {
             self.wire.forgive_silence();
         }
         self.paused = !reading;
         let silent_at = self.wire.silent_at().filter(|_| reading);
-        let next = [silent_at, self.intake.retry_at(), self.stop_at].into_iter().flatten().min();
-        let takes_messages = self.wire.has_room() && self.stop_at.is_none();
+        let next = [silent_at, self.intake.retry_at(), self.inbox.cuts.stop_at()].into_iter().flatten().min();
+        let takes_messages = self.wire.has_room() && !self.inbox.cuts.is_stopping();
         tokio::select! {
             biased;
-            _ = self.inbox.cut.changed() => Wake::Cut,
+            () = self.inbox.cuts.told() => Wake::Cut,
             () = self.intake.moved() => Wake::Settle,
             // An error shows when reading.
             _ = self.wire.pipe.socket.readable(), if reading => Wake::Readable,
             Some(message) = self.inbox.messages.recv(), if takes_messages => Wake::Message(message),
-            () = sleep_until(next) => Wake::Time,
-        }
-    }
-
-    /// A stop lets outstanding acknowledgements finish; everything else ends at once.
-    fn cut(&mut self) -> Result<(), End> {
-        match *self.inbox.cut.borrow_and_update() {
-            None => Ok(()),
-            Some(Cut::Stopping) => {
-                let grace = Duration::from_millis(limits::GATEWAY_STOP_MS_MAX);
-                self.stop_at.get_or_insert_with(|| Instant::now() + grace);
-                Ok(())
-            }
-            Some(cut) => Err(End::Cut(cut)),
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Wake::Time,
         }
     }
 
     fn time(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        if self.stop_at.is_some_and(|at| at <= now) {
-            return Err(End::Cut(Cut::Stopping));
-        }
-        if !self.paused && self.wire.silent_at().is_some_and(|at| at <= now) {
+        self.inbox.cuts.check()?;
+        if !self.paused && self.wire.silent_at().is_some_and(|at| at <= Instant::now()) {
             self.wire.announce_silence();
             return Err(End::Broken(MqttError::KeepAliveTimeout));
         }
@@ -236,10 +218,7 @@ impl Connection {
             Ok(None) => Ok(()),
             Ok(Some(0)) | Err(_) => Err(End::Lost),
             Ok(Some(n)) => {
-                if self.seen_at.elapsed() >= SEEN_INTERVAL {
-                    self.seen_at = Instant::now();
-                    self.shared.context.authority.seen(&self.session.device, None);
-                }
+                self.entry.present.heard();
                 self.consume(&buffer[..n])
             }
         }
@@ -361,20 +340,5 @@ fn verdict(step: Step) -> Result<(), End> {
         Step::Violation(refusal) => Err(End::Violation(packets::codes(refusal).1, refusal.reason())),
         Step::Revoked => Err(End::Cut(Cut::Revoked)),
         Step::LogFailed => Err(End::LogFailed),
-    }
-}
-
-/// Waits until the connection is to end at once; a stop can wait until everything is written.
-async fn cut_now(inbox: &mut Inbox) -> Cut {
-    match inbox.cut.wait_for(|cut| matches!(cut, Some(Cut::TakenOver | Cut::Revoked))).await.map(|cut| *cut) {
-        Ok(Some(cut)) => cut,
-        _ => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

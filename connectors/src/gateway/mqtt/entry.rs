@@ -11,7 +11,7 @@ use crate::gateway::presence::Present;
 pub(super) struct Entry {
     pub(super) session: Arc<Session>,
     pub(super) shared: Arc<Shared>,
-    _present: Present,
+    pub(super) present: Present,
 }
 
 impl Entry {
@@ -19,7 +19,7 @@ impl Entry {
     pub(super) fn new(session: Arc<Session>, shared: Arc<Shared>) -> Self {
         shared.context.counters.opened.add(1);
         let present = shared.context.presence.enter(&session.device);
-        Self { session, shared, _present: present }
+        Self { session, shared, present }
     }
 }
 

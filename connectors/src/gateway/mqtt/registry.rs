@@ -18,12 +18,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::delivery::Delivery;
 use super::subscribe::Subscription;
-use crate::gateway::serving::{Cut, Sessions};
+use crate::gateway::cut::{Cut, Cuts};
+use crate::gateway::serving::Sessions;
 use crate::shared::lock;
 
 /// What a connection receives from the rest of the gateway.
 pub(super) struct Inbox {
-    pub(super) cut: watch::Receiver<Option<Cut>>,
+    pub(super) cuts: Cuts,
     pub(super) messages: mpsc::Receiver<Delivery>,
 }
 
@@ -73,7 +74,7 @@ impl Registry {
         if sessions.len() >= limits::CONNECTIONS_PER_DEVICE_MAX {
             return Err(Error::unavailable(format!("device {device} holds {} connections already", sessions.len())));
         }
-        let (cut, cut_receiver) = watch::channel(None);
+        let (cut, cuts) = Cuts::channel();
         let (messages, messages_receiver) = mpsc::channel(limits::DELIVERIES_QUEUED_MAX);
         let session = Arc::new(Session {
             device: device.clone(),
@@ -84,7 +85,7 @@ impl Registry {
             subscriptions: Mutex::default(),
         });
         sessions.push(session.clone());
-        Ok((session, Inbox { cut: cut_receiver, messages: messages_receiver }))
+        Ok((session, Inbox { cuts, messages: messages_receiver }))
     }
 
     /// Removes a session; nothing happens if it was taken over meanwhile.

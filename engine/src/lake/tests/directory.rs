@@ -35,21 +35,16 @@ fn tables_are_created_once_and_found_by_name() {
 fn columns_may_become_nullable_and_nothing_else() {
     let world = World::new();
     let lake = world.open().unwrap();
-    let nullable = |nullable: &[bool]| {
-        let of = |(field, null): (&Arc<Field>, &bool)| field.as_ref().clone().with_nullable(*null);
-        Arc::new(Schema::new(spec("x").schema.fields().iter().zip(nullable).map(of).collect::<Vec<_>>()))
-    };
-    let strict = TableSpec { schema: nullable(&[false, true, false]), ..spec("readings") };
-    let table = lake.create(TableSpec { schema: strict.schema.clone(), ..spec("readings") }).unwrap();
+    let strict = || spec_with([false, true, false]);
+    let table = lake.create(strict()).unwrap();
     run(table.sink("job").unwrap().as_mut(), 1, &two_days(1));
     drop(table);
-    let wide = lake.create(TableSpec { schema: nullable(&[true, true, true]), ..spec("readings") }).unwrap();
+    let wide = lake.create(spec_with([true; 3])).unwrap();
     assert!(wide.columns().fields().iter().all(|f| f.is_nullable()));
     assert_eq!((wide.snapshot().unwrap().version, contents(&wide).len()), (2, 2), "the rows stay");
-    let later = RecordBatch::try_new(nullable(&[true, true, true]), two_days(2).columns().to_vec()).unwrap();
-    run(wide.sink("job").unwrap().as_mut(), 2, &later);
+    run(wide.sink("job").unwrap().as_mut(), 2, &two_days(2));
     assert_eq!(contents(&lake.table("warm", "readings").unwrap()).len(), 4);
-    assert_eq!(lake.create(strict).unwrap_err().kind(), ErrorKind::Conflict, "rows may be NULL by now");
+    assert_eq!(lake.create(strict()).unwrap_err().kind(), ErrorKind::Conflict, "rows may be NULL by now");
 }
 
 #[test]

@@ -84,6 +84,13 @@ fn spec(name: &str) -> TableSpec {
     }
 }
 
+/// The table `readings` with columns that may be NULL or not.
+fn spec_with(nullable: [bool; 3]) -> TableSpec {
+    let spec = spec("readings");
+    let fields = spec.schema.fields().iter().zip(nullable).map(|(field, null)| field.as_ref().clone().with_nullable(null));
+    TableSpec { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), ..spec }
+}
+
 fn rows(values: &[(&str, Option<Micros>, f64)]) -> RecordBatch {
     let devices: ArrayRef = Arc::new(values.iter().map(|v| Some(v.0)).collect::<StringViewArray>());
     let times: ArrayRef = Arc::new(values.iter().map(|v| v.1).collect::<TimestampMicrosecondArray>().with_timezone("UTC"));

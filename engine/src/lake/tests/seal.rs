@@ -42,6 +42,22 @@ fn a_seal_moves_rows_and_changes_none() {
 }
 
 #[test]
+fn files_from_before_and_after_a_column_could_be_null_are_sealed_together() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    run(lake.create(spec_with([false; 3])).unwrap().sink("job").unwrap().as_mut(), 1, &two_days(1));
+    let table = lake.create(spec_with([true; 3])).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    run(sink.as_mut(), 2, &two_days(2));
+    // Its day is that of the writing.
+    run(sink.as_mut(), 3, &rows(&[("pump-3", None, 3.0)]));
+    let before = contents(&table);
+    let sealed: Vec<_> = table.seal(SealScope::All, 0).unwrap().into_iter().map(|day| (day.replaced, day.rows)).collect();
+    assert_eq!(sealed, [(2, 2), (2, 2), (1, 1)]);
+    assert_eq!(contents(&table), before);
+}
+
+#[test]
 fn many_small_files_are_sealed_before_the_day_is_over() {
     let world = World::new();
     let lake = world.open().unwrap();

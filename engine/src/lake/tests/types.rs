@@ -80,6 +80,29 @@ fn every_type_survives_the_lake() {
 }
 
 #[test]
+fn whether_a_column_may_be_null_is_for_the_table_to_say() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let strict = spec_with([false; 3]).schema;
+    let promised = RecordBatch::try_new(strict, two_days(1).columns().to_vec()).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    sink.write(&promised).unwrap();
+    run(sink.as_mut(), 1, &rows(&[("pump-3", None, 0.0)]));
+    run(sink.as_mut(), 2, &rows(&[("pump-3", Some(DAY), 0.0)]));
+    assert_eq!(contents(&table).len(), 4);
+    table.seal(SealScope::All, 0).unwrap();
+    assert_eq!(contents(&table).len(), 4);
+
+    let none: ArrayRef = Arc::new(StringViewArray::from(vec![None::<&str>, None]));
+    let nameless =
+        RecordBatch::try_from_iter([("device_id", none), ("ts", two_days(1)["ts"].clone()), ("value", two_days(1)["value"].clone())]);
+    let mut open = file::OpenFile::create(&table.environment, &table.layout, layout::Level::Recent).unwrap();
+    let refused = open.write(&nameless.unwrap()).unwrap_err();
+    assert_eq!((refused.kind(), refused.message()), (ErrorKind::Invalid, "column 'device_id' has NULL, but is NOT NULL"));
+}
+
+#[test]
 fn every_type_survives_a_bucket() {
     let world = World::new();
     let keyed = || TableSpec { primary_key: vec!["device_id".into()], ..every_type() };

@@ -34,6 +34,22 @@ fn one_job_at_a_time_writes_a_key() {
 }
 
 #[test]
+fn buckets_from_before_a_column_could_be_null_are_gone_on_from() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let spec = keyed_spec("latest");
+    let strict = spec.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(false)).collect::<Vec<_>>();
+    let strict = TableSpec { schema: Arc::new(Schema::new(strict)), ..keyed_spec("latest") };
+    let first = epoch(lake.create(strict).unwrap().sink("job").unwrap().as_mut(), 1, &rows_of(&["a", "b"], DAY, "first"));
+    let table = lake.create(spec).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    sink.recover(&first).unwrap();
+    epoch(sink.as_mut(), 2, &[(RowKind::Insert, ("b".to_owned(), 1), (Some(DAY), None))]);
+    let notes: Vec<_> = model(&table).into_iter().map(|(key, values)| (key.0, values.1)).collect();
+    assert_eq!(notes, [("a".to_owned(), Some("first".to_owned())), ("b".to_owned(), None)]);
+}
+
+#[test]
 fn a_second_process_that_wrote_meanwhile_is_noticed() {
     let world = World::new();
     let lake = world.open().unwrap();
