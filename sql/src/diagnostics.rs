@@ -165,7 +165,12 @@ impl From<DataFusionError> for Problem {
         let (message, hint) = match e {
             DataFusionError::SchemaError(schema, _) => schema_problem(schema),
             e if let Some(problem) = known_problem(&e.message()) => problem,
-            e => (lower_first(told.as_deref().unwrap_or(e.message().lines().next().unwrap_or("the statement cannot be planned"))), None),
+            e => {
+                let message = e.message();
+                let text = message.lines().next().unwrap_or("the statement cannot be planned");
+                let hint = message.lines().find_map(|line| line.strip_prefix("hint: ")).map(str::to_owned);
+                (lower_first(told.as_deref().unwrap_or(text)), hint)
+            }
         };
         let hint = hint.or_else(|| Some("check names and types: DESCRIBE shows the columns of a table".to_owned()));
         let problem = Self { kind: ErrorKind::Invalid, at: None, message, hint };
@@ -207,7 +212,11 @@ fn known_problem(message: &str) -> Option<(String, Option<String>)> {
     let wrong_call = ["signature", "oercion", "coerce", "expects", "requires"].iter().any(|w| message.contains(w));
     let (text, hint) = match call {
         Some((function, _)) if wrong_call => {
-            (format!("function '{function}' does not take these arguments"), "look at their number and types, and CAST them")
+            // Ours say what they take; DataFusion adds what it tried.
+            let takes = message.split_once(&format!("{function} takes ")).and_then(|(_, takes)| takes.split(". No ").next());
+            let hint =
+                takes.map_or_else(|| "look at their number and types, and CAST them".to_owned(), |takes| format!("it takes {takes}"));
+            return Some((format!("function '{function}' does not take these arguments"), Some(hint)));
         }
         _ if message.contains("must appear in the GROUP BY clause") => {
             ("every column that is not aggregated must be in GROUP BY".to_owned(), "add it to GROUP BY, or aggregate it")

@@ -4,12 +4,22 @@
 //! about files and versions (`input_file_name`, `version`), and what names Arrow types (`arrow_cast`, …).
 
 mod arguments;
+mod average;
 mod date_format;
 mod date_parts;
 pub(crate) mod json;
+mod pattern;
+mod regexp;
 mod regexp_extract;
+mod regular;
 mod split_index;
+mod timestampadd;
+mod timestampdiff;
+mod to_timestamp;
 mod to_timestamp_ltz;
+mod truncate;
+pub(crate) mod units;
+mod unix_timestamp;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -141,6 +151,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "quarter",
     "radians",
     "random",
+    "regexp",
     "regexp_count",
     "regexp_extract",
     "regexp_instr",
@@ -167,6 +178,8 @@ pub(crate) const SCALARS: &[&str] = &[
     "substr_index",
     "tan",
     "tanh",
+    "timestampadd",
+    "timestampdiff",
     "to_char",
     "to_date",
     "to_hex",
@@ -181,6 +194,8 @@ pub(crate) const SCALARS: &[&str] = &[
     "to_unixtime",
     "translate",
     "trunc",
+    "truncate",
+    "unix_timestamp",
     "upper",
     "uuid",
     "week",
@@ -257,11 +272,17 @@ impl Functions {
     /// All functions of the lists.
     pub(crate) fn new() -> Self {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
+        for f in scalars.iter_mut().filter(|f| f.name() == "to_timestamp") {
+            *f = to_timestamp::to_timestamp(f.clone());
+        }
         // Behind DataFusion's, so that they win where it has the name for something else.
         scalars.extend(flink());
         scalars.extend(json::functions());
         scalars.retain(|f| SCALARS.binary_search(&f.name()).is_ok());
         let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+        for f in aggregates.iter_mut().filter(|f| f.name() == "avg") {
+            *f = average::average(f.clone());
+        }
         aggregates.retain(|f| AGGREGATES.binary_search(&f.name()).is_ok());
         let windows = SessionStateDefaults::default_window_functions();
         let mut kinds = HashMap::new();
@@ -310,8 +331,17 @@ impl Functions {
 
 /// Functions of Flink that DataFusion has not, or has otherwise.
 fn flink() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    let single =
-        [date_format::date_format(), regexp_extract::regexp_extract(), split_index::split_index(), to_timestamp_ltz::to_timestamp_ltz()];
+    let single = [
+        date_format::date_format(),
+        regexp::regexp(),
+        regexp_extract::regexp_extract(),
+        split_index::split_index(),
+        timestampadd::timestampadd(),
+        timestampdiff::timestampdiff(),
+        to_timestamp_ltz::to_timestamp_ltz(),
+        truncate::truncate(),
+        unix_timestamp::unix_timestamp(),
+    ];
     single.into_iter().chain(date_parts::date_parts())
 }
 

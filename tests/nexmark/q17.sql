@@ -1,4 +1,4 @@
--- A day of each auction in numbers. AVG of whole numbers wants a CAST.
+-- A day of each auction in numbers. AVG of whole numbers would be a whole number without the CAST.
 
 SELECT auction, DATE_FORMAT(dateTime, 'yyyy-MM-dd') AS `day`,
   COUNT(*) AS total_bids,

@@ -1,4 +1,4 @@
--- The mean closing price of each category. AVG of whole numbers wants a CAST.
+-- The mean closing price of each category. AVG of whole numbers would be a whole number without the CAST.
 
 SET 'table.exec.state.ttl' = '1 d';
 

@@ -4,12 +4,12 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArgumentList, FunctionArguments, Interval, Query, Spanned, TypedString, Value, VisitMut,
-    VisitorMut,
+    CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArgumentList, FunctionArguments, Interval, Query, Spanned,
+    TypedString, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 
-use super::{Mode, spelling};
+use super::{Mode, spelling, units};
 use crate::diagnostics::{Problem, Result, start_or};
 use crate::functions::{Functions, Kind};
 use crate::lower::reject::Unsupported;
@@ -51,7 +51,8 @@ impl VisitorMut for Expressions<'_> {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         spelling::respell(expression);
-        match self.expression(expression) {
+        let at = self.place(expression);
+        match units::resolve(expression, at).and_then(|()| self.expression(expression, at)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(problem) => ControlFlow::Break(Box::new(problem)),
         }
@@ -67,14 +68,21 @@ impl VisitorMut for Expressions<'_> {
 }
 
 impl Expressions<'_> {
-    fn expression(&self, expression: &Expr) -> Result<()> {
-        let at = self.place(expression);
+    fn expression(&self, expression: &Expr, at: Location) -> Result<()> {
         match expression {
             Expr::Function(function) => self.function(function),
             Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) => self.data_type(data_type, at),
             Expr::Interval(interval) => self.interval(interval, at),
             Expr::Prefixed { prefix, .. } => Err(Unsupported::TABLE_ARGUMENT.at(prefix.span.start)),
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Err(Unsupported::PLACEHOLDER.at(at)),
+            // Those that there are have become something else.
+            Expr::Floor { field: CeilFloorKind::DateTimeField(unit), .. }
+            | Expr::Ceil { field: CeilFloorKind::DateTimeField(unit), .. }
+                if *unit != DateTimeField::NoDateTime =>
+            {
+                Err(Problem::new(at, format!("times are not rounded to {unit}"))
+                    .hint("units are SECOND, MINUTE, HOUR, DAY, MONTH, QUARTER and YEAR"))
+            }
             Expr::AtTimeZone { .. } if self.mode == Mode::Stream => {
                 Err(Unsupported::on_stream("AT TIME ZONE", "times are UTC; convert them where they are shown").at(at))
             }
@@ -112,6 +120,9 @@ impl Expressions<'_> {
             FunctionArguments::List(list) => Some(list),
             _ => None,
         };
+        if lower == "unix_timestamp" && list.is_none_or(|l| l.args.is_empty()) {
+            return Err(Unsupported::CLOCK.named(name, at));
+        }
         self.calls_on_stream(kind, function, list, at)?;
         let decorated = filter.is_some() || null_treatment.is_some() || over.is_some() || !within_group.is_empty();
         let inside = list.is_some_and(|l| l.duplicate_treatment.is_some() || !l.clauses.is_empty());

@@ -22,6 +22,7 @@ mod proctime;
 mod relations;
 mod size;
 mod spelling;
+mod units;
 mod unnest;
 mod views;
 mod windows;
@@ -39,6 +40,7 @@ use relations::Claimed;
 pub(crate) use computed::bind_expression;
 pub(crate) use proctime::is_newest;
 pub(crate) use relations::{Relation, RelationKind};
+pub(crate) use units::takes_unit;
 pub(crate) use unnest::Elements;
 pub(crate) use windows::{ASOF_MARKER, KEPT_MARKER, MARKERS, ONE_WINDOW, UNNEST_MARKER, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
 

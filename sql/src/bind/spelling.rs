@@ -6,14 +6,15 @@
 //! IF(c, a, b)                         CASE WHEN c THEN a ELSE b END
 //! LISTAGG(x), LISTAGG(x, ';')         STRING_AGG(x, ','), STRING_AGG(x, ';')
 //! FLOOR(t TO HOUR)                    DATE_TRUNC('hour', t)
+//! CEIL(t TO HOUR)                     DATE_TRUNC('hour', CAST(t AS TIMESTAMP(6)) - INTERVAL '1 microsecond') + INTERVAL '1 hour'
 //! a -> 'k', a ->> 'k'                 JSON_GET(a, 'k'), JSON_GET_TEXT(a, 'k')
 //! JSON_VALUE(a, '$.k' RETURNING t)    TRY_CAST(JSON_VALUE(a, '$.k') AS t)
 //! ```
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Value,
+    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, Value,
 };
 use sqlparser::tokenizer::{Location, Span};
 
@@ -30,6 +31,11 @@ pub(super) fn respell(expression: &mut Expr) {
         Expr::Floor { expr, field: CeilFloorKind::DateTimeField(field) } => {
             if let Some(unit) = unit(field) {
                 *expression = date_trunc(unit, expr.as_ref().clone());
+            }
+        }
+        Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(field) } => {
+            if let Some(unit) = unit(field) {
+                *expression = ceil(unit, expr.as_ref().clone());
             }
         }
         Expr::Function(function) => {
@@ -88,7 +94,7 @@ fn listagg(function: &mut Function) {
     function.name = ObjectName::from(vec![Ident { value: "string_agg".to_owned(), quote_style: None, span: Span::new(at, at) }]);
 }
 
-/// A unit that times are rounded down to; weeks are left out, whose first day is not the same everywhere.
+/// A unit that times are rounded to; weeks are left out, whose first day is not the same everywhere.
 fn unit(field: &DateTimeField) -> Option<&'static str> {
     Some(match field {
         DateTimeField::Second => "second",
@@ -100,6 +106,23 @@ fn unit(field: &DateTimeField) -> Option<&'static str> {
         DateTimeField::Year => "year",
         _ => return None,
     })
+}
+
+/// The first time that is a whole unit and not before `time`: the begin of the unit of the microsecond before, and one unit more.
+fn ceil(unit: &str, time: Expr) -> Expr {
+    let at = start(&time);
+    let interval = |length: &str| {
+        let value = Box::new(Expr::Value(Value::SingleQuotedString(length.to_owned()).with_span(Span::new(at, at))));
+        let (leading_field, leading_precision, last_field, fractional_seconds_precision) = (None, None, None, None);
+        Box::new(Expr::Interval(Interval { value, leading_field, leading_precision, last_field, fractional_seconds_precision }))
+    };
+    // A date would not be less by a microsecond.
+    let data_type = DataType::Timestamp(Some(6), TimezoneInfo::None);
+    let time = Expr::Cast { kind: CastKind::Cast, expr: Box::new(time), data_type, array: false, format: None };
+    let before = Expr::BinaryOp { left: Box::new(time), op: BinaryOperator::Minus, right: interval("1 microsecond") };
+    let next = if unit == "quarter" { "3 month".to_owned() } else { format!("1 {unit}") };
+    let begin = Box::new(date_trunc(unit, before));
+    Expr::Nested(Box::new(Expr::BinaryOp { left: begin, op: BinaryOperator::Plus, right: interval(&next) }))
 }
 
 /// `date_trunc(unit, time)`.

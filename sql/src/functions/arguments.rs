@@ -1,11 +1,12 @@
 //! Arguments and results of functions over rows. Invariant: a literal stays one value, whatever the number of rows; a call of literals
 //! gives a literal.
 
-use arrow::array::{Array, ArrayAccessor, ArrayRef, AsArray, Int64Array, StringViewArray};
+use arrow::array::{Array, ArrayAccessor, ArrayRef, AsArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs};
+use thalweg_engine::time::timestamp_type;
 
 /// The values of one argument.
 pub(super) struct Argument<A> {
@@ -36,6 +37,20 @@ pub(super) fn integers(args: &ScalarFunctionArgs, index: usize) -> Result<Argume
     Ok(Argument { values: cast(&values, &DataType::Int64)?.as_primitive::<Int64Type>().clone(), single })
 }
 
+/// An argument of times; a date is its midnight.
+pub(super) fn times(args: &ScalarFunctionArgs, index: usize) -> Result<Argument<TimestampMicrosecondArray>> {
+    let (values, single) = array(args, index)?;
+    Ok(Argument { values: cast(&values, &timestamp_type())?.as_primitive::<TimestampMicrosecondType>().clone(), single })
+}
+
+/// What an argument is in every row.
+pub(super) fn scalar(args: &ScalarFunctionArgs, index: usize) -> Option<&ScalarValue> {
+    match args.args.get(index) {
+        Some(ColumnarValue::Scalar(value)) => Some(value),
+        _ => None,
+    }
+}
+
 fn array(args: &ScalarFunctionArgs, index: usize) -> Result<(ArrayRef, bool)> {
     match args.args.get(index) {
         Some(ColumnarValue::Array(array)) => Ok((array.clone(), false)),
@@ -59,6 +74,16 @@ pub(super) fn result(args: &ScalarFunctionArgs, values: ArrayRef) -> Result<Colu
 
 fn is_literal(args: &ScalarFunctionArgs) -> bool {
     args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)))
+}
+
+/// What an argument is in every row, when a call is planned.
+pub(super) fn literal<'a>(args: &ReturnFieldArgs<'a>, index: usize) -> Option<&'a ScalarValue> {
+    args.scalar_arguments.get(index).copied().flatten()
+}
+
+/// Whether a function may give NULL that does so where an argument is NULL.
+pub(super) fn nullable(args: &ReturnFieldArgs<'_>) -> bool {
+    args.arg_fields.iter().any(|f| f.is_nullable())
 }
 
 /// Whether a value of this type is a text; NULL is one.

@@ -10,8 +10,7 @@ use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use thalweg_engine::time::{MILLISECOND, Micros, SECOND, timestamp_type};
 
-/// The first microsecond of the year 1, and the first after the year 9999.
-const TIMES: std::ops::Range<Micros> = -62_135_596_800 * SECOND..253_402_300_800 * SECOND;
+use super::units::{TIMES, no_time};
 
 /// The function.
 pub(super) fn to_timestamp_ltz() -> Arc<ScalarUDF> {
@@ -95,10 +94,6 @@ fn fraction(number: f64, unit: Micros) -> Result<Micros, ArrowError> {
         true => Ok(milliseconds as i64 * MILLISECOND),
         false => Err(no_time(&number)),
     }
-}
-
-fn no_time(number: &dyn std::fmt::Display) -> ArrowError {
-    ArrowError::ComputeError(format!("{number} is no time of the years 1 to 9999"))
 }
 
 #[cfg(test)]

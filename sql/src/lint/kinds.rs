@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Floating,
     Decimal,
     Boolean,
+    Date,
     Timestamp,
     Other,
 }
@@ -48,6 +49,7 @@ impl Kind {
             DataType::Float(ExactNumberInfo::None) | DataType::Double(_) | DataType::DoublePrecision => Self::Floating,
             DataType::Decimal(_) | DataType::Numeric(_) | DataType::Dec(_) => Self::Decimal,
             DataType::Boolean => Self::Boolean,
+            DataType::Date => Self::Date,
             other if timestamp_precision(other).is_some() => Self::Timestamp,
             _ => Self::Other,
         }

@@ -1,7 +1,7 @@
 //! Functions and expressions that both engines have and read differently. Invariant: where the difference depends on types, it is
 //! found only if the script tells them; each difference was seen in this engine and stands in the documentation or source of Flink.
 
-use sqlparser::ast::{BinaryOperator, DataType, DateTimeField, Expr, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, UnaryOperator, Value};
 use sqlparser::tokenizer::Location;
 
 use super::finding::{Effect, Rule};
@@ -12,19 +12,19 @@ use super::walk::Family;
 
 pub(super) static FAMILY: Family = Family { expression, ..Family::BLIND };
 
-pub(super) static AVERAGE: Rule = Rule {
-    name: "integer-average",
-    finds: "averages and deviations of whole numbers",
-    effect: Effect::Differs,
-    why: "the result is a whole number, cut off",
-    hint: "write AVG(CAST(x AS DOUBLE))",
-};
 pub(super) static CAST: Rule = Rule {
     name: "cast-to-text",
     finds: "texts of truth values, times and floating-point numbers",
     effect: Effect::Differs,
     why: "it writes TRUE, 2026-01-02 03:04:05.678 and 1.0E10; this engine true, 2026-01-02T03:04:05.678Z and 10000000000.0",
     hint: "write CASE WHEN x THEN 'true' ELSE 'false' END, or leave the value as it is",
+};
+pub(super) static DEVIATION: Rule = Rule {
+    name: "integer-deviation",
+    finds: "deviations and variances of whole numbers",
+    effect: Effect::Differs,
+    why: "the result is a whole number, cut off",
+    hint: "write STDDEV_POP(CAST(x AS DOUBLE))",
 };
 pub(super) static DIVISION: Rule = Rule {
     name: "decimal-division",
@@ -68,7 +68,6 @@ const MEANINGS: &[Meaning] = &[
         "it is NULL if one part is NULL, here such a part is left out",
         "write a || b, which is NULL in both",
     ),
-    ("date_format", ALWAYS, "the pattern is one of Java, here of strftime", "on Flink write 'yyyy-MM-dd' for '%Y-%m-%d'"),
     ("from_unixtime", ALWAYS, "it is a text in the time zone of the session, here a time", "write TO_TIMESTAMP_LTZ(x, 0)"),
     ("greatest", ALWAYS, "it is NULL if one argument is NULL, here that one is left out", "write COALESCE around what may be NULL"),
     ("least", ALWAYS, "it is NULL if one argument is NULL, here that one is left out", "write COALESCE around what may be NULL"),
@@ -79,6 +78,10 @@ const MEANINGS: &[Meaning] = &[
         "write SUBSTRING",
     ),
     ("log", |args| args.len() == 1, "it is the natural logarithm, here that to the base 10", "write LN(x) or LOG10(x)"),
+    ("regexp", has_classes, CLASSES, CLASSES_HINT),
+    ("regexp", has_columns, "a text of a column that is no pattern matches nothing, here its row is rejected", PATTERN_HINT),
+    ("regexp_extract", has_classes, CLASSES, CLASSES_HINT),
+    ("regexp_extract", has_columns, "a text of a column that is no pattern gives NULL, here its row is rejected", PATTERN_HINT),
     ("regexp_replace", |args| args.len() == 3, "it replaces all that match, here the first", "write REPLACE if there is no pattern"),
     (
         "right",
@@ -99,15 +102,44 @@ const MEANINGS: &[Meaning] = &[
         "leave the pattern out: '2026-01-02' is read by both",
     ),
     (
+        "timestampdiff",
+        |args| matches!(args.first(), Some(Expr::Identifier(unit)) if is_of_months(&unit.value)),
+        "from a later to an earlier time it may count one more, by their times of day: -2 for -1",
+        "give the earlier time first",
+    ),
+    (
+        "to_timestamp",
+        |args| args.len() == 1,
+        "it reads '2026-01-02 03:04:05', and gives NULL for other texts; here they are errors",
+        "write CAST(x AS TIMESTAMP(3))",
+    ),
+    (
+        "to_timestamp",
+        |args| args.get(1).is_some_and(|pattern| literal(pattern).is_none_or(|p| p.contains('%'))),
+        "the pattern is one of Java, here of strftime",
+        "write a literal such as 'yyyy-MM-dd HH:mm:ss', which both read",
+    ),
+    (
         "to_timestamp",
         ALWAYS,
-        "it reads '2026-01-02 03:04:05' or a pattern of Java, and gives NULL for other texts; here they are errors",
-        "write CAST(x AS TIMESTAMP(3))",
+        "it cuts to milliseconds, ignores a zone, takes a day after the end of a month for its last, and reads '2026-1-2 3:4:5' by any pattern; \
+         here zones count, and a text that does not fit is NULL",
+        "write all texts as the pattern says, in UTC",
+    ),
+    (
+        "unix_timestamp",
+        ALWAYS,
+        "it ignores what follows the pattern, and goes on after the end of a month; here such texts are not read",
+        "write all texts as the pattern says",
     ),
 ];
 
-/// Aggregates whose result has the type of their argument there.
-const AVERAGES: [&str; 7] = ["avg", "stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"];
+const CLASSES: &str = "\\d, \\w and \\s are ASCII, here they know the letters and digits of all scripts";
+const CLASSES_HINT: &str = "write [0-9], or [A-Za-z0-9_]";
+const PATTERN_HINT: &str = "write the pattern as a literal";
+
+/// Aggregates whose result has the type of their argument there, and is a DOUBLE here.
+const DEVIATIONS: [&str; 6] = ["stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"];
 
 fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
     match expression {
@@ -123,6 +155,12 @@ fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
                 "it counts a negative place from the end, and 0 is the first character; here both lie before the text",
                 "count from 1; write RIGHT(x, n) for the end",
             );
+        }
+        Expr::Floor { expr, field: CeilFloorKind::DateTimeField(_) } | Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(_) }
+            if scope.kind(expr) == Some(Kind::Date) =>
+        {
+            let hint = "write CAST(FLOOR(day TO MONTH) AS DATE)";
+            report.say(&MEANING, scope.begins(expr.as_ref(), &["FLOOR", "CEIL"]), "a rounded DATE", "it is a DATE, here a TIMESTAMP", hint);
         }
         Expr::Extract { field, expr, .. } => extract(field, scope.begins(expr.as_ref(), &["EXTRACT"]), report),
         Expr::Cast { expr, data_type, .. } => cast(expr, data_type, scope, report),
@@ -152,8 +190,8 @@ fn call(name: &str, args: &[&Expr], at: Location, scope: &Scope<'_>, report: &mu
     }
     let kind = args.first().and_then(|only| scope.kind(only));
     match kind {
-        Some(Kind::Integer(_)) if AVERAGES.contains(&name) => {
-            report.hint(&AVERAGE, at, format!("{shown} of a whole number"), format!("write {shown}(CAST({} AS DOUBLE))", args[0]));
+        Some(Kind::Integer(_)) if DEVIATIONS.contains(&name) => {
+            report.hint(&DEVIATION, at, format!("{shown} of a whole number"), format!("write {shown}(CAST({} AS DOUBLE))", args[0]));
         }
         Some(Kind::Integer(bits)) if name == "sum" && bits < 64 => {
             report.hint(&SUM, at, "SUM of a whole number of less than 64 bits", format!("write SUM(CAST({} AS BIGINT))", args[0]));
@@ -201,6 +239,21 @@ fn literal(expression: &Expr) -> Option<&str> {
         },
         _ => None,
     }
+}
+
+/// Whether a pattern is a literal with classes of characters.
+fn has_classes(args: &[&Expr]) -> bool {
+    let pattern = args.get(1).and_then(|pattern| literal(pattern)).unwrap_or_default();
+    ["\\d", "\\w", "\\s", "\\D", "\\W", "\\S"].iter().any(|class| pattern.contains(class))
+}
+
+/// Whether a pattern is no literal.
+fn has_columns(args: &[&Expr]) -> bool {
+    args.get(1).is_some_and(|pattern| literal(pattern).is_none())
+}
+
+fn is_of_months(unit: &str) -> bool {
+    ["MONTH", "QUARTER", "YEAR"].iter().any(|known| known.eq_ignore_ascii_case(unit))
 }
 
 fn is_negative(expression: &Expr) -> bool {

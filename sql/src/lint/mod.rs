@@ -63,7 +63,7 @@ pub static RULES: &[&Rule] = &[
     &clauses::HAVING_ALIAS,
     &windows::HOP_MULTIPLE,
     &statements::INFERRED_COLUMNS,
-    &meaning::AVERAGE,
+    &meaning::DEVIATION,
     &meaning::SUM,
     &intervals::PRECISION,
     &intervals::FRACTION,

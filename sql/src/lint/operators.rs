@@ -52,7 +52,7 @@ pub(super) static TIME_DIFFERENCE: Rule = Rule {
     finds: "the difference of two times",
     effect: Effect::Refuses,
     why: "- takes a time and an interval",
-    hint: "compare with an interval: a < b + INTERVAL '5' MINUTE; on Flink TIMESTAMPDIFF(SECOND, b, a) counts",
+    hint: "compare with an interval: a < b + INTERVAL '5' MINUTE, or count: TIMESTAMPDIFF(SECOND, b, a)",
 };
 pub(super) static UNEQUAL: Rule = Rule { name: "unequal", finds: "!=", effect: Effect::Refuses, why: "", hint: "write <>" };
 
@@ -60,8 +60,8 @@ pub(super) static UNEQUAL: Rule = Rule { name: "unequal", finds: "!=", effect: E
 const INSTEAD: [(&str, &str); 13] = [
     ("->>", "write JSON_VALUE(a, '$.key')"),
     ("->", "write JSON_QUERY(a, '$.key') for an object or a list, JSON_VALUE(a, '$.key') for anything else"),
-    ("!~", "write NOT LIKE if that is enough; on Flink NOT REGEXP(a, pattern)"),
-    ("~", "write LIKE if that is enough; on Flink REGEXP(a, pattern)"),
+    ("!~", "write NOT REGEXP(a, pattern)"),
+    ("~", "write REGEXP(a, pattern)"),
     ("==", "write ="),
     ("<=>", "write IS NOT DISTINCT FROM"),
     ("^", "on Flink write a function of your own"),

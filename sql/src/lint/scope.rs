@@ -134,7 +134,8 @@ impl<'s> Scope<'s> {
                 _ => None,
             },
             Expr::Function(function) => match (function.name.to_string().to_lowercase().as_str(), arguments(function).as_slice()) {
-                ("count", _) => Some(Kind::Integer(64)),
+                ("count" | "unix_timestamp", _) => Some(Kind::Integer(64)),
+                ("timestampdiff", _) => Some(Kind::Integer(32)),
                 ("max" | "min" | "abs", [only]) => self.kind(only),
                 _ => None,
             },

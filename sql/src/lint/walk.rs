@@ -1,4 +1,5 @@
-//! The way through a script. Invariant: each statement, query, SELECT, table and expression is shown to each family once.
+//! The way through a script. Invariant: each statement, query, SELECT, table and expression is shown to each family once; a unit of time is
+//! no expression.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +8,7 @@ use sqlparser::ast::{Expr, Query, Select, TableFactor, Visit, Visitor};
 use super::report::Report;
 use super::scope::Scope;
 use super::script::{Script, Stated};
+use crate::bind::takes_unit;
 use crate::parser::{ColumnKind, Parsed};
 
 /// Rules of one kind, and where they look.
@@ -30,7 +32,7 @@ pub(super) fn walk(script: &Script<'_>, families: &[&Family], report: &mut Repor
         families.iter().for_each(|f| (f.statement)(stated, script, report));
         for text in stated.queries() {
             let scope = Scope::of(script, &text.tokens, &text.query);
-            let _: ControlFlow<()> = text.query.visit(&mut Walk { scope: &scope, families, report });
+            let _: ControlFlow<()> = text.query.visit(&mut Walk { scope: &scope, families, report, before_unit: false });
         }
         let Parsed::CreateTable(table) = &stated.parsed else { continue };
         let scope = Scope::within(script, &stated.tokens, &table.name);
@@ -39,7 +41,7 @@ pub(super) fn walk(script: &Script<'_>, families: &[&Family], report: &mut Repor
             ColumnKind::Typed { .. } => None,
         });
         for expression in computed.chain(table.watermark.iter().map(|w| w.expression.as_ref())) {
-            let _: ControlFlow<()> = expression.visit(&mut Walk { scope: &scope, families, report });
+            let _: ControlFlow<()> = expression.visit(&mut Walk { scope: &scope, families, report, before_unit: false });
         }
     }
 }
@@ -48,6 +50,8 @@ struct Walk<'a, 's, 'r> {
     scope: &'a Scope<'s>,
     families: &'a [&'a Family],
     report: &'a mut Report<'r>,
+    /// The next expression is a unit of time, which looks like a column.
+    before_unit: bool,
 }
 
 impl Visitor for Walk<'_, '_, '_> {
@@ -69,6 +73,9 @@ impl Visitor for Walk<'_, '_, '_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        if std::mem::replace(&mut self.before_unit, takes_unit(expression)) {
+            return ControlFlow::Continue(());
+        }
         self.families.iter().for_each(|f| (f.expression)(expression, self.scope, self.report));
         ControlFlow::Continue(())
     }

@@ -40,14 +40,6 @@ fn input_schema(node: &LogicalPlan) -> DFSchema {
 fn check_expression(expression: &Expr, schema: &DFSchema) -> Result<()> {
     let type_of = |e: &Expr| e.get_type(schema).ok();
     match expression {
-        Expr::AggregateFunction(call) if call.func.name() == "avg" => {
-            let integer = call.params.args.first().and_then(type_of).is_some_and(|t| t.is_integer());
-            if integer { Err(Unsupported::AVERAGE_OF_INTEGERS.at(place(expression))) } else { Ok(()) }
-        }
-        Expr::WindowFunction(call) if call.fun.name() == "avg" => {
-            let integer = call.params.args.first().and_then(type_of).is_some_and(|t| t.is_integer());
-            if integer { Err(Unsupported::AVERAGE_OF_INTEGERS.at(place(expression))) } else { Ok(()) }
-        }
         Expr::ScalarFunction(call) if call.func.name().starts_with('$') => Ok(()),
         Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
             Err(Unsupported::VOLATILE.at(place(expression)))

@@ -143,8 +143,6 @@ impl Unsupported {
     );
     pub(crate) const AGGREGATE_DETAIL: Self =
         Self::new("ORDER BY, WITHIN GROUP and NULL treatment are not supported in aggregates on streams", "leave them out");
-    pub(crate) const AVERAGE_OF_INTEGERS: Self =
-        Self::new("AVG over whole numbers is not supported: engines disagree on whether it truncates", "write AVG(CAST(x AS DOUBLE))");
     pub(crate) const NUMBER_AS_TIME: Self = Self::new(
         "a number cannot be taken as a time, nor a time as a number",
         "use to_timestamp_millis(x), to_timestamp_seconds(x) or date_part('epoch', x)",
@@ -152,6 +150,10 @@ impl Unsupported {
     pub(crate) const VOLATILE: Self = Self::new(
         "a job must give the same result when it is repeated, so this function is not supported on a stream",
         "use the event time or a METADATA column such as received_at",
+    );
+    pub(crate) const CLOCK: Self = Self::new(
+        "without arguments it reads the clock, and what is computed again must give the same result",
+        "write UNIX_TIMESTAMP(text), or use the event time; batch queries know TO_UNIXTIME(NOW())",
     );
     pub(crate) const PROCESSING_TIME: Self = Self::new(
         "a processing time has no value: it only says that FOR SYSTEM_TIME AS OF means the newest version",
