@@ -30,11 +30,11 @@ pub fn rate(a_second: f64) -> String {
 pub fn duration(time: Micros) -> String {
     let time = time.max(0);
     let (unit, name) = match time {
-        ..SECOND => return format!("{} ms", (time / MILLISECOND).max(time.min(1))),
-        ..MINUTE => (SECOND, "s"),
-        ..HOUR => (MINUTE, "min"),
-        ..DAY => (HOUR, "h"),
-        DAY.. => (DAY, "d"),
+        _ if time < SECOND => return format!("{} ms", (time / MILLISECOND).max(time.min(1))),
+        _ if time < MINUTE => (SECOND, "s"),
+        _ if time < HOUR => (MINUTE, "min"),
+        _ if time < DAY => (HOUR, "h"),
+        _ => (DAY, "d"),
     };
     format!("{} {name}", figure(time as f64 / unit as f64))
 }
