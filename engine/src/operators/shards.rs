@@ -272,5 +272,6 @@ mod tests {
         assert_eq!(of(Arc::new(BooleanArray::from(vec![Some(true), Some(false), Some(true), Some(false), None]))), GOLDEN[3]);
     }
 
-    const GOLDEN: [[usize; 5]; 4] = [[0; 5]; 4];
+    /// Worked out by hand from the format that arrow documents.
+    const GOLDEN: [[usize; 5]; 4] = [[0, 9, 14, 2, 1], [12, 2, 6, 15, 3], [10, 7, 8, 15, 3], [6, 5, 6, 5, 2]];
 }
