@@ -16,6 +16,7 @@ const RANKS: &[(&str, u8)] = &[
     ("json", 0),
     ("limits", 0),
     ("metrics", 0),
+    ("parallel", 0),
     ("time", 0),
     ("topic", 0),
     ("contract", 1),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_empty_array};
+use arrow::array::{ArrayRef, BooleanArray, new_empty_array};
 use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ScalarValue};
@@ -126,7 +126,8 @@ fn try_out(
     let states = accumulator.state(EmitTo::All)?;
     let fits = states.len() == state.len() && states.iter().zip(state).all(|(array, field)| array.data_type() == field.data_type());
     let mut accumulator = groups(call)?;
-    accumulator.update_batch(&empty, &[], None, 1)?;
+    // With a filter it notes which groups have rows; without one a mean would be of no rows.
+    accumulator.update_batch(&empty, &[], Some(&BooleanArray::from(Vec::<bool>::new())), 1)?;
     let value = accumulator.evaluate(EmitTo::All)?;
     if fits && value.data_type() == result.data_type() {
         return Ok(());
