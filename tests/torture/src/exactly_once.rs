@@ -54,8 +54,7 @@ pub static TEST: Test = Test {
     about: "jobs killed, undone and cut off their power between the steps of a commit, over one data directory",
     unit: "rounds",
     count: 30,
-    // Two of its canaries take minutes, which the gate has not.
-    gate: None,
+    gate: Some(8),
     needs: &[Need::Root, Need::Program("mkfs.ext4"), Need::Program("mount"), Need::Program("python3"), Need::File("/dev/loop-control")],
     canaries: &[
         Canary { name: "commit-before-checkpoint", about: "sinks commit, and only then the checkpoint gets its name", count: 12 },
