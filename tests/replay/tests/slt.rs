@@ -31,6 +31,8 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
 fn every_query_gives_its_rows_in_every_way() {
     let mut found = Vec::new();
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql"), &mut found);
+    // Batch queries start tasks.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut failures = Vec::new();
     let mut cases = 0;
     for path in &found {
@@ -40,10 +42,10 @@ fn every_query_gives_its_rows_in_every_way() {
         let mut runner = Runner::new(|| async move { Database::new().map(|d| if named { d.with_names() } else { d }) });
         if std::env::var_os("UPDATE_FIXTURES").is_some() {
             let updated = runner.update_test_file(path, "  ", default_validator, default_normalizer, default_column_validator);
-            futures::executor::block_on(updated).expect("a file that can be written");
+            runtime.block_on(updated).expect("a file that can be written");
             continue;
         }
-        if let Err(error) = futures::executor::block_on(runner.run_file_async(path)) {
+        if let Err(error) = runtime.block_on(runner.run_file_async(path)) {
             failures.push(format!("{}: {}", path.display(), error.display(false)));
         }
     }
