@@ -98,6 +98,10 @@ pub const AMQP_HEARTBEAT_MS_MIN: u64 = 250;
 pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Time a peer may leave what was sent to it unread, in milliseconds.
 pub const WRITE_TIMEOUT_MS: u64 = 10_000;
+/// The same for a peer that reads a little now and then: time for all that was written together, in milliseconds.
+pub const WRITE_MS_MAX: u64 = 120_000;
+/// Bytes that wait to be written to one connection, after which no more messages are added to them.
+pub const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Publishes of one connection that wait to be durable; reading stops there. Told to MQTT 5 devices as Receive Maximum.
 pub const UNACKNOWLEDGED_MAX: usize = 256;
 /// Streams one connection may publish to.
@@ -108,9 +112,12 @@ pub const TOPIC_ALIASES_MAX: u16 = 16;
 pub const SUBSCRIPTIONS_PER_CONNECTION_MAX: usize = 32;
 /// Messages that wait to be sent to one connection; beyond, they are dropped and counted.
 pub const DELIVERIES_QUEUED_MAX: usize = 256;
+/// Bytes of these messages; beyond, they are dropped and counted too.
+pub const DELIVERIES_QUEUED_BYTES_MAX: usize = 1024 * 1024;
 /// Messages sent to one connection that it has not yet acknowledged.
 pub const DELIVERIES_UNACKNOWLEDGED_MAX: usize = 32;
-/// Time a record that the log has no room for is offered again, in milliseconds; then its sender is told.
+/// Time a record that the log has no room for is offered again, in milliseconds; then its sender is told, if it numbers its records by
+/// the end of the connection.
 pub const APPEND_RETRY_MS_MAX: u64 = 5_000;
 /// The same for devices that cannot be told (MQTT 3.1.1); then their connection is closed without acknowledgement.
 pub const APPEND_RETRY_SILENT_MS_MAX: u64 = 60_000;
@@ -246,14 +253,16 @@ pub const SHARED_ROWS_MIN: usize = 2048;
 pub const RECENT_FILES_MAX: usize = 48;
 /// Rows of one Parquet row group.
 pub const ROW_GROUP_ROWS: usize = 1024 * 1024;
+/// Memory of a Parquet row group in the making, in bytes; it is written when it takes more.
+pub const ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
 /// Rows that wait before the columns of a Parquet file are encoded, together.
 pub const LAKE_ENCODE_ROWS: usize = 64 * 1024;
 /// Memory that those rows may hold on to, in bytes; buffers that columns share count once for each.
 pub const LAKE_ENCODE_BYTES: usize = 64 * 1024 * 1024;
 /// Threads that encode the columns of one Parquet file.
 pub const LAKE_ENCODE_THREADS_MAX: usize = 8;
-/// Compressed bytes of small files that one sealed file is made of; they are sorted in memory.
-pub const SEAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes, before compression, of small files that one sealed file is made of; the largest column of them is sorted in memory.
+pub const SEAL_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Rows of small files that one sealed file is made of.
 pub const SEAL_ROWS_MAX: u64 = 2 * 1024 * 1024;
 /// Days that one sink writes to at once; beyond, the open files are closed and others begun.
@@ -262,8 +271,8 @@ pub const LAKE_PARTITIONS_OPEN_MAX: usize = 32;
 pub const LAKE_BUCKETS: u32 = 16;
 /// Memory for the rows of one table with a primary key while a job writes it, in bytes.
 pub const LAKE_KEYED_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Time for which the log of a table with a primary key remembers commits and the files that they replaced, in hours.
-pub const LAKE_KEYED_LOG_HOURS: u32 = 6;
+/// Time for which the log of a table remembers commits and the files that they replaced, in hours.
+pub const LAKE_LOG_HOURS: u32 = 2;
 /// Commits between two checkpoints of a Delta log.
 pub const LAKE_CHECKPOINT_COMMITS: u32 = 16;
 /// Commits after which the state of a table is read from its log again.
@@ -363,6 +372,8 @@ const _: () = assert!(AMQP_MESSAGE_BYTES_MAX <= AMQP_PARTIAL_BYTES_MAX, "one mes
 const _: () = assert!(AMQP_ANSWER_BYTES < 512, "the least frame that a peer takes holds an answer");
 const _: () = assert!(AMQP_MESSAGE_BYTES_MAX / 512 < AMQP_WINDOW_FRAMES as usize, "a window holds a message in the smallest frames");
 const _: () = assert!(UNACKNOWLEDGED_MAX <= u16::MAX as usize, "a packet id is 16 bits");
+const _: () = assert!(MQTT_PACKET_BYTES_MAX < DELIVERIES_QUEUED_BYTES_MAX, "a message of the largest size can be queued");
+const _: () = assert!(WRITE_TIMEOUT_MS < WRITE_MS_MAX, "a peer that reads has more time than one that does not");
 const _: () = assert!(METADATA_BYTES_MAX * DEVICE_PAGE_MAX <= JOURNAL_LINE_BYTES_MAX, "a page of devices can be registered at once");
 const _: () = assert!(HTTP_TELEMETRY_BYTES_MAX < APPEND_PENDING_BYTES_MAX, "a whole body of telemetry can wait for one commit");
 const _: () = assert!(RECORD_PAYLOAD_BYTES_MAX < HTTP_TELEMETRY_BYTES_MAX, "a record of the largest size fits into a body");

@@ -50,6 +50,35 @@ pub struct GatewayCounters {
     pub undelivered: Counter,
 }
 
+impl GatewayCounters {
+    /// Counts records that came together; those that are not settled when this is dropped have failed.
+    pub fn received(&self, records: u64) -> Unsettled<'_> {
+        self.received.add(records);
+        Unsettled { failed: &self.failed, records }
+    }
+}
+
+/// Records that came together, of which it is not known yet what becomes of them.
+#[derive(Debug)]
+pub struct Unsettled<'a> {
+    failed: &'a Counter,
+    records: u64,
+}
+
+impl Unsettled<'_> {
+    /// So many of them became what `counter` counts.
+    pub fn settle(&mut self, counter: &Counter, records: u64) {
+        counter.add(records);
+        self.records = self.records.saturating_sub(records);
+    }
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        self.failed.add(self.records);
+    }
+}
+
 /// Rows of one job since it was created, in records. Part of each checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobCounters {
@@ -132,5 +161,16 @@ mod tests {
         assert_eq!(c.row_balance(), 2);
         c.open = 3;
         assert_eq!(c.window_balance(), -1);
+    }
+
+    #[test]
+    fn what_is_not_settled_has_failed() {
+        let counters = GatewayCounters::default();
+        let mut unsettled = counters.received(5);
+        unsettled.settle(&counters.appended, 2);
+        unsettled.settle(&counters.rejected, 1);
+        drop(unsettled);
+        let got = [&counters.received, &counters.appended, &counters.rejected, &counters.failed].map(Counter::get);
+        assert_eq!(got, [5, 2, 1, 2]);
     }
 }

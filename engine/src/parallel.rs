@@ -4,7 +4,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
+
 use crate::error::{Error, Result};
+
+/// Priority of work in the background, from 0 to 99: on Linux a nice value of 10, a tenth of a core that others want.
+const BACKGROUND: u8 = 22;
 
 /// Does `work` on each task with at most `threads` threads, of which the caller's is one; with fewer if no more can be started. Errors: one
 /// of those of the tasks; those that a thread had not begun by then may not be done. `Internal` if a task panics on another thread than the
@@ -30,6 +35,27 @@ pub fn share_out<T: Send>(threads: usize, tasks: Vec<T>, work: impl Fn(T) -> Res
     })
 }
 
+/// Has the calling thread give way to all that did not call this, for as long as it lives.
+pub fn give_way() {
+    let priority = ThreadPriorityValue::try_from(BACKGROUND).map_or(ThreadPriority::Min, ThreadPriority::Crossplatform);
+    if let Err(error) = set_current_thread_priority(priority) {
+        tracing::debug!(?error, "a thread in the background does not give way to others");
+    }
+}
+
+/// Does `work` on a thread of its own that gives way to all others, and waits for it: for what can wait when others cannot. Errors: those
+/// of the work; `Internal` if it panics.
+pub fn in_background<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let run = || {
+        give_way();
+        work()
+    };
+    std::thread::scope(|scope| {
+        let thread = Builder::new().name("background".into()).spawn_scoped(scope, run)?;
+        thread.join().unwrap_or_else(|_| Err(Error::internal("work in the background panicked")))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,6 +73,19 @@ mod tests {
             .unwrap();
             assert!(done.iter().all(|n| *n == 1), "{threads} threads: {done:?}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn work_in_the_background_gives_way_and_its_caller_does_not() {
+        let nice = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse::<i32>().unwrap()
+        };
+        let own = nice();
+        assert_eq!(in_background(|| Ok(nice())).unwrap(), 10);
+        assert_eq!(nice(), own);
+        assert!(in_background(|| -> Result<()> { panic!("seeded") }).unwrap_err().message().contains("panicked"));
     }
 
     #[test]

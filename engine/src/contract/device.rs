@@ -31,7 +31,8 @@ pub trait DeviceAuthority: Send + Sync + 'static {
     /// Whether the device may publish now; asked again after waiting, so that a revocation takes effect at once.
     fn is_active(&self, device: &DeviceId) -> bool;
 
-    /// Notes that a device was heard of (kept in memory, written out from time to time).
+    /// Notes that a device was heard of (kept in memory, written out from time to time). `connected` is `Some(true)` when the first of
+    /// its connections has begun and `Some(false)` when the last of them has ended, in turns; `None` says nothing of that.
     fn seen(&self, device: &DeviceId, connected: Option<bool>);
 
     /// Revocations from now on.

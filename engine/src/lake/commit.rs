@@ -96,12 +96,13 @@ impl CommitGuard<'_> {
         Ok(())
     }
 
-    fn reload(&mut self) -> Result<()> {
+    /// Reads the newest version from the log.
+    pub(super) fn reload(&mut self) -> Result<()> {
         if self.table.environment.durable.failed() {
             return Err(Error::internal("a sync to disk failed: what the log shows may not survive").hint("restart the process"));
         }
         self.progress.versions.clear();
-        self.table.set_state(load(&self.table.environment, &self.table.log_store)?);
+        self.table.set_state(load(&self.table.environment, &self.table.log_store, self.table.path())?);
         self.progress.commits_since_load = 0;
         self.progress.is_stale = false;
         Ok(())

@@ -2,31 +2,30 @@
 //! commit that adds the sealed file removes exactly the files whose rows are in it.
 //!
 //! ```text
-//! recent/date=D/ e1 e2 e3 … e48  ──► read, sort by device and time ──► data/date=D/e<n>-o<fence>-s0.parquet
+//! recent/date=D/ e1 e2 e3 … e48  ──► sort by device and time, column by column ──► data/date=D/e<n>-o<fence>-s0.parquet
 //!                                    one commit: Remove(e1…e48) + Add(data), dataChange = false, txn(maint/<table>, n)
 //! ```
 //!
 //! The replaced files stay on disk for an hour, so that readers of an older version do not break (`sweep`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
-use arrow::array::RecordBatch;
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{Field, Schema};
+use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take};
 use deltalake_core::kernel::{Action, Add, Remove};
 use deltalake_core::protocol::DeltaOperation;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
 use crate::lake::actions::{add, remove};
+use crate::lake::file::{FinishedFile, OpenFile};
 use crate::lake::layout::{Layout, Level};
 use crate::lake::snapshot::TableFile;
+use crate::lake::source::{Source, column};
 use crate::lake::table::LakeTable;
-use crate::lake::writer::{Day, TableWriter};
+use crate::lake::writer::Day;
 use crate::limits::{RECENT_FILES_MAX, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
+use crate::parallel::in_background;
 use crate::time::{self, DAY, MILLISECOND, Micros, SECOND};
 
 /// Begin of the transaction ids of maintenance.
@@ -60,9 +59,8 @@ pub struct SealedDay {
     pub rows: u64,
 }
 
-/// Days to seal with their small files, each day's cut into groups that fit into memory; one group becomes one file. Buckets of
-/// a table with a primary key have no day: they stay as they are.
-fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> BTreeMap<&'a str, Vec<Vec<&'a TableFile>>> {
+/// Days to seal with their small files. Buckets of a table with a primary key have no day: they stay as they are.
+fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> BTreeMap<&'a str, Vec<&'a TableFile>> {
     let mut days: BTreeMap<&str, Vec<&TableFile>> = BTreeMap::new();
     let recent = files.iter().filter(|f| !f.is_sealed());
     for (date, file) in recent.filter_map(|f| Some((f.date.as_deref()?, f))) {
@@ -82,24 +80,26 @@ fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> BTre
         SealScope::Date(wanted) => date == wanted,
         SealScope::All => true,
     });
-    days.into_iter().map(|(date, recent)| (date, groups(&recent))).collect()
+    days
 }
 
-fn groups<'a>(files: &[&'a TableFile]) -> Vec<Vec<&'a TableFile>> {
-    let mut groups: Vec<Vec<&TableFile>> = Vec::new();
+/// The files of a day in groups that fit into memory; one group becomes one file.
+fn groups<'a>(layout: &'a Layout, files: &[&'a TableFile]) -> Result<Vec<Vec<Source<'a>>>> {
+    let mut groups: Vec<Vec<Source<'a>>> = Vec::new();
     let (mut bytes, mut rows) = (0, 0);
-    for &file in files {
-        bytes += file.bytes;
-        rows += file.rows;
+    for file in files {
+        let source = Source::open(layout, file)?;
+        bytes += source.bytes();
+        rows += source.rows();
         match groups.last_mut() {
-            Some(group) if bytes <= SEAL_BYTES_MAX && rows <= SEAL_ROWS_MAX => group.push(file),
+            Some(group) if bytes <= SEAL_BYTES_MAX && rows <= SEAL_ROWS_MAX => group.push(source),
             _ => {
-                groups.push(vec![file]);
-                (bytes, rows) = (file.bytes, file.rows);
+                (bytes, rows) = (source.bytes(), source.rows());
+                groups.push(vec![source]);
             }
         }
     }
-    groups
+    Ok(groups)
 }
 
 fn day_of(date: &str) -> Option<Day> {
@@ -117,11 +117,15 @@ impl LakeTable {
                 return Err(Error::conflict(format!("{} is being sealed already", self.full_name())));
             }
         };
+        if *lease {
+            return Ok(Vec::new());
+        }
         let snapshot = self.snapshot()?;
-        let days = decide(&snapshot.files, now, scope);
-        let sealed = days.into_iter().map(|(date, groups)| self.seal_day(date, &groups)).collect();
+        // One day that cannot be sealed does not keep the others from it.
+        let sealed: Vec<Result<SealedDay>> =
+            decide(&snapshot.files, now, scope).into_iter().map(|(date, files)| self.seal_day(date, &files)).collect();
         drop(lease);
-        sealed
+        sealed.into_iter().collect()
     }
 
     /// Transaction id of this table's maintenance.
@@ -129,33 +133,56 @@ impl LakeTable {
         format!("{APP_ID_PREFIX}{}", self.full_name())
     }
 
-    fn seal_day(&self, date: &str, groups: &[Vec<&TableFile>]) -> Result<SealedDay> {
+    fn seal_day(&self, date: &str, replaced: &[&TableFile]) -> Result<SealedDay> {
         let app = self.maintenance_app();
         let number = self.begin().version(&app)? + 1;
         let stem = format!("e{number:08}-o{}", self.environment.fence());
-        let day = day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
-        let mut writer = TableWriter::new(self.environment.clone(), self.layout.clone(), Level::Sealed);
+        day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
         let mut staged: Vec<StagedFile> = Vec::new();
-        let replaced: Vec<&TableFile> = groups.iter().flatten().copied().collect();
         let expected: u64 = replaced.iter().map(|f| f.rows).sum();
         let mut write = || -> Result<u64> {
-            for group in groups {
-                writer.write_day(day, &sorted(&self.layout, group)?)?;
-                staged.extend(writer.finish(self, &stem, staged.len())?);
+            for (n, group) in groups(&self.layout, replaced)?.iter().enumerate() {
+                let path = format!("{}/date={date}/{stem}-s{n}.parquet", Level::Sealed.directory());
+                staged.push(in_background(|| self.sorted(group))?.publish(self, path, Some(date.to_owned()))?);
             }
             Ok(staged.iter().map(|f| f.rows).sum())
         };
         let rows = match write() {
             Ok(rows) if rows == expected => rows,
             failed => {
-                // No commit names these files yet; left alone, a glob over the sealed files would count rows twice.
-                staged.iter().try_for_each(|f| std::fs::remove_file(self.path().join(&f.path)))?;
+                self.forget(&staged)?;
                 let lost = Error::internal(format!("seal of {} {date}: the files do not hold {expected} rows", self.full_name()));
                 return Err(failed.err().unwrap_or(lost));
             }
         };
-        self.commit_seal(&replaced, &staged, &app, number)?;
+        if let Err(e) = self.commit_seal(replaced, &staged, &app, number) {
+            if self.begin().version(&app).is_ok_and(|version| version != number) {
+                self.forget(&staged)?;
+            }
+            return Err(e);
+        }
         Ok(SealedDay { table: self.full_name(), date: date.to_owned(), replaced: replaced.len(), files: staged.len(), rows })
+    }
+
+    /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice.
+    fn forget(&self, staged: &[StagedFile]) -> Result<()> {
+        Ok(staged.iter().try_for_each(|f| std::fs::remove_file(self.path().join(&f.path)))?)
+    }
+
+    /// The rows of some files in the order of a sealed file. Beside the sorted columns one more is in memory at a time.
+    fn sorted(&self, sources: &[Source<'_>]) -> Result<FinishedFile> {
+        let options = Some(SortOptions { descending: false, nulls_first: true });
+        let keys = self.layout.sort.iter().map(|&i| Ok(SortColumn { values: column(sources, i)?, options }));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let order = if keys.is_empty() { None } else { Some(lexsort_to_indices(&keys, None)?) };
+        drop(keys);
+        let mut file = OpenFile::create(&self.environment, &self.layout, Level::Sealed)?;
+        let rows: u64 = sources.iter().map(Source::rows).sum();
+        file.write_columns(rows as usize, |i| {
+            let values = column(sources, i)?;
+            Ok(order.as_ref().map_or(Ok(values.clone()), |order| take(&values, order, None))?)
+        })?;
+        file.finish(&self.layout)
     }
 
     fn commit_seal(&self, replaced: &[&TableFile], staged: &[StagedFile], app: &str, number: i64) -> Result<()> {
@@ -171,34 +198,4 @@ impl LakeTable {
         }
         guard.commit(actions, operation, app, number)
     }
-}
-
-/// The rows of some files in the order of a sealed file.
-fn sorted(layout: &Layout, files: &[&TableFile]) -> Result<RecordBatch> {
-    let mut batches = Vec::new();
-    for file in files {
-        let context = |e: Error| e.context(format!("lake file {}", file.path.display()));
-        batches.extend(read(layout, file).map_err(context)?);
-    }
-    let all = concat_batches(&layout.columns, &batches)?;
-    drop(batches);
-    if layout.sort.is_empty() {
-        return Ok(all);
-    }
-    let options = Some(SortOptions { descending: false, nulls_first: true });
-    let keys: Vec<SortColumn> = layout.sort.iter().map(|&i| SortColumn { values: all.column(i).clone(), options }).collect();
-    Ok(take_record_batch(&all, &lexsort_to_indices(&keys, None)?)?)
-}
-
-/// The rows of a file in the table's columns.
-pub(super) fn read(layout: &Layout, file: &TableFile) -> Result<Vec<RecordBatch>> {
-    let source = File::open(&file.path)?;
-    let found = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new())?;
-    // A file that is older than the right of a column to be NULL says that it is not, and is read as it says.
-    let as_found = layout.columns.fields().iter().zip(found.schema().fields());
-    let fields: Vec<Field> = as_found.map(|(own, found)| own.as_ref().clone().with_nullable(found.is_nullable())).collect();
-    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-    let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options)?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata).build()?;
-    reader.map(|rows| Ok(RecordBatch::try_new(layout.columns.clone(), rows?.columns().to_vec())?)).collect()
 }

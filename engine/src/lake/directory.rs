@@ -165,6 +165,11 @@ impl Lake {
         self.environment.check_fence()
     }
 
+    /// Whether a sync to its disk failed: then nothing more is written until a new start.
+    pub fn has_failed(&self) -> bool {
+        self.environment.durable.failed()
+    }
+
     /// Directory of the lake.
     pub fn root(&self) -> &Path {
         &self.environment.root
@@ -186,8 +191,10 @@ impl Lake {
     /// Seals days that are due, and removes files that nobody needs any more. One table at a time.
     pub fn maintain(&self, now: Micros) -> Result<MaintenanceReport> {
         self.tend(|table, report| {
-            report.sealed.extend(table.seal(SealScope::Due, now)?);
-            clean(table, report, now)
+            let sealed = table.seal(SealScope::Due, now);
+            clean(table, report, now)?;
+            report.sealed.extend(sealed?);
+            Ok(())
         })
     }
 
@@ -208,17 +215,21 @@ impl Lake {
     }
 
     /// Removes files that were staged more than a day ago and never committed. `keep` holds what the stored checkpoints of all
-    /// jobs may still commit. Returns what was removed.
+    /// jobs may still commit. Returns what was removed. Errors: one of those of the tables, after the others.
     pub fn remove_orphans(&self, now: Micros, keep: &[PreCommit]) -> Result<Vec<PathBuf>> {
         self.environment.check_fence()?;
-        let mut removed = Vec::new();
+        let (mut removed, mut failed) = (Vec::new(), None);
         for table in self.tables() {
-            for path in table.orphans(now, keep)? {
-                std::fs::remove_file(&path)?;
-                removed.push(path);
+            let orphans = table.orphans(now, keep).and_then(|orphans| {
+                orphans.iter().try_for_each(std::fs::remove_file)?;
+                Ok(orphans)
+            });
+            match orphans {
+                Ok(orphans) => removed.extend(orphans),
+                Err(e) => failed = Some(e.context(table.full_name())),
             }
         }
-        Ok(removed)
+        failed.map_or(Ok(removed), Err)
     }
 
     pub(super) fn manifests(&self, table: &LakeTable) -> Vec<PathBuf> {

@@ -62,6 +62,12 @@ impl Durable {
         Ok((file, path))
     }
 
+    /// Makes the bytes of a scratch file durable.
+    pub(super) fn sync_scratch(&self, scratch: &Path) -> io::Result<()> {
+        self.check()?;
+        self.sync(scratch)
+    }
+
     /// Makes the bytes of a scratch file durable and gives it its name; the scratch name is gone afterwards, whatever happens.
     pub(super) fn publish(&self, scratch: &Path, to: &Path, place: Place) -> io::Result<()> {
         let published = self.check().and_then(|()| self.sync(scratch)).and_then(|()| match place {

@@ -5,13 +5,15 @@
 //! rows ─► waiting, up to a block ─► a task a column, taken by whichever thread is free ─► column writers ─► chunks of a row group
 //! ```
 
+use std::cmp::Reverse;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 
 use crate::error::{Error, Result};
 use crate::lake::layout::leaves;
-use crate::limits::{LAKE_ENCODE_BYTES, LAKE_ENCODE_ROWS, LAKE_ENCODE_THREADS_MAX};
+use crate::limits::{LAKE_ENCODE_BYTES, LAKE_ENCODE_ROWS, LAKE_ENCODE_THREADS_MAX, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 use crate::parallel::share_out;
 
 /// A row group in the making.
@@ -43,9 +45,12 @@ impl RowGroup {
         Self { columns, threads, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0, rows: 0 }
     }
 
-    /// Rows that it was given.
-    pub(super) fn rows(&self) -> usize {
-        self.rows
+    /// Rows that it still takes.
+    pub(super) fn room(&self) -> usize {
+        // Pages that are done, and what those in the making take.
+        let bytes = |column: &ArrowColumnWriter| column.get_estimated_total_bytes() + column.memory_size();
+        let is_full = self.columns.iter().map(bytes).sum::<usize>() > ROW_GROUP_BYTES;
+        if is_full { 0 } else { ROW_GROUP_ROWS.saturating_sub(self.rows) }
     }
 
     /// Takes rows.
@@ -76,6 +81,8 @@ impl RowGroup {
             tasks.push(Task { field, index, writers });
             rest = after;
         }
+        // The longest first, as far as the blocks before tell it: begun last, a column of payloads has the other threads wait for it.
+        tasks.sort_by_key(|task| Reverse(task.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>()));
         // A block that is not full is the end of a file; a small one is not worth a thread.
         let threads = if self.waiting_rows < LAKE_ENCODE_ROWS / 4 { 1 } else { self.threads };
         (self.waiting_rows, self.waiting_bytes) = (0, 0);
@@ -122,7 +129,7 @@ mod tests {
         let (mut writer, row_groups) = writer.into_serialized_writer().unwrap();
         let mut group = RowGroup::new(row_groups.create_column_writers(0).unwrap(), threads);
         (0..count).step_by(batch as usize).for_each(|from| group.write(rows(from, batch.min(count - from))).unwrap());
-        assert_eq!(group.rows(), count as usize);
+        assert_eq!(group.room(), ROW_GROUP_ROWS - count as usize);
         let chunks = group.finish().unwrap();
         let mut open = writer.next_row_group().unwrap();
         chunks.into_iter().for_each(|chunk| chunk.append_to_row_group(&mut open).unwrap());

@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::contract::StagedFile;
@@ -19,7 +19,7 @@ use crate::lake::environment::Environment;
 use crate::lake::layout::{Layout, Level};
 use crate::lake::schema::check_rows;
 use crate::lake::table::LakeTable;
-use crate::limits::ROW_GROUP_ROWS;
+use crate::limits::{ROW_GROUP_ROWS, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
 
 /// A file that rows are written to.
 pub(super) struct OpenFile {
@@ -34,7 +34,7 @@ pub(super) struct OpenFile {
 pub(super) struct FinishedFile {
     scratch: Scratch,
     /// Open until the file is synced: else an error of the system's own writing could be forgotten before.
-    _file: File,
+    file: Option<File>,
     bytes: u64,
     rows: u64,
     crc32c: u32,
@@ -98,20 +98,54 @@ impl OpenFile {
                     none.insert(RowGroup::new(columns, threads()))
                 }
             };
-            let count = (ROW_GROUP_ROWS - group.rows()).min(rows.num_rows() - from);
+            let count = group.room().min(rows.num_rows() - from);
             group.write(rows.slice(from, count))?;
             from += count;
-            if group.rows() >= ROW_GROUP_ROWS {
+            if group.room() == 0 {
                 self.flush()?;
             }
         }
         Ok(())
     }
 
+    /// Whether it is as large as a file may be that is to be sealed with others.
+    pub(super) fn is_full(&self) -> bool {
+        let groups = self.writer.flushed_row_groups();
+        let bytes: i64 = groups.iter().map(|g| g.total_byte_size()).sum();
+        let rows: i64 = groups.iter().map(|g| g.num_rows()).sum();
+        bytes.unsigned_abs() >= SEAL_BYTES_MAX / 4 || rows.unsigned_abs() >= SEAL_ROWS_MAX / 2
+    }
+
+    /// Takes rows that are given column by column, so that beside their encoded bytes only one of them need be in memory. Errors: `Corrupt`
+    /// if a column has not `rows` values, or a NULL where none may be.
+    pub(super) fn write_columns(&mut self, rows: usize, values: impl Fn(usize) -> Result<ArrayRef>) -> Result<()> {
+        self.flush()?;
+        let (columns, before) = (self.columns.clone(), self.writer.flushed_row_groups().len());
+        let cuts: Vec<(usize, usize)> = (0..rows).step_by(ROW_GROUP_ROWS).map(|at| (at, ROW_GROUP_ROWS.min(rows - at))).collect();
+        let groups = (before..before + cuts.len()).map(|n| Ok(self.row_groups.create_column_writers(n)?.into_iter()));
+        let mut groups = groups.collect::<Result<Vec<_>>>()?;
+        let mut chunks: Vec<Vec<ArrowColumnChunk>> = cuts.iter().map(|_| Vec::new()).collect();
+        for (i, field) in columns.fields().iter().enumerate() {
+            let column = values(i)?;
+            if column.len() != rows || (!field.is_nullable() && column.null_count() > 0) {
+                return Err(Error::corrupt(format!("column {} has {} of {rows} values", field.name(), column.len() - column.null_count())));
+            }
+            for ((&(at, count), writers), chunks) in cuts.iter().zip(&mut groups).zip(&mut chunks) {
+                for (leaf, mut writer) in compute_leaves(field, &column.slice(at, count))?.iter().zip(writers) {
+                    writer.write(leaf)?;
+                    chunks.push(writer.close()?);
+                }
+            }
+        }
+        chunks.into_iter().try_for_each(|chunks| self.append(chunks))
+    }
+
     /// Writes the open row group.
     fn flush(&mut self) -> Result<()> {
-        let Some(group) = self.open.take() else { return Ok(()) };
-        let chunks = group.finish()?;
+        self.open.take().map_or(Ok(()), |group| self.append(group.finish()?))
+    }
+
+    fn append(&mut self, chunks: Vec<ArrowColumnChunk>) -> Result<()> {
         let mut writer = self.writer.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut writer)?;
@@ -128,11 +162,20 @@ impl OpenFile {
         let rows = groups.iter().map(|g| g.num_rows() as u64).sum();
         let stats = layout.statistics_json(groups);
         let Checksummed { file, bytes, crc32c } = writer.into_inner()?;
-        Ok(FinishedFile { scratch, _file: file, bytes, rows, crc32c, stats })
+        Ok(FinishedFile { scratch, file: Some(file), bytes, rows, crc32c, stats })
     }
 }
 
 impl FinishedFile {
+    /// Makes its bytes durable and lets go of the descriptor, for one of many.
+    pub(super) fn settle(&mut self, environment: &Environment) -> Result<()> {
+        if self.file.is_some() {
+            environment.durable.sync_scratch(&self.scratch.0)?;
+            self.file = None;
+        }
+        Ok(())
+    }
+
     /// Makes the file durable at `path`, relative to the table. A file of that name that is not part of the table is what a
     /// crashed attempt left, and is replaced. Errors: `Corrupt` if it is part of it.
     pub(super) fn publish(self, table: &LakeTable, path: String, date: Option<String>) -> Result<StagedFile> {

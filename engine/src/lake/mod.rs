@@ -54,6 +54,7 @@ mod keyed;
 mod relax;
 mod settle;
 mod sink;
+mod source;
 mod sweep;
 mod writer;
 

@@ -1,7 +1,7 @@
 //! Columns that may be NULL from now on, though they could not be when their table was made. Invariant: every row that is there stays as
 //! valid as it was, and nothing else about the table changes.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::datatypes::Schema;
 use deltalake_core::DeltaTableError;
@@ -30,6 +30,8 @@ impl LakeTable {
         if self.layout.key_names().iter().any(|key| freed.contains(&key.as_str())) {
             return Ok(None);
         }
+        // No seal may be under way: what it has written and not committed would be taken for what a crash left.
+        let mut is_replaced = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = self.state().delta.schema();
         let fields: Vec<StructField> = stored
             .fields()
@@ -42,7 +44,9 @@ impl LakeTable {
         let operation = DeltaOperation::DropColumnNotNull { column };
         self.begin().write(vec![Action::Metadata(metadata)], operation, CommitProperties::default())?;
         tracing::info!(table = self.full_name(), columns = freed.join(", "), "columns may be NULL now");
-        Self::open(&self.environment, self.namespace(), self.name().clone()).map(Some)
+        let table = Self::open(&self.environment, self.namespace(), self.name().clone())?;
+        *is_replaced = true;
+        Ok(Some(table))
     }
 }
 

@@ -200,25 +200,26 @@ impl Committer {
     /// or if another job has written the same rows meanwhile.
     fn actions(&self, prepared: &PreCommit) -> Result<Vec<Action>> {
         let table = &self.table;
-        let (now, snapshot) = (table.environment.now() / MILLISECOND, table.snapshot()?);
+        let (now, has_key) = (table.environment.now() / MILLISECOND, table.layout.key.is_some());
         let mut actions = Vec::with_capacity(prepared.removes.len() + prepared.files.len());
-        for path in &prepared.removes {
-            let file = snapshot.file(path).ok_or_else(|| {
-                Error::conflict(format!("{path} of {} was replaced by somebody else", table.full_name()))
-                    .hint("a table with a primary key is written by one job at a time: start this one under a new name")
-            })?;
-            actions.push(Action::Remove(remove(file, now)));
+        // Who only adds need not know what is there.
+        if has_key || !prepared.removes.is_empty() {
+            let snapshot = table.snapshot()?;
+            for path in &prepared.removes {
+                let file = snapshot.file(path).ok_or_else(|| {
+                    Error::conflict(format!("{path} of {} was replaced by somebody else", table.full_name()))
+                        .hint("a table with a primary key is written by one job at a time: start this one under a new name")
+                })?;
+                actions.push(Action::Remove(remove(file, now)));
+            }
+            check_buckets(&snapshot, prepared).map_err(|e| e.context(table.full_name()))?;
         }
         for file in &prepared.files {
-            let is_placed =
-                is_beneath(&file.path) && file.date.is_none() == table.layout.key.is_some() && i64::try_from(file.bytes).is_ok();
+            let is_placed = is_beneath(&file.path) && file.date.is_none() == has_key && i64::try_from(file.bytes).is_ok();
             if !is_placed {
                 return Err(Error::corrupt(format!("staged file {:?} has no place in {}", file.path, table.full_name())));
             }
             actions.push(Action::Add(add(file, now)));
-        }
-        if table.layout.key.is_some() {
-            check_buckets(&snapshot, prepared).map_err(|e| e.context(table.full_name()))?;
         }
         Ok(actions)
     }

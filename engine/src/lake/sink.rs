@@ -7,7 +7,6 @@ use arrow::array::RecordBatch;
 use crate::contract::{PreCommit, Sink};
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
-use crate::lake::layout::Level;
 use crate::lake::schema::check_rows;
 use crate::lake::settle::Committer;
 use crate::lake::table::LakeTable;
@@ -21,7 +20,7 @@ pub(super) struct AppendSink {
 
 impl AppendSink {
     pub(super) fn new(table: Arc<LakeTable>, app_id: &str) -> Result<Self> {
-        let writer = TableWriter::new(table.environment.clone(), table.layout.clone(), Level::Recent);
+        let writer = TableWriter::new(table.environment.clone(), table.layout.clone());
         Ok(Self { committer: Committer::new(table, app_id)?, writer })
     }
 }
@@ -38,7 +37,7 @@ impl Sink for AppendSink {
         let event_time_max = self.writer.event_time_max();
         let mut files = Vec::new();
         if !self.writer.is_empty() {
-            files = self.writer.finish(self.committer.table(), &self.committer.stem(epoch), 0)?;
+            files = self.writer.finish(self.committer.table(), &self.committer.stem(epoch))?;
         }
         Ok(self.committer.prepared(epoch, files, Vec::new(), event_time_max))
     }

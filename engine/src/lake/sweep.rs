@@ -21,12 +21,12 @@ use crate::error::{Error, Result};
 use crate::ids::Epoch;
 use crate::lake::layout::Level;
 use crate::lake::table::LakeTable;
-use crate::limits::LAKE_KEYED_LOG_HOURS;
+use crate::limits::LAKE_LOG_HOURS;
 use crate::time::{MILLISECOND, Micros, SECOND};
 
 /// Time for which files that were replaced stay readable.
 const REPLACED_KEPT: Micros = 3600 * SECOND;
-const _: () = assert!(REPLACED_KEPT < LAKE_KEYED_LOG_HOURS as Micros * 3600 * SECOND, "the log knows what is to be removed until it is");
+const _: () = assert!(REPLACED_KEPT < LAKE_LOG_HOURS as Micros * 3600 * SECOND, "the log knows what is to be removed until it is");
 /// Where sinks put their files. Those in `data/` are never replaced.
 const STAGED: [Level; 2] = [Level::Recent, Level::Bucket];
 /// Age below which a staged file may still be committed by a job that is starting.
@@ -49,7 +49,12 @@ impl LakeTable {
     /// Removes log files that are older than their retention. Returns how many.
     pub(super) fn clean_log(&self) -> Result<usize> {
         let table = self.delta_table();
-        Ok(self.environment.wait(cleanup_metadata(&table, None))?)
+        let removed = self.environment.wait(cleanup_metadata(&table, None))?;
+        if removed > 0 {
+            // What is in memory may begin at a checkpoint that is gone.
+            self.begin().reload()?;
+        }
+        Ok(removed)
     }
 
     /// Removes sealed files that never were committed, so that a glob over the sealed files is right again.
@@ -137,7 +142,7 @@ fn list(table: &Path, levels: &[Level]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn modified_at(path: &Path) -> Result<Micros> {
+pub(super) fn modified_at(path: &Path) -> Result<Micros> {
     let modified = std::fs::metadata(path)?.modified()?;
     let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Ok(Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX))

@@ -25,7 +25,8 @@ use crate::lake::schema;
 use crate::lake::sink::AppendSink;
 use crate::lake::snapshot::TableSnapshot;
 use crate::lake::store::DurableStore;
-use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS, LAKE_KEYED_LOG_HOURS};
+use crate::lake::sweep::modified_at;
+use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS, LAKE_LOG_HOURS};
 use crate::time::{MILLISECOND, Micros};
 
 const TIME_COLUMN: &str = "lake.time_column";
@@ -74,7 +75,8 @@ pub struct LakeTable {
     pub(super) log_store: LogStoreRef,
     pub(super) layout: Arc<Layout>,
     pub(super) progress: Mutex<Progress>,
-    pub(super) maintenance: Mutex<()>,
+    /// Held by who seals. True once the table was opened anew with other columns: then this one is not sealed any more.
+    pub(super) maintenance: Mutex<bool>,
     /// Sink that writes the rows of a primary key, while it lives.
     pub(super) claimed: Mutex<Weak<String>>,
     namespace: Namespace,
@@ -120,7 +122,7 @@ impl LakeTable {
             environment.durable.sync_dir(&path.join("_delta_log"))?;
         }
         crate::lake::verify::check_last_commits(&path)?;
-        let state = load(environment, &log_store).map_err(|e| {
+        let state = load(environment, &log_store, &path).map_err(|e| {
             Error::corrupt(format!("the log of lake table {namespace:?} {name} cannot be read: {}", e.message()))
                 .hint("restore the table's directory from a backup")
         })?;
@@ -278,12 +280,15 @@ fn log_store(environment: &Environment, path: &Path) -> Result<LogStoreRef> {
     Ok(default_logstore(Arc::new(below), Arc::new(whole), &url, &StorageConfig::default()))
 }
 
-/// Reads the newest version from the log.
-pub(super) fn load(environment: &Environment, log_store: &LogStoreRef) -> Result<Arc<TableState>> {
+/// Reads the newest version from the log of the table at `path`.
+pub(super) fn load(environment: &Environment, log_store: &LogStoreRef, path: &Path) -> Result<Arc<TableState>> {
     let mut table = DeltaTable::new(log_store.clone());
     environment.wait(table.load())?;
     let state = table.state.ok_or_else(|| Error::internal("delta: a loaded table has no state"))?;
-    let committed_at = state.version_timestamp(state.version()).unwrap_or(0) * MILLISECOND;
+    // The library does not know it of a version that is a checkpoint as well.
+    let commit = path.join("_delta_log").join(format!("{:020}.json", state.version()));
+    let written = || modified_at(&commit).ok();
+    let committed_at = state.version_timestamp(state.version()).map(|t| t * MILLISECOND).or_else(written).unwrap_or(0);
     Ok(TableState::new(state, committed_at))
 }
 
@@ -324,7 +329,11 @@ fn layout_of(columns: SchemaRef, configuration: &HashMap<String, String>) -> Res
 fn properties(spec: &TableSpec, layout: &Layout) -> Result<HashMap<String, String>> {
     let mut properties = spec.about.to_properties()?;
     properties.insert("delta.checkpointInterval".into(), LAKE_CHECKPOINT_COMMITS.to_string());
-    properties.insert("delta.logRetentionDuration".into(), "interval 7 days".into());
+    // What was replaced is gone after an hour, so older versions could not be read; at a commit a second a week of them would be a million
+    // files, which every commit lists.
+    for property in ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"] {
+        properties.insert(property.into(), format!("interval {LAKE_LOG_HOURS} hours"));
+    }
     if !layout.statistics.is_empty() {
         properties.insert("delta.dataSkippingStatsColumns".into(), layout.statistics_property());
     }
@@ -335,10 +344,6 @@ fn properties(spec: &TableSpec, layout: &Layout) -> Result<HashMap<String, Strin
     if let Some(key) = &layout.key {
         properties.insert(PRIMARY_KEY.into(), serde_json::to_string(&spec.primary_key)?);
         properties.insert(BUCKETS.into(), key.buckets.to_string());
-        // Every commit replaces files: a week of them would be most of the log.
-        for property in ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"] {
-            properties.insert(property.into(), format!("interval {LAKE_KEYED_LOG_HOURS} hours"));
-        }
     }
     Ok(properties)
 }

@@ -24,7 +24,6 @@ pub(super) type Day = i64;
 pub(super) struct TableWriter {
     environment: Arc<Environment>,
     layout: Arc<Layout>,
-    level: Level,
     open: BTreeMap<Day, OpenFile>,
     finished: Vec<(Day, FinishedFile)>,
     event_time_max: Option<Micros>,
@@ -32,8 +31,8 @@ pub(super) struct TableWriter {
 
 impl TableWriter {
     /// A writer without rows.
-    pub(super) fn new(environment: Arc<Environment>, layout: Arc<Layout>, level: Level) -> Self {
-        Self { environment, layout, level, open: BTreeMap::new(), finished: Vec::new(), event_time_max: None }
+    pub(super) fn new(environment: Arc<Environment>, layout: Arc<Layout>) -> Self {
+        Self { environment, layout, open: BTreeMap::new(), finished: Vec::new(), event_time_max: None }
     }
 
     /// Newest event time written so far.
@@ -66,29 +65,32 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Takes rows of one day.
-    pub(super) fn write_day(&mut self, day: Day, rows: &RecordBatch) -> Result<()> {
+    fn write_day(&mut self, day: Day, rows: &RecordBatch) -> Result<()> {
         if !self.open.contains_key(&day) {
             if self.open.len() >= LAKE_PARTITIONS_OPEN_MAX {
                 self.close_open()?;
             }
-            self.open.insert(day, OpenFile::create(&self.environment, &self.layout, self.level)?);
+            self.open.insert(day, OpenFile::create(&self.environment, &self.layout, Level::Recent)?);
         }
-        match self.open.get_mut(&day) {
-            Some(file) => file.write(rows),
-            None => Err(Error::internal("lake writer: the file of a day is gone")),
+        let file = self.open.get_mut(&day).ok_or_else(|| Error::internal("lake writer: the file of a day is gone"))?;
+        file.write(rows)?;
+        if file.is_full()
+            && let Some(file) = self.open.remove(&day)
+        {
+            self.close(day, file)?;
         }
+        Ok(())
     }
 
-    /// Makes every file durable under `<level>/date=<day>/<stem>-s<n>.parquet`, with `n` from `first` on. A file of that name
+    /// Makes every file durable under `recent/date=<day>/<stem>-s<n>.parquet`. A file of that name
     /// that is not part of the table is what a crashed attempt left, and is replaced. Errors: `Corrupt` if it is part of it.
-    pub(super) fn finish(&mut self, table: &LakeTable, stem: &str, first: usize) -> Result<Vec<StagedFile>> {
+    pub(super) fn finish(&mut self, table: &LakeTable, stem: &str) -> Result<Vec<StagedFile>> {
         self.close_open()?;
         self.event_time_max = None;
         let mut staged = Vec::with_capacity(self.finished.len());
-        for (n, (day, done)) in (first..).zip(std::mem::take(&mut self.finished)) {
+        for (n, (day, done)) in std::mem::take(&mut self.finished).into_iter().enumerate() {
             let date = time::date(day.saturating_mul(DAY));
-            let path = format!("{}/date={date}/{stem}-s{n}.parquet", self.level.directory());
+            let path = format!("{}/date={date}/{stem}-s{n}.parquet", Level::Recent.directory());
             staged.push(done.publish(table, path, Some(date))?);
         }
         Ok(staged)
@@ -107,9 +109,16 @@ impl TableWriter {
     }
 
     fn close_open(&mut self) -> Result<()> {
-        for (day, file) in std::mem::take(&mut self.open) {
-            self.finished.push((day, file.finish(&self.layout)?));
+        std::mem::take(&mut self.open).into_iter().try_for_each(|(day, file)| self.close(day, file))
+    }
+
+    fn close(&mut self, day: Day, file: OpenFile) -> Result<()> {
+        let mut done = file.finish(&self.layout)?;
+        // Rows of many days are many files, and descriptors are scarce.
+        if self.finished.len() >= LAKE_PARTITIONS_OPEN_MAX {
+            done.settle(&self.environment)?;
         }
+        self.finished.push((day, done));
         Ok(())
     }
 }

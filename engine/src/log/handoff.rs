@@ -48,17 +48,22 @@ impl<I> Handoff<I> {
 
     /// Changes what is shared, and wakes the writer if it sleeps.
     pub(super) fn give<R>(&self, change: impl FnOnce(&mut I) -> R) -> Result<R, Poisoned> {
-        Ok(self.change(self.intake.lock().map_err(|_| Poisoned)?, change))
+        self.give_if(change, |_| true)
+    }
+
+    /// As `give`, but lets the writer sleep unless `is_work` says of the result that there is something to do.
+    pub(super) fn give_if<R>(&self, change: impl FnOnce(&mut I) -> R, is_work: impl FnOnce(&R) -> bool) -> Result<R, Poisoned> {
+        Ok(self.change(self.intake.lock().map_err(|_| Poisoned)?, change, is_work))
     }
 
     /// As `give`, also after a panic: for changes that are right whatever was half done.
     pub(super) fn set<R>(&self, change: impl FnOnce(&mut I) -> R) -> R {
-        self.change(self.intake.lock().unwrap_or_else(PoisonError::into_inner), change)
+        self.change(self.intake.lock().unwrap_or_else(PoisonError::into_inner), change, |_| true)
     }
 
-    fn change<R>(&self, mut shared: MutexGuard<'_, Shared<I>>, change: impl FnOnce(&mut I) -> R) -> R {
+    fn change<R>(&self, mut shared: MutexGuard<'_, Shared<I>>, change: impl FnOnce(&mut I) -> R, is_work: impl FnOnce(&R) -> bool) -> R {
         let result = change(&mut shared.inner);
-        let wake = std::mem::take(&mut shared.writer_waits);
+        let wake = is_work(&result) && std::mem::take(&mut shared.writer_waits);
         drop(shared);
         if wake {
             self.work.notify_one();

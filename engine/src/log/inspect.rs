@@ -157,7 +157,8 @@ pub fn records(
     Ok(())
 }
 
-/// Reads every byte of every stream and reports what is wrong.
+/// Reads every byte of every stream and reports what is wrong; what cannot be read is one of the findings. Errors: the streams
+/// cannot be listed.
 pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Verified> {
     let mut verified = Verified::default();
     for stream in streams(disk, dir)? {
@@ -170,7 +171,7 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Verified> {
             }
         };
         for partition in 0..partitions {
-            verify_partition(disk, &partition_dir(dir, &stream, partition), partition, &mut verified)?;
+            verify_partition(disk, &partition_dir(dir, &stream, partition), partition, &mut verified);
         }
     }
     Ok(verified)
@@ -189,25 +190,57 @@ pub(super) fn verify_file(disk: &dyn Disk, path: &Path, header: &SegmentHeader) 
     Ok(verified.problems)
 }
 
-fn verify_partition(disk: &dyn Disk, dir: &Path, partition: Partition, verified: &mut Verified) -> Result<()> {
-    let all = facts(disk, dir)?;
-    let just_facts: Vec<_> = all.iter().map(|(_, facts)| facts.clone()).collect();
-    let before = verified.problems.len();
+/// The finding for what cannot be read.
+pub(super) fn unreadable(file: &Path, offsets: Range<Offset>, e: &Error) -> Problem {
+    Problem { file: file.to_owned(), byte: 0, offsets, what: format!("it cannot be read ({})", e.message()) }
+}
+
+fn verify_partition(disk: &dyn Disk, dir: &Path, partition: Partition, verified: &mut Verified) {
+    if !disk.exists(dir) {
+        return;
+    }
+    let segments = match open::list(disk, dir) {
+        Ok(listing) => listing.segments,
+        Err(e) => return verified.problems.push(unreadable(dir, 0..0, &e)),
+    };
+    let (before, count) = (verified.problems.len(), segments.len());
+    let (mut all, mut whole) = (Vec::with_capacity(count), true);
+    for (number, (base, path)) in segments.iter().enumerate() {
+        let newest = if number + 1 == count { Newest::Yes } else { Newest::No };
+        match facts_at(disk, path, *base, newest) {
+            Ok(found) => all.extend(found.map(|facts| (path, facts))),
+            Err(e) => {
+                let end = segments.get(number + 1).map_or(*base, |(next, _)| *next);
+                verified.problems.push(unreadable(path, *base..end, &e));
+                whole = false;
+            }
+        }
+    }
     for (path, facts) in &all {
         verified.segments += 1;
         verified.bytes += facts.bytes;
-        if let (Ok(header), Some(file)) = (&facts.header, open_if_there(disk, path)?) {
-            verify_segment(&*file, path, header, facts, verified)?;
+        if let Err(e) = verify_frames(disk, path, facts, verified) {
+            let end = facts.trailer.map_or(facts.base, |trailer| trailer.end);
+            verified.problems.push(unreadable(path, facts.base..end, &e));
         }
     }
-    if let Decision::Refuse(Damage { segment, byte, offsets, what }) = recovery::decide(partition, &just_facts) {
-        let file = all.get(segment).map_or_else(|| dir.to_owned(), |(path, _)| path.clone());
+    // Whether one segment follows the other can only be told if all of them were looked at.
+    let just_facts: Vec<_> = all.iter().map(|(_, facts)| facts.clone()).collect();
+    if whole && let Decision::Refuse(Damage { segment, byte, offsets, what }) = recovery::decide(partition, &just_facts) {
+        let file = all.get(segment).map_or_else(|| dir.to_owned(), |(path, _)| (*path).clone());
         let known = verified.problems[before..].iter().any(|p| p.file == file && p.byte == byte);
         if !known {
             verified.problems.push(Problem { file, byte, offsets, what });
         }
     }
-    Ok(())
+}
+
+/// Reads the frames of a segment, unless its header is damaged or retention took it meanwhile.
+fn verify_frames(disk: &dyn Disk, path: &Path, facts: &Facts, verified: &mut Verified) -> Result<()> {
+    match (&facts.header, open_if_there(disk, path)?) {
+        (Ok(header), Some(file)) => verify_segment(&*file, path, header, facts, verified),
+        _ => Ok(()),
+    }
 }
 
 fn verify_segment(file: &dyn DiskFile, path: &Path, header: &SegmentHeader, facts: &Facts, verified: &mut Verified) -> Result<()> {
@@ -296,11 +329,17 @@ fn facts(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PathBuf, Facts)>> {
     let mut facts = Vec::with_capacity(count);
     for (number, (base, path)) in listing.segments.into_iter().enumerate() {
         let newest = if number + 1 == count { Newest::Yes } else { Newest::No };
-        let Some(file) = open_if_there(disk, &path)? else { continue };
-        let found = open::facts_of(&*file, base, newest).map_err(|e| at(&path, e))?;
-        facts.push((path, found));
+        if let Some(found) = facts_at(disk, &path, base, newest)? {
+            facts.push((path, found));
+        }
     }
     Ok(facts)
+}
+
+/// What one segment holds; `None` if retention took it meanwhile.
+fn facts_at(disk: &dyn Disk, path: &Path, base: Offset, newest: Newest) -> Result<Option<Facts>> {
+    let Some(file) = open_if_there(disk, path)? else { return Ok(None) };
+    open::facts_of(&*file, base, newest).map(Some).map_err(|e| at(path, e))
 }
 
 fn open_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn DiskFile>>> {

@@ -42,6 +42,7 @@ pub mod inspect;
 mod memory;
 mod meta;
 pub mod repair;
+mod salvage;
 mod scrub;
 pub mod sim;
 mod store;

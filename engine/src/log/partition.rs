@@ -135,7 +135,9 @@ impl Partition {
     pub(super) fn append(&self, record: &Record<'_>) -> Result<(Offset, Arrival)> {
         record::validate(record)?;
         let now = self.clock.now();
-        match self.handoff.give(|intake| self.take(intake, record, now)) {
+        // A full disk refuses thousands in a second: none of them is work for the writer, and no repetition is.
+        let is_work = |taken: &Result<(Offset, Arrival)>| matches!(taken, Ok((_, Arrival::New | Arrival::AfterGap)));
+        match self.handoff.give_if(|intake| self.take(intake, record, now), is_work) {
             Ok(taken) => taken,
             Err(Poisoned) => {
                 let e = panicked();
@@ -169,6 +171,10 @@ impl Partition {
         let offset = intake.next;
         let arrival = record.producer.map_or(Arrival::New, |p| intake.producers.admit(record.device, p, offset));
         if arrival == Arrival::Duplicate {
+            // No group will be written that would give it back.
+            if intake.group.is_empty() {
+                self.pending.release(&mut intake.group.reserved);
+            }
             // What it repeats lies somewhere before the next offset, durable or on its way.
             return Ok((offset.saturating_sub(1), arrival));
         }
@@ -270,4 +276,29 @@ pub(super) fn panicked() -> Error {
 /// Locks a mutex whose data is whole even if a thread panicked while it held it.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{ContentType, ProducerSequence};
+    use crate::log::sim::{SimClock, SimDisk};
+
+    #[test]
+    fn repetitions_keep_no_memory_from_the_other_logs() {
+        let (disk, clock, pending) = (Arc::new(SimDisk::default()), Arc::new(SimClock::default()), Pending::default());
+        let partition = Partition::new(("p/0".to_owned(), 0), disk, clock, VecDeque::new(), (0, Micros::MIN), pending.clone());
+        let producer = Some(ProducerSequence { epoch: 1, sequence: 7 });
+        let record = Record { device: "d", topic: "t", content_type: ContentType::Json, producer, payload: b"{}" };
+        let reserved = || partition.handoff.set(|intake| intake.group.reserved);
+        assert_eq!(partition.append(&record).unwrap().1, Arrival::New);
+        assert_eq!(partition.append(&record).unwrap().1, Arrival::Duplicate);
+        assert!(reserved() > 0, "the first one waits");
+        partition.handoff.set(|intake| {
+            pending.release(&mut intake.group.reserved);
+            intake.group.clear();
+        });
+        assert_eq!(partition.append(&record).unwrap().1, Arrival::Duplicate);
+        assert_eq!(reserved(), 0);
+    }
 }

@@ -1,5 +1,5 @@
 //! The producers of a partition across a restart. Invariant: a snapshot speaks of durable records only, and one that is
-//! damaged, missing or of another log is made anew from the records: that takes longer and gives the same.
+//! damaged, unreadable, missing or of another log is made anew from the records: that takes longer and gives the same.
 //!
 //! ```text
 //! producers.snap   0 magic "TWPR" │ 4 format u32 │ 8 UUID of the segment that was written to │ 24 offset u64
@@ -75,7 +75,7 @@ fn decode(bytes: &[u8]) -> Option<(Uuid, Offset, Producers)> {
     Some((uuid, u64_at(head, 24), Producers::decode(body)?))
 }
 
-/// The snapshot, if there is a whole one. Errors: it cannot be read, so nobody knows what it says.
+/// The snapshot, if there is a whole one. Errors: it cannot be read.
 fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<(Uuid, Offset, Producers)>> {
     let path = dir.join(FILE_NAME);
     if !disk.exists(&path) {
@@ -99,17 +99,23 @@ pub(super) struct Recovered {
     pub(super) snapshot_due: bool,
 }
 
-/// The producers of a partition that takes no records yet. Errors: its files cannot be read; damaged records are passed over.
+/// The producers of a partition that takes no records yet. Errors: its segments cannot be read, or a snapshot that must not be
+/// believed cannot be removed; damaged records are passed over.
 pub(super) fn recover(partition: &Partition, dir: &Path) -> Result<Recovered> {
     let segments = partition.segments_now();
     let fits = |uuid: &Uuid, offset: Offset| {
         let own = segments.iter().any(|s| s.header.uuid == *uuid && s.header.base <= offset);
         own && offset <= partition.durable()
     };
-    let snapshot = read(&*partition.disk, dir).map_err(|e| Error::from(e).context(dir.join(FILE_NAME).display()))?;
-    if snapshot.as_ref().is_some_and(|(uuid, offset, _)| !fits(uuid, *offset)) {
-        // It speaks of records that are not here. When others have taken their offsets, it must not seem to speak of those.
-        let path = dir.join(FILE_NAME);
+    let path = dir.join(FILE_NAME);
+    let read = read(&*partition.disk, dir);
+    if let Err(e) = &read {
+        tracing::warn!(file = %path.display(), "what devices sent last cannot be read here, and is made anew from the records: {e}");
+    }
+    let is_unknown = read.is_err();
+    let snapshot = read.ok().flatten();
+    if is_unknown || snapshot.as_ref().is_some_and(|(uuid, offset, _)| !fits(uuid, *offset)) {
+        // It may speak of records that are not here. When others have taken their offsets, it must not seem to speak of those.
         let removed = partition.disk.remove(&path).and_then(|()| partition.disk.sync_dir(dir));
         removed.map_err(|e| Error::from(e).context(path.display()))?;
     }

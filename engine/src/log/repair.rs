@@ -6,7 +6,8 @@
 //! repair:   N.log.tmp: header, frames, lost frames, footer ─► sync ─► copy of the old file ─► rename to N.log ─► sync directory
 //! ```
 //!
-//! One node has no second copy to bring records back from: damage is detected, not mended.
+//! One node has no second copy to bring records back from: damage is detected, not mended. What the disk does not give back counts
+//! as damaged.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::time::Micros;
 use super::frame::{self, Content, FRAME_HEADER_BYTES, Fault, FrameHeader};
 use super::open::{self, Newest};
 use super::recovery::Facts;
+use super::salvage::Salvaged;
 use super::scan::{self, Scan, Stop, Summary};
 use super::segment::{self, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::window::Window;
@@ -71,15 +73,16 @@ pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition)
     let mut all = Vec::with_capacity(listing.segments.len());
     for (at, (base, path)) in listing.segments.iter().enumerate() {
         let newest = if at + 1 == listing.segments.len() { Newest::Yes } else { Newest::No };
-        let file = disk.open(path, OpenMode::Read).map_err(|e| Error::from(e).context(path.display()))?;
-        let facts = open::facts_of(&*file, *base, newest).map_err(|e| Error::from(e).context(path.display()))?;
+        let file = Salvaged::open(disk, path).map_err(|e| Error::from(e).context(path.display()))?;
+        let facts = open::facts_of(&file, *base, newest).map_err(|e| Error::from(e).context(path.display()))?;
         all.push((path.clone(), file, facts));
     }
     let mut examined = Examined::default();
     let mut end: Option<End> = None;
     for (at, (path, file, facts)) in all.iter().enumerate() {
         let next = all.get(at + 1).map(|(_, _, facts)| facts);
-        if next.is_none() && facts.blank {
+        let bad = file.unreadable().map_err(|e| Error::from(e).context(path.display()))?;
+        if next.is_none() && facts.blank && bad.is_none() {
             // Recovery removes it by itself.
             break;
         }
@@ -92,7 +95,7 @@ pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition)
             Some(end) if end.offset < facts.base => examined.fill_gap(&dir, number, end, facts),
             Some(end) => end,
         };
-        end = Some(examined.add_segment(&**file, path, (number, before), (facts, next))?);
+        end = Some(examined.add_segment(file, path, (number, before), (facts, next))?);
     }
     Ok(examined)
 }
@@ -113,7 +116,7 @@ impl Examined {
     /// Judges one segment that should follow `before`; returns where it ends.
     fn add_segment(
         &mut self,
-        file: &dyn DiskFile,
+        file: &Salvaged,
         path: &Path,
         (partition, before): (Partition, End),
         (facts, next): (&Facts, Option<&Facts>),
@@ -146,15 +149,14 @@ impl Examined {
         let known_end = facts.trailer.map(|t| t.end).or(next.map(|next| next.base));
         let (pieces, mut end) = pieces(file, limit, &header).map_err(context)?;
         let mut pieces = pieces;
-        if facts.header.is_err() && end == facts.base && known_end.is_none() {
-            // Nothing of the file can be read: no more records than this can have been in it.
-            let most = facts.base + facts.bytes / RECORD_BYTES_MIN;
-            pieces.push(Piece::Lost(facts.base..most));
-            end = most;
+        let bad = unreadable(file, facts).map_err(context)?;
+        if let Some(bad) = &bad {
+            problem(&format!("not all bytes from {} to {} can be read", bad.start, bad.end));
         }
-        if let Some(known_end) = known_end.filter(|known| *known > end) {
-            pieces.push(Piece::Lost(end..known_end));
-            end = known_end;
+        let end_told = known_end.unwrap_or_else(|| end_at_most(facts, end, &pieces, bad));
+        if end_told > end {
+            pieces.push(Piece::Lost(end..end_told));
+            end = end_told;
         }
         let lost: Vec<_> = pieces.iter().filter_map(|p| if let Piece::Lost(lost) = p { Some(lost.clone()) } else { None }).collect();
         for lost in &lost {
@@ -185,6 +187,25 @@ fn uuid_of(file: &dyn DiskFile, facts: &Facts, next: Option<&Facts>) -> std::io:
         }
     }
     Ok(None)
+}
+
+/// Where bytes of a segment cannot be read, of which the frames were read before.
+fn unreadable(file: &Salvaged, facts: &Facts) -> std::io::Result<Option<Range<u64>>> {
+    if let Some(trailer) = &facts.trailer {
+        file.read_at(&mut vec![0; trailer.marks_bytes() as usize], trailer.data_end)?;
+    }
+    file.unreadable()
+}
+
+/// The offset after the last record that can have been in a segment of which nothing tells it: its whole frames end with `end`,
+/// and no more records than this fit into what came after them and cannot be read.
+fn end_at_most(facts: &Facts, end: Offset, pieces: &[Piece], bad: Option<Range<u64>>) -> Offset {
+    if facts.header.is_err() && end == facts.base {
+        return facts.base + facts.bytes / RECORD_BYTES_MIN;
+    }
+    let last = pieces.iter().rev().find_map(|piece| if let Piece::Frames(bytes) = piece { Some(bytes.end) } else { None });
+    let from = last.unwrap_or(SEGMENT_HEADER_BYTES as u64);
+    end + bad.map_or(0, |bad| bad.end.saturating_sub(from) / RECORD_BYTES_MIN)
 }
 
 /// The whole frames of a segment, what is lost between them, and the offset after the last of them.
@@ -250,7 +271,7 @@ fn note(disk: &dyn Disk, dir: &Path, partition: Partition, examined: &Examined, 
 }
 
 fn write(disk: &dyn Disk, rewrite: &Rewrite) -> std::io::Result<()> {
-    let old = if disk.exists(&rewrite.path) { Some(disk.open(&rewrite.path, OpenMode::Read)?) } else { None };
+    let old = if disk.exists(&rewrite.path) { Some(Salvaged::open(disk, &rewrite.path)?) } else { None };
     let temporary = segment::with_suffix(&rewrite.path, "tmp");
     if disk.exists(&temporary) {
         disk.remove(&temporary)?;
@@ -260,7 +281,7 @@ fn write(disk: &dyn Disk, rewrite: &Rewrite) -> std::io::Result<()> {
     let mut summary = Summary::new(rewrite.header.base);
     for piece in &rewrite.pieces {
         match (piece, &old) {
-            (Piece::Frames(range), Some(old)) => copy_frames(&**old, range, &*file, rewrite, &mut summary)?,
+            (Piece::Frames(range), Some(old)) => copy_frames(old, range, &*file, rewrite, &mut summary)?,
             (Piece::Frames(_), None) => return Err(std::io::Error::other("frames of a file that is gone")),
             (Piece::Lost(lost), _) => write_lost(&*file, lost, rewrite, &mut summary)?,
         }
@@ -272,7 +293,7 @@ fn write(disk: &dyn Disk, rewrite: &Rewrite) -> std::io::Result<()> {
     }
     file.sync_data()?;
     if let Some(old) = &old {
-        open::copy_range(disk, &**old, &segment::with_suffix(&rewrite.path, "damaged"), 0, old.len()?)?;
+        open::copy_range(disk, old, &segment::with_suffix(&rewrite.path, "damaged"), 0, old.len()?)?;
     }
     disk.rename(&temporary, &rewrite.path)?;
     disk.sync_dir(rewrite.path.parent().unwrap_or(Path::new(".")))

@@ -1,21 +1,22 @@
 //! Reading sealed segments again, slowly, so that damage is found before somebody needs the records. Invariant: every byte of
-//! every sealed segment is read in each round; what is damaged is reported until it is repaired, and nothing is changed.
+//! every sealed segment is read in each round, whatever a disk does not give back; what is damaged is reported until it is repaired,
+//! and nothing is changed. Whoever asks for what was found never waits for the disk.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crate::error::Result;
 use crate::ids::{Name, Offset, Partition};
 
 use super::inspect::{self, Problem};
 use super::live::Segment;
+use super::partition::lock;
 use super::store::Log;
 
 /// Sums since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scrubbed {
-    /// Bytes read and found whole, or damaged.
+    /// Bytes read and found whole, or damaged, or not to be read.
     pub bytes: u64,
     /// Segments read.
     pub segments: u64,
@@ -29,47 +30,69 @@ type Place = (Name, Partition, Offset);
 /// Goes round and round over all streams.
 #[derive(Debug, Default)]
 pub(super) struct Scrubber {
+    /// Held while segments are read.
+    round: Mutex<Round>,
+    /// Held for a moment only.
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
     /// The segment read last.
     at: Option<Place>,
     /// Bytes that may be read now.
     credit: u64,
+}
+
+#[derive(Debug, Default)]
+struct Found {
     /// What is damaged, by segment.
     damaged: BTreeMap<Place, String>,
-    /// Sums since the start.
-    pub(super) sums: Scrubbed,
+    sums: Scrubbed,
 }
 
 impl Scrubber {
     /// Reads on with `bytes` more to spend. A segment larger than what there is to spend waits until there is enough.
-    pub(super) fn go_on(&mut self, logs: &[Arc<Log>], bytes: u64) -> Result<()> {
-        self.credit = self.credit.saturating_add(bytes);
+    pub(super) fn go_on(&self, logs: &[Arc<Log>], bytes: u64) {
+        let mut round = lock(&self.round);
+        round.credit = round.credit.saturating_add(bytes);
         let all = sealed(logs);
-        let from = self.at.as_ref().map(|at| (Excluded(at.clone()), Unbounded));
-        for (place, (log, segment)) in all.range(from.unwrap_or((Unbounded, Unbounded))) {
+        let from = round.at.clone().map_or(Unbounded, Excluded);
+        for (place, (log, segment)) in all.range((from, Unbounded)) {
             let cost = segment.bytes();
-            if cost > self.credit {
-                return Ok(());
+            if cost > round.credit {
+                return;
             }
-            self.credit -= cost;
-            self.sums.bytes += cost;
-            self.sums.segments += 1;
-            let problems = inspect::verify_file(log.disk(), &segment.path, &segment.header)?;
-            self.report(place, &problems);
-            self.at = Some(place.clone());
+            round.credit -= cost;
+            // A bad sector must not keep the segments after it from being read.
+            let problems = inspect::verify_file(log.disk(), &segment.path, &segment.header)
+                .unwrap_or_else(|e| vec![inspect::unreadable(&segment.path, segment.header.base..segment.end(), &e)]);
+            lock(&self.found).report(place, cost, &problems);
+            round.at = Some(place.clone());
         }
         // The end of a round: nothing is saved up for the next, and damage that retention took away is forgotten.
-        self.sums.rounds += u64::from(self.at.take().is_some());
-        self.credit = 0;
-        self.damaged.retain(|place, _| all.contains_key(place));
-        Ok(())
+        let ended = round.at.take().is_some();
+        round.credit = 0;
+        let mut found = lock(&self.found);
+        found.sums.rounds += u64::from(ended);
+        found.damaged.retain(|place, _| all.contains_key(place));
     }
 
     /// What is damaged, a sentence each.
     pub(super) fn problems(&self) -> Vec<String> {
-        self.damaged.values().cloned().collect()
+        lock(&self.found).damaged.values().cloned().collect()
     }
 
-    fn report(&mut self, place: &Place, problems: &[Problem]) {
+    /// Sums since the start.
+    pub(super) fn sums(&self) -> Scrubbed {
+        lock(&self.found).sums
+    }
+}
+
+impl Found {
+    fn report(&mut self, place: &Place, bytes: u64, problems: &[Problem]) {
+        self.sums.bytes += bytes;
+        self.sums.segments += 1;
         let Some(first) = problems.first() else {
             self.damaged.remove(place);
             return;

@@ -45,7 +45,7 @@ pub(super) struct Held {
 pub struct Log {
     stream: Name,
     partitions: Vec<Arc<Partition>>,
-    /// Those that were damaged when they were opened: they are read, and take nothing.
+    /// Those that were damaged or could not be read when they were opened: they are read as far as that goes, and take nothing.
     damaged: BTreeSet<ids::Partition>,
     disk: Arc<dyn Disk>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -121,7 +121,10 @@ impl Log {
                         let thread = writer::spawn(partition.clone(), appender, &place, recovered.snapshot_due)?;
                         lock(&log.threads).push(thread);
                     }
-                    Err(e) => partition.fail(&e.to_string()),
+                    Err(e) => {
+                        log.damaged.insert(number);
+                        partition.fail(&e.to_string());
+                    }
                 },
                 Err(reason) => {
                     log.damaged.insert(number);
@@ -198,14 +201,21 @@ impl Log {
     }
 
     /// Deletes old segments of all partitions; `bytes_max`, and `bytes_hard` that readers do not hold back, are for the whole stream.
+    /// Errors: the first one; the other partitions have had their turn.
     pub(super) fn retain(&self, age: Option<(Duration, Micros)>, bytes_max: Option<u64>, bytes_hard: Option<u64>) -> Result<Retained> {
-        let mut retained = Retained::default();
+        let (mut retained, mut first) = (Retained::default(), Ok(()));
         let share = |bytes: u64| bytes / u64::from(self.partitions());
         for partition in &self.partitions {
             let pinned_from = lock(&self.pins).values().filter_map(|pins| pins.get(&partition.number)).min().copied();
             let (bytes_max, bytes_hard) = (bytes_max.map(share), bytes_hard.map(share));
             let policy = Policy { age, bytes_max, bytes_hard, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
-            let now = partition.retain(&policy)?;
+            let now = match partition.retain(&policy) {
+                Ok(now) => now,
+                Err(e) => {
+                    first = first.and(Err(e));
+                    continue;
+                }
+            };
             if now.unread > 0 {
                 self.unread.fetch_add(now.unread, Ordering::Relaxed);
                 tracing::error!(stream = %self.stream, partition = partition.number, records = now.unread,
@@ -213,7 +223,7 @@ impl Log {
             }
             retained.add(&now);
         }
-        Ok(retained)
+        first.map(|()| retained)
     }
 
     fn partition(&self, number: ids::Partition) -> Result<&Arc<Partition>> {

@@ -63,7 +63,7 @@ pub struct Logs {
     config: LogConfig,
     streams: RwLock<BTreeMap<Name, Result<Arc<Log>>>>,
     ballast: Ballast,
-    scrubber: Mutex<Scrubber>,
+    scrubber: Scrubber,
     upkeep_at: Mutex<Duration>,
     pending: Pending,
 }
@@ -94,7 +94,7 @@ impl Logs {
         }
         let upkeep_at = Mutex::new(clock.monotonic());
         let ballast = Ballast::new(disk.clone(), dir.join("ballast"));
-        let (dir, streams, scrubber) = (dir.to_owned(), RwLock::new(streams), Mutex::default());
+        let (dir, streams, scrubber) = (dir.to_owned(), RwLock::new(streams), Scrubber::default());
         Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at, pending }))
     }
 
@@ -139,7 +139,8 @@ impl Logs {
             Err(e) => vec![format!("log {name}: {e}")],
         };
         let mut problems: Vec<String> = streams.iter().flat_map(of_stream).collect();
-        problems.extend(lock(&self.scrubber).problems());
+        drop(streams);
+        problems.extend(self.scrubber.problems());
         problems
     }
 
@@ -150,32 +151,36 @@ impl Logs {
 
     /// What scrubbing has read since the start.
     pub fn scrubbed(&self) -> Scrubbed {
-        lock(&self.scrubber).sums
+        self.scrubber.sums()
     }
 
     /// What has to be done from time to time, not before all readers have set their pins: holds space back for hard times,
-    /// deletes what need not be kept, reads some sealed segments again. Blocks for disk I/O.
+    /// deletes what need not be kept, reads some sealed segments again. Blocks for disk I/O. Errors: the first of those that retention
+    /// met; everything else was done all the same.
     pub fn upkeep(&self) -> Result<Retained> {
         let now = self.clock.monotonic();
         let elapsed = now.saturating_sub(std::mem::replace(&mut *lock(&self.upkeep_at), now));
         if let Err(e) = self.ballast.balance() {
             tracing::warn!("no space could be held back beside the log: {e}");
         }
-        let retained = self.retain()?;
+        let retained = self.retain();
         let bytes = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_mul(SCRUB_BYTES_PER_SECOND) / 1_000;
-        lock(&self.scrubber).go_on(&self.open_logs(), bytes)?;
-        Ok(retained)
+        self.scrubber.go_on(&self.open_logs(), bytes);
+        retained
     }
 
     /// Deletes what is older or more than the configuration keeps and no reader has pinned, and what is past its hard limit.
     fn retain(&self) -> Result<Retained> {
         let age = self.config.retention.map(|age| (age, self.clock.now().saturating_sub(micros(age))));
         let logs: Vec<_> = self.open_logs();
-        let mut retained = Retained::default();
+        let (mut retained, mut first) = (Retained::default(), Ok(()));
         for log in logs {
-            retained.add(&log.retain(age, self.config.retention_bytes, self.config.retention_bytes_hard)?);
+            match log.retain(age, self.config.retention_bytes, self.config.retention_bytes_hard) {
+                Ok(now) => retained.add(&now),
+                Err(e) => first = first.and(Err(e)),
+            }
         }
-        Ok(retained)
+        first.map(|()| retained)
     }
 
     /// Writes what waits and ends all writer threads. Appending answers `Unavailable` from now on; reading goes on.

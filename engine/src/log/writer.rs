@@ -47,6 +47,8 @@ pub(super) struct Writer {
     space: Space,
     /// A segment has begun: the producers are to be written down.
     snapshot_due: bool,
+    /// That met a full disk just now: a group or a pause comes before the next attempt.
+    snapshot_rests: bool,
     /// The producers, to be written once their records are durable.
     snapshot: Option<Snapshot>,
     /// Between two attempts to write on a full disk.
@@ -65,7 +67,7 @@ impl Writer {
     /// A writer that nobody runs yet.
     pub(super) fn new(partition: Arc<Partition>, appender: Appender, place: &Place, snapshot_due: bool) -> Self {
         let pause = Duration::from_millis(DISK_FULL_RETRY_MS);
-        Self { partition, appender, space: Space::new(place.clone()), snapshot_due, snapshot: None, pause }
+        Self { partition, appender, space: Space::new(place.clone()), snapshot_due, snapshot_rests: false, snapshot: None, pause }
     }
 
     /// Does everything there is to do, then returns; for a simulation that has no thread. Errors: the partition failed.
@@ -132,7 +134,7 @@ impl Writer {
         let partition = self.partition.clone();
         let work = partition.handoff.take(|intake| match self.work(intake, group) {
             Some(work) => Next::Do(work),
-            None if intake.gate == Gate::DiskFull => Next::WaitFor(self.pause),
+            None if intake.gate == Gate::DiskFull || self.snapshot_due => Next::WaitFor(self.pause),
             None => Next::Wait,
         });
         work.map_err(|Poisoned| panicked())
@@ -158,7 +160,9 @@ impl Writer {
                 _ => {}
             }
         }
-        if std::mem::take(&mut self.snapshot_due) {
+        let rests = std::mem::take(&mut self.snapshot_rests) || intake.gate == Gate::DiskFull;
+        if self.snapshot_due && !rests {
+            self.snapshot_due = false;
             self.snapshot = Some(Snapshot::new(intake.next, &intake.producers));
         }
         if !intake.group.is_empty() {
@@ -204,22 +208,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the producers down, if they are to be. A full disk is no failure: the next segment tries again.
+    /// Writes the producers down, if they are to be. A full disk is no failure: it is tried again.
     fn write_snapshot(&mut self) -> Result<(), String> {
         let Some(snapshot) = self.snapshot.take() else { return Ok(()) };
         assert_eq!(snapshot.offset, self.appender.next(), "everything that was taken has been written");
         let Place { disk, dir, .. } = &self.space.place;
         match snapshot.write(&**disk, dir, &self.appender.segment()) {
-            Err(e) if is_full(&e) => tracing::warn!(log = %self.partition.label, "producers were not written down: {e}"),
+            Err(e) if is_full(&e) => {
+                tracing::warn!(log = %self.partition.label, "producers were not written down: {e}");
+                (self.snapshot_due, self.snapshot_rests) = (true, true);
+            }
             Err(e) => return Err(format!("write the producers of {}: {e}", dir.display())),
             Ok(()) => {}
         }
         Ok(())
     }
 
+    /// Retention may delete the segment that ends here: what its devices sent last must not be known from it alone.
     fn roll(&mut self) -> Result<(), String> {
-        let partition = &self.partition;
-        match self.appender.roll(&mut |segment| partition.add_segment(segment)) {
+        let (partition, due) = (&self.partition, &mut self.snapshot_due);
+        let mut opened = |segment| {
+            partition.add_segment(segment);
+            *due = true;
+        };
+        match self.appender.roll(&mut opened) {
             Ok(()) | Err(Failure::Full(_)) => Ok(()),
             Err(Failure::Fatal(reason)) => Err(reason),
         }

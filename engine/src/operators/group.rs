@@ -17,6 +17,7 @@ use datafusion_common::ScalarValue;
 
 use super::accumulate::{Call, Inputs, Leaving, Total};
 use super::keyed::{Keyed, Runs};
+use super::keys::canonical;
 use super::reorder::{Reorder, event_times};
 use crate::changes::{Changes, RowKind};
 use crate::contract::Stateful;
@@ -46,7 +47,7 @@ struct GroupState {
 
 /// A change of a group's row.
 struct Change {
-    /// A row of the input with its keys; those that come first are told first.
+    /// The row of the input that made it, with its keys; those that come first are told first.
     row: u32,
     kind: RowKind,
     results: Vec<ScalarValue>,
@@ -84,6 +85,8 @@ impl GroupOperator {
             Ok(e.evaluate(&changes.rows)?.into_array(rows)?)
         };
         let keys = self.plan.keys.iter().map(key).collect::<Result<Vec<_>>>()?;
+        // Which of its rows tells of a group must not show in what is told.
+        let keys = canonical(&keys).into_owned();
         let calls = &self.calls;
         let slots = self.groups.locate(&keys, rows, || GroupState::new(calls))?;
         let mut runs = Runs::new(&slots);
@@ -124,19 +127,22 @@ impl GroupOperator {
             }
             // To where the group is forgotten before its next row.
             let mut to = from + 1;
-            last = time(from);
+            last = last.max(time(from));
             while to < run.end && !self.groups.forgotten(last, time(to)) {
-                last = time(to);
+                last = last.max(time(to));
                 to += 1;
             }
             let state = &mut self.groups.at(slot)?.state;
             let before = (state.rows > 0).then(|| state.results.clone());
             state.apply(&self.calls, step, from..to, self.plan.ttl.is_some())?;
-            state.tell(&self.calls, order[from], before, told)?;
+            // Where rows that come one by one tell of it last: without calls only the first row of a group changes anything.
+            let rows = order[from..to].iter().copied();
+            let row = if self.calls.is_empty() && before.is_none() { rows.min() } else { rows.max() };
+            state.tell(&self.calls, row.unwrap_or(order[from]), before, told)?;
             from = to;
         }
         let held = self.groups.at(slot)?;
-        held.last = last;
+        held.touch(last);
         if held.state.rows == 0 {
             self.groups.remove(slot);
         }

@@ -11,6 +11,7 @@ use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashTable;
 
+use super::keys::canonical;
 use crate::error::{Error, Result};
 use crate::limits::STATE_KEYS_MAX;
 use crate::time::Micros;
@@ -39,6 +40,13 @@ pub struct Slot<S> {
     pub state: S,
 }
 
+impl<S> Slot<S> {
+    /// A row of this time came. A late one does not let its key live shorter.
+    pub fn touch(&mut self, time: Micros) {
+        self.last = self.last.max(time);
+    }
+}
+
 impl<S> Keyed<S> {
     /// For keys of these types; `None` keeps slots for ever. Errors: `Internal` if keys of a type cannot be compared.
     pub fn new(types: impl IntoIterator<Item = DataType>, ttl: Option<Micros>) -> Result<Self> {
@@ -53,7 +61,7 @@ impl<S> Keyed<S> {
         match &self.converter {
             None if rows == 0 => Ok(Vec::new()),
             None => Ok(vec![self.slot(b"", &mut fresh)?; rows]),
-            Some(converter) => converter.convert_columns(keys)?.iter().map(|key| self.slot(key.data(), &mut fresh)).collect(),
+            Some(converter) => converter.convert_columns(&canonical(keys))?.iter().map(|key| self.slot(key.data(), &mut fresh)).collect(),
         }
     }
 
@@ -66,7 +74,7 @@ impl<S> Keyed<S> {
             return Ok(slot);
         }
         if self.table.len() >= STATE_KEYS_MAX {
-            return Err(Error::unavailable(format!("a step holds state of {STATE_KEYS_MAX} keys"))
+            return Err(Error::invalid(format!("a step holds state of {STATE_KEYS_MAX} keys"))
                 .hint("let it forget keys sooner, or group by fewer distinct values"));
         }
         let new = Slot { hash, key: key.into(), queued: Micros::MIN, last: Micros::MIN, state: fresh()? };
@@ -203,7 +211,7 @@ mod tests {
             keyed.at(slot).unwrap().state = 0;
         }
         let held = keyed.at(slot).unwrap();
-        held.last = time;
+        held.touch(time);
         held.state += 1;
         held.state
     }
@@ -216,6 +224,14 @@ mod tests {
             keyed.forget(forget_at, drop);
             assert_eq!((touch(&mut keyed, 1, time), touch(&mut keyed, 2, time)), (want, 1), "forgotten at {forget_at}");
         }
+    }
+
+    #[test]
+    fn a_late_row_does_not_let_a_key_live_shorter() {
+        let mut keyed = Keyed::new([DataType::Int64], Some(10)).unwrap();
+        assert_eq!((touch(&mut keyed, 1, 20), touch(&mut keyed, 1, 8)), (1, 2));
+        keyed.forget(29, drop);
+        assert_eq!((keyed.len(), touch(&mut keyed, 1, 30)), (1, 3));
     }
 
     #[test]

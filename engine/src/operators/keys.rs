@@ -1,11 +1,13 @@
 //! Group keys as dense numbers. Invariant: equal keys (NULL equals NULL) get the same number, numbers are given in the order
 //! of first sight, and the keys can be given back in that order.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
 use ahash::RandomState;
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use hashbrown::HashTable;
 
@@ -13,6 +15,19 @@ use crate::error::Result;
 
 /// Longest string that a view holds itself.
 const INLINE_BYTES_MAX: u32 = 12;
+
+/// Key columns whose equal values are equal bytes: 0.0 and -0.0 are one number. Only columns of numbers with a point are read.
+pub fn canonical(keys: &[ArrayRef]) -> Cow<'_, [ArrayRef]> {
+    if keys.iter().any(|k| k.data_type().is_floating()) { Cow::Owned(keys.iter().map(one_zero).collect()) } else { Cow::Borrowed(keys) }
+}
+
+fn one_zero(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float32 => Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| if x == 0.0 { 0.0 } else { x })),
+        DataType::Float64 => Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| if x == 0.0 { 0.0 } else { x })),
+        _ => column.clone(),
+    }
+}
 
 /// Numbers keys from 0.
 pub enum KeyInterner {
@@ -173,7 +188,7 @@ impl TextKeys {
             let (start, end) = Self::text(&self.bytes, &self.ends, group);
             builder.append_option((Some(group) != self.null).then(|| &self.bytes[start..end]));
         }
-        std::sync::Arc::new(builder.finish())
+        Arc::new(builder.finish())
     }
 }
 
@@ -200,7 +215,7 @@ impl RowKeys {
     }
 
     fn intern(&mut self, keys: &[ArrayRef], groups: &mut Vec<usize>) -> Result<()> {
-        let incoming = self.converter.convert_columns(keys)?;
+        let incoming = self.converter.convert_columns(&canonical(keys))?;
         for row in &incoming {
             let mut hash = self.hasher.build_hasher();
             hash.write(row.data());
@@ -223,9 +238,7 @@ impl RowKeys {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::{Float32Array, Float64Array, Int64Array, StringViewArray};
     use arrow::datatypes::Field;
 
     use super::*;
@@ -251,6 +264,20 @@ mod tests {
             let some = StringViewArray::from(vec![Some("a longer key than twelve"), None, None]);
             assert_eq!(interner.select(&[3, 1, 1]).unwrap()[0].as_string_view(), &some);
         }
+    }
+
+    #[test]
+    fn there_is_one_zero() {
+        let single: ArrayRef = Arc::new(Float32Array::from(vec![Some(-0.0), Some(0.0), None, Some(1.0)]));
+        let double: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.0), Some(-0.0), None, Some(f64::NAN)]));
+        let fields = [DataType::Float32, DataType::Float64].map(|t| Arc::new(Field::new("x", t, true)));
+        let mut interner = KeyInterner::new(&fields).unwrap();
+        let mut groups = Vec::new();
+        interner.intern(&[single, double], 4, &mut groups).unwrap();
+        assert_eq!(groups, [0, 0, 1, 2]);
+        let columns = interner.columns().unwrap();
+        assert!(columns[0].as_primitive::<Float32Type>().value(0).is_sign_positive());
+        assert!(columns[1].as_primitive::<Float64Type>().value(2).is_nan());
     }
 
     #[test]

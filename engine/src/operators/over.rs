@@ -136,7 +136,7 @@ impl OverOperator {
             last = times[to - 1];
             from = to;
         }
-        self.partitions.at(slot)?.last = last;
+        self.partitions.at(slot)?.touch(last);
         Ok(())
     }
 }

@@ -50,10 +50,9 @@ impl Stateful for RankOperator {
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
         match &mut self.kind {
-            Kind::Windowed(windowed) => windowed.close(watermark, out)?,
-            Kind::Top(top) => top.advance(watermark, out)?,
+            Kind::Windowed(windowed) => windowed.close(watermark, out),
+            Kind::Top(top) => top.advance(watermark, out).map(|()| watermark),
         }
-        Ok(watermark)
     }
 
     fn held(&self) -> u64 {

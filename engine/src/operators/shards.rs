@@ -1,5 +1,6 @@
 //! A keyed step whose keys are spread over groups, so that several threads share it. Invariant: the group of a key depends on the key
-//! alone, for ever: state says nothing of threads, and whatever their number is, each group is given the same.
+//! alone, for ever: state says nothing of threads, and whatever their number is, each group is given the same. What one key gives has its
+//! order; between keys of different groups there is none, and other batches may show there.
 //!
 //! ```text
 //! rows ─► key ─► crc32c ─► group 0 … 15, an operator each ─► threads take groups ─► what they give, in the order of groups
@@ -10,6 +11,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
+use super::keys::canonical;
 use crate::batch::FailedRow;
 use crate::changes::Changes;
 use crate::contract::{Stateful, Usage};
@@ -101,7 +103,7 @@ impl Keys {
             })
         };
         let columns = self.parts.iter().map(column).collect::<Result<Vec<_>>>()?;
-        let keys = self.converter.convert_columns(&columns)?;
+        let keys = self.converter.convert_columns(&canonical(&columns))?;
         Ok(keys.iter().map(|key| crc32c::crc32c(key.data()) as usize % KEY_GROUPS).collect())
     }
 

@@ -100,7 +100,7 @@ impl Stateful for UpsertOperator {
                 self.rows -= std::mem::take(&mut self.keys.at(slot)?.state).len() as u64;
             }
             let held = self.keys.at(slot)?;
-            held.last = self.now;
+            held.touch(self.now);
             if seen.insert(slot) {
                 before.push((slot, held.state.last().cloned()));
             }

@@ -65,14 +65,9 @@ pub struct ReferenceStore {
     definition: ReferenceDefinition,
     format: &'static ReferenceFormat,
     table: Arc<ReferenceTable>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// A file that was refused, by its SHA-256: it need not be read again to know why.
-    refused: Option<(String, Error)>,
-    last_error: Option<String>,
+    /// A file that was refused, by its SHA-256: it need not be read again to know why. Held while a file is read.
+    refused: Mutex<Option<(String, Error)>>,
+    last_error: Mutex<Option<String>>,
 }
 
 /// `versions.json`.
@@ -114,8 +109,7 @@ impl ReferenceStore {
             }
         };
         let table = Arc::new(ReferenceTable::new(definition.name.clone(), definition.schema.clone(), key, versions)?);
-        let state = Mutex::new(State { refused: None, last_error: None });
-        Ok(Self { dir, disk, definition, format, table, state })
+        Ok(Self { dir, disk, definition, format, table, refused: Mutex::default(), last_error: Mutex::default() })
     }
 
     /// The table, which follows every refresh.
@@ -125,34 +119,33 @@ impl ReferenceStore {
 
     /// Why the last refresh failed; `None` if it did not.
     pub fn last_error(&self) -> Option<String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error.clone()
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the source file, and if it changed makes a version that is valid from `now` on. Errors: as for `open`; the
     /// versions stay as they are.
     pub fn refresh(&self, now: Micros) -> Result<Refreshed> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.try_refresh(&mut state, now).map_err(|e| e.context(format!("reference table {}", self.definition.name)));
-        state.last_error = result.as_ref().err().map(ToString::to_string);
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.try_refresh(&mut refused, now).map_err(|e| e.context(format!("reference table {}", self.definition.name)));
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().map(ToString::to_string);
         result
     }
 
-    fn try_refresh(&self, state: &mut State, now: Micros) -> Result<Refreshed> {
+    fn try_refresh(&self, refused: &mut Option<(String, Error)>, now: Micros) -> Result<Refreshed> {
         let bytes = read_file(self.disk.as_ref(), &self.definition.path)?;
         let sha256 = sha256_of(&bytes);
         let versions = self.table.versions();
         if versions.last().is_some_and(|v| v.content.sha256 == sha256) {
             return Ok(Refreshed::Unchanged);
         }
-        if let Some((_, error)) = state.refused.as_ref().filter(|(refused, _)| *refused == sha256) {
+        if let Some((_, error)) = refused.as_ref().filter(|(refused, _)| *refused == sha256) {
             return Err(error.clone());
         }
         let known = versions.iter().find(|v| v.content.sha256 == sha256).map(|v| v.content.clone());
         let content = match known {
             Some(content) => content,
-            None => content_of(&bytes, &sha256, &self.definition, self.format, self.table.key()).inspect_err(|e| {
-                state.refused = Some((sha256.clone(), e.clone()));
-            })?,
+            None => content_of(&bytes, &sha256, &self.definition, self.format, self.table.key())
+                .inspect_err(|e| *refused = Some((sha256.clone(), e.clone())))?,
         };
         let rows = content.rows.num_rows();
         let versions = appended(&versions, now, content);

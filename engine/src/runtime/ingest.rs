@@ -15,7 +15,7 @@ const RETRY: Duration = Duration::from_millis(20);
 pub async fn ingest(source: &mut dyn Source, log: &Arc<dyn LogStore>, counters: &GatewayCounters) -> Result<()> {
     loop {
         let records = source.next().await?;
-        counters.received.add(records.len() as u64);
+        let mut unsettled = counters.received(records.len() as u64);
         let mut last: Vec<Ticket> = Vec::new();
         let (mut appended, mut duplicate) = (0, 0);
         for record in &records {
@@ -32,7 +32,7 @@ pub async fn ingest(source: &mut dyn Source, log: &Arc<dyn LogStore>, counters: 
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::Invalid => {
-                    counters.rejected.add(1);
+                    unsettled.settle(&counters.rejected, 1);
                     tracing::warn!(device = %record.device, topic = %record.topic, error = %e, "a record from outside was refused");
                 }
                 Err(e) => return Err(e),
@@ -41,8 +41,8 @@ pub async fn ingest(source: &mut dyn Source, log: &Arc<dyn LogStore>, counters: 
         for ticket in last {
             durable(log, ticket).await?;
         }
-        counters.appended.add(appended);
-        counters.duplicate.add(duplicate);
+        unsettled.settle(&counters.appended, appended);
+        unsettled.settle(&counters.duplicate, duplicate);
         source.ack().await?;
     }
 }

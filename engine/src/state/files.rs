@@ -34,9 +34,10 @@ pub struct CheckpointFiles {
 }
 
 impl CheckpointFiles {
-    /// Uses (and makes) `directory`.
+    /// Uses (and makes) `directory`. What lies there is durable afterwards: who died may have given a name and not synced it.
     pub fn open(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self> {
         disk.create_dir_all(directory)?;
+        disk.sync_dir(directory)?;
         Ok(Self::at(disk, directory))
     }
 

@@ -1,5 +1,5 @@
 //! Avro's binary encoding along the nodes of a schema. Invariant: nothing is read past the end, nothing is allocated because a
-//! length was claimed, and one payload holds a bounded number of values, also of those that take no bytes.
+//! length was claimed, and one payload holds no more values than a schema makes of so many bytes, and few of those that take none.
 
 use std::borrow::Cow;
 
@@ -8,6 +8,9 @@ use crate::decode::value::Value;
 use crate::limits::{JSON_DEPTH_MAX, RECORD_PAYLOAD_BYTES_MAX};
 use crate::time::MILLISECOND;
 
+/// Items without bytes that even the shortest record may have; there may be one more for each of its bytes.
+const EMPTY_ITEMS_MIN: usize = 1024;
+
 /// A place in a record.
 pub(super) struct Wire<'a> {
     nodes: &'a Nodes,
@@ -15,12 +18,14 @@ pub(super) struct Wire<'a> {
     rest: &'a [u8],
     /// Values that may still be read.
     values_left: usize,
+    /// Items of lists that take no bytes, of which there may still be some.
+    empty_left: usize,
 }
 
 impl<'a> Wire<'a> {
     /// The start of a record.
     pub(super) fn new(nodes: &'a Nodes, record: &'a [u8]) -> Self {
-        Self { nodes, record, rest: record, values_left: RECORD_PAYLOAD_BYTES_MAX }
+        Self { nodes, record, rest: record, values_left: RECORD_PAYLOAD_BYTES_MAX, empty_left: record.len() + EMPTY_ITEMS_MIN }
     }
 
     /// The start of a record whose fields are plain: it has no use for nodes.
@@ -237,7 +242,14 @@ impl<'a> Wire<'a> {
                 return Ok(());
             }
             for _ in 0..count.unsigned_abs() {
+                let before = self.rest.len();
                 item(self)?;
+                if self.rest.len() == before {
+                    self.empty_left = self.empty_left.checked_sub(1).ok_or_else(|| {
+                        let most = self.record.len() + EMPTY_ITEMS_MIN;
+                        format!("a record of {} bytes has more than {most} items that take none", self.record.len())
+                    })?;
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef};
 
 use super::fault::Fault;
-use super::number::Number;
+use super::number::{Number, TIME_RANGE};
 use super::scan::{Scan, starts_with};
 use super::string;
 use super::timestamp::TimestampReader;
@@ -305,7 +305,7 @@ fn boolean(scan: &mut Scan<'_>) -> Result<Option<bool>, Fault> {
     }
 }
 
-/// A time as text, or as milliseconds since the epoch.
+/// A time as text, or as milliseconds since the epoch. With an offset a text can leave the years that a time may be of.
 #[inline(always)]
 fn time(scan: &mut Scan<'_>, shared: &mut Shared) -> Result<Option<Micros>, Fault> {
     match scan.peek() {
@@ -318,11 +318,11 @@ fn time(scan: &mut Scan<'_>, shared: &mut Shared) -> Result<Option<Micros>, Faul
             }
             let text = scan.string()?;
             if !text.escaped {
-                return Ok(shared.timestamps.read(text.raw));
+                return Ok(shared.timestamps.read(text.raw).filter(|t| TIME_RANGE.contains(t)));
             }
             shared.scratch.clear();
             string::unescape(text, |piece| shared.scratch.extend_from_slice(piece))?;
-            Ok(shared.timestamps.read(&shared.scratch))
+            Ok(shared.timestamps.read(&shared.scratch).filter(|t| TIME_RANGE.contains(t)))
         }
         b'-' | b'0'..=b'9' => Ok(scan.number()?.to_time()),
         _ => Ok(None),

@@ -96,7 +96,7 @@ impl KeyedRows {
         Ok(Self { columns, key, rest, keys, values, buckets, bytes_max })
     }
 
-    /// Applies changes in their order; the rows have the table's columns, and no NULL in a key. Errors: `Unavailable` if the rows
+    /// Applies changes in their order; the rows have the table's columns, and no NULL in a key. Errors: `Invalid` if the rows
     /// take too much memory.
     pub(super) fn apply(&mut self, changes: &Changes) -> Result<()> {
         let rows = self.encode(&changes.rows)?;
@@ -120,7 +120,7 @@ impl KeyedRows {
         self.check_bytes()
     }
 
-    /// Takes the rows of a bucket's file. Errors: `Corrupt` if a key belongs to another bucket or comes twice, `Unavailable` if the
+    /// Takes the rows of a bucket's file. Errors: `Corrupt` if a key belongs to another bucket or comes twice, `Invalid` if the
     /// rows take too much memory.
     pub(super) fn load(&mut self, bucket: u32, rows: &[RecordBatch]) -> Result<()> {
         let mut pairs: Vec<(Bytes, Bytes)> = Vec::new();
@@ -189,7 +189,7 @@ impl KeyedRows {
     fn check_bytes(&self) -> Result<()> {
         if self.buckets.iter().map(|b| b.bytes).sum::<usize>() > self.bytes_max {
             let rows: usize = self.buckets.iter().map(|b| b.rows.len()).sum();
-            return Err(Error::unavailable(format!(
+            return Err(Error::invalid(format!(
                 "the rows of a table with a primary key take more than {} MiB of memory: there are {rows}",
                 self.bytes_max >> 20
             ))

@@ -9,13 +9,13 @@ use crate::changes::Changes;
 use crate::contract::{PreCommit, Sink, StagedFile};
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
-use crate::lake::compact::read;
 use crate::lake::file::OpenFile;
 use crate::lake::keyed::bucket;
 use crate::lake::keyed::rows::KeyedRows;
 use crate::lake::layout::Level;
 use crate::lake::schema::check_rows;
 use crate::lake::settle::Committer;
+use crate::lake::source::Source;
 use crate::lake::table::LakeTable;
 use crate::limits::LAKE_KEYED_BYTES_MAX;
 use crate::time::Micros;
@@ -46,7 +46,8 @@ impl State {
             let context = |e: Error| e.context(format!("lake file {}", file.path.display()));
             let bucket = bucket::of_path(&file.relative).filter(|&b| files.get(b as usize).is_some_and(Option::is_none));
             let bucket = bucket.ok_or_else(|| context(Error::corrupt("it is not the only file of a bucket")))?;
-            read(&table.layout, file).and_then(|batches| rows.load(bucket, &batches)).map_err(context)?;
+            let batches = Source::open(&table.layout, file)?.read()?;
+            rows.load(bucket, &batches).map_err(context)?;
             files[bucket as usize] = Some(file.relative.clone());
         }
         Ok(Self { rows, files })

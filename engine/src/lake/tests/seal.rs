@@ -86,3 +86,77 @@ fn a_crashed_seal_leaves_no_rows_behind_for_a_glob() {
     assert!(!unfinished.exists());
     assert!(sealed[0].exists());
 }
+
+#[test]
+fn a_sealed_file_of_several_row_groups_is_sorted_over_all() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    let half = crate::limits::ROW_GROUP_ROWS as i64 / 2 + 7;
+    let devices: ArrayRef = Arc::new(std::iter::repeat_n(Some("pump-1"), half as usize).collect::<StringViewArray>());
+    for epoch in 0..2 {
+        // The later rows come first.
+        let times = TimestampMicrosecondArray::from_iter_values((0..half).map(|n| DAY + 2 * n + 1 - epoch)).with_timezone("UTC");
+        let values = Float64Array::from_iter_values((0..half).map(|n| (2 * n + 1 - epoch) as f64));
+        let batch = RecordBatch::try_new(table.columns().clone(), vec![devices.clone(), Arc::new(times), Arc::new(values)]);
+        run(sink.as_mut(), epoch as u64 + 1, &batch.unwrap());
+    }
+    assert_eq!(table.seal(SealScope::All, 0).unwrap()[0].files, 1);
+    let file = &table.snapshot().unwrap().files[0];
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap();
+    assert_eq!(reader.metadata().num_row_groups(), 2);
+    let values: Vec<f64> =
+        reader.build().unwrap().flat_map(|b| b.unwrap()["value"].as_primitive::<Float64Type>().values().to_vec()).collect();
+    assert!(values.iter().copied().eq((0..2 * half).map(|n| n as f64)));
+}
+
+#[test]
+fn a_day_that_cannot_be_sealed_keeps_neither_the_others_nor_the_removal_of_files_from_being_done() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    run(sink.as_mut(), 1, &two_days(1));
+    table.seal(SealScope::All, 0).unwrap();
+    let replaced = parquet_files(&table.path().join("recent"));
+    run(sink.as_mut(), 2, &two_days(2));
+    let damaged = parquet_files(&table.path().join("recent")).into_iter().find(|path| !replaced.contains(path)).unwrap();
+    std::fs::write(&damaged, "no Parquet").unwrap();
+    let report = lake.maintain(world.clock.now() + HOUR).unwrap();
+    assert!(report.failures[0].to_string().contains("lake file"), "{:?}", report.failures);
+    assert!(replaced.iter().all(|path| !path.exists()));
+    let recent: Vec<_> = table.snapshot().unwrap().files.iter().filter(|f| !f.is_sealed()).map(|f| f.path.clone()).collect();
+    assert_eq!(recent, [damaged], "the other day is sealed");
+}
+
+#[test]
+fn a_table_that_was_opened_anew_is_sealed_by_its_new_self_alone() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let old = lake.create(spec_with([false, true, false])).unwrap();
+    run(old.sink("job").unwrap().as_mut(), 1, &two_days(1));
+    let new = lake.create(spec_with([true; 3])).unwrap();
+    assert_eq!(old.seal(SealScope::All, 0).unwrap(), []);
+    assert_eq!(new.seal(SealScope::All, 0).unwrap().len(), 2);
+    assert_eq!(contents(&new).len(), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn rows_of_many_days_hold_few_descriptors() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    for day in 0..200 {
+        sink.write(&rows(&[("pump-1", Some(day * DAY), 1.0)])).unwrap();
+    }
+    let scratch = lake.root().join("_scratch");
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    let open = links.filter(|to| to.starts_with(&scratch)).count();
+    assert!(open <= 2 * crate::limits::LAKE_PARTITIONS_OPEN_MAX, "{open}");
+    let prepared = sink.prepare(1).unwrap();
+    sink.commit(&prepared).unwrap();
+    assert_eq!(contents(&table).len(), 200);
+}

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,8 +25,16 @@ pub struct Faults {
     pub sync_hangs: AtomicBool,
     /// Every write fails for lack of space, after half of it was written.
     pub full: AtomicBool,
+    /// The same for files with this in their path.
+    pub full_for: Mutex<Option<String>>,
+    /// Files with this in their path cannot be renamed.
+    pub stuck: Mutex<Option<String>>,
+    /// Every read takes until this ends.
+    pub read_hangs: AtomicBool,
     /// Bytes that are not free.
     pub taken: AtomicU64,
+    /// How often somebody asked for free space.
+    pub looks: AtomicU64,
     /// Cutting a file fails.
     pub cut_fails: AtomicBool,
     /// Every write panics.
@@ -67,6 +76,8 @@ struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<Change>,
+    /// What cannot be read.
+    bad: Vec<Range<usize>>,
 }
 
 #[derive(Debug, Clone)]
@@ -111,7 +122,7 @@ impl SimDisk {
                     }
                 }
             }
-            let kept = Content { now: bytes.clone(), durable: bytes, unsynced: Vec::new() };
+            let kept = Content { now: bytes.clone(), durable: bytes, unsynced: Vec::new(), bad: content.bad.clone() };
             after.insert(path.clone(), Arc::new(Mutex::new(kept)));
         }
         let names = Names { dirs: names.dirs.clone(), now: after.clone(), durable: after };
@@ -141,14 +152,26 @@ impl SimDisk {
         lock(&self.names).now.iter().map(|(path, content)| (path.clone(), lock(content).now.clone())).collect()
     }
 
+    /// These bytes of a file cannot be read any more.
+    pub fn spoil(&self, path: &Path, bytes: Range<usize>) {
+        if let Some(content) = lock(&self.names).now.get(path) {
+            lock(content).bad.push(bytes);
+        }
+    }
+
     /// Replaces the bytes of a file.
     pub fn overwrite(&self, path: &Path, bytes: Vec<u8>) {
-        let content = Content { now: bytes.clone(), durable: bytes, unsynced: Vec::new() };
+        let content = Content { now: bytes.clone(), durable: bytes, ..Content::default() };
         let content = Arc::new(Mutex::new(content));
         let mut names = lock(&self.names);
         names.now.insert(path.to_owned(), content.clone());
         names.durable.insert(path.to_owned(), content);
     }
+}
+
+/// Whether a path has a part that was named.
+fn is_named(part: &Mutex<Option<String>>, path: &Path) -> bool {
+    lock(part).as_ref().is_some_and(|part| path.to_string_lossy().contains(part))
 }
 
 fn write(to: &mut Vec<u8>, position: usize, bytes: &[u8]) {
@@ -160,10 +183,16 @@ fn write(to: &mut Vec<u8>, position: usize, bytes: &[u8]) {
 
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        while self.faults.read_hangs.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.faults.step(Operation::Read, &self.path, position)?;
         let content = lock(&self.content);
         let from = (position as usize).min(content.now.len());
         let n = buf.len().min(content.now.len() - from);
+        if content.bad.iter().any(|bad| bad.start < from + n && from < bad.end) {
+            return Err(io::Error::other("a bad sector"));
+        }
         buf[..n].copy_from_slice(&content.now[from..from + n]);
         self.faults.bytes_read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
@@ -175,6 +204,7 @@ impl DiskFile for SimFile {
         let action = self.faults.step(Operation::Write, &self.path, position ^ (buf.len() as u64) << 32)?;
         let error = match action {
             _ if self.faults.full.load(Ordering::Relaxed) => Some(io::ErrorKind::StorageFull),
+            _ if is_named(&self.faults.full_for, &self.path) => Some(io::ErrorKind::StorageFull),
             Action::Cut(kind) => Some(kind),
             _ => None,
         };
@@ -259,6 +289,9 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.faults.step(Operation::Rename, to, 0)?;
+        if is_named(&self.faults.stuck, from) {
+            return Err(io::Error::other("injected"));
+        }
         let mut names = lock(&self.names);
         let content = names.now.remove(from).ok_or(io::ErrorKind::NotFound)?;
         names.now.insert(to.to_owned(), content);
@@ -309,6 +342,7 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        self.faults.looks.fetch_add(1, Ordering::Relaxed);
         Ok(if self.faults.full.load(Ordering::Relaxed) { 0 } else { u64::MAX - self.faults.taken.load(Ordering::Relaxed) })
     }
 

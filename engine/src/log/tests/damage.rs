@@ -120,6 +120,22 @@ fn missing_files_are_noticed() {
 }
 
 #[test]
+fn verification_reports_what_cannot_be_read_and_goes_on() {
+    for bytes in [0..1, 100..101] {
+        let disk = three_segments(true);
+        let files = segment_files(&disk);
+        disk.spoil(&files[0], bytes);
+        let mut bad = disk.files().remove(&files[1]).unwrap();
+        bad[100] ^= 1;
+        disk.overwrite(&files[1], bad);
+        let verified = inspect::verify(&disk, Path::new(DIR)).unwrap();
+        let found: Vec<_> = verified.problems.iter().map(|p| (p.file.clone(), p.what.contains("a bad sector"))).collect();
+        assert!(found.contains(&(files[0].clone(), true)) && found.contains(&(files[1].clone(), false)), "{:?}", verified.problems);
+        assert!(verified.records > 0, "the newest was read");
+    }
+}
+
+#[test]
 fn one_damaged_stream_leaves_the_others_alone() {
     let disk = three_segments(true);
     let logs = open(&disk, 400);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::contract::Ticket;
 use crate::error::{ErrorKind, Result};
-use crate::limits::APPEND_PENDING_BYTES_MAX;
+use crate::limits::{APPEND_PENDING_BYTES_MAX, DISK_CHECK_INTERVAL_MS};
 
 /// Waits until `progress` of partition 0 says failed.
 fn wait_for_failure(log: &Log) -> Arc<str> {
@@ -88,6 +88,28 @@ fn a_full_disk_pauses_and_goes_on_by_itself_with_the_same_offsets() {
     logs.close();
     let logs = open(&disk, 700);
     assert_eq!(read_frames(&stream(&logs)), next);
+}
+
+#[test]
+fn what_a_full_disk_refuses_does_not_wake_the_writer() {
+    let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::default()));
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), config(1 << 20)).unwrap();
+    let log = stream(&logs);
+    append_frames(&log, 0..1);
+    disk.faults.taken.store(u64::MAX - 1, Ordering::Relaxed);
+    clock.pass(Duration::from_millis(2 * DISK_CHECK_INTERVAL_MS));
+    let mut next = 1;
+    append_until(&log, &mut next, |result| result.is_err()).unwrap_err();
+    let before = disk.faults.looks.load(Ordering::Relaxed);
+    for _ in 0..200 {
+        assert!(log.append(&record("d", b"x")).is_err());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let looks = disk.faults.looks.load(Ordering::Relaxed) - before;
+    assert!(looks < 50, "the writer looked {looks} times for room");
+    disk.faults.taken.store(0, Ordering::Relaxed);
+    append_until(&log, &mut next, |result| result.is_ok()).unwrap();
+    assert!(log.wait(0, next - 1, LONG), "and it looks by itself");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::partition::lock;
 use super::sim::{SimClock, SimDisk};
 use super::{Log, LogConfig, Logs, segment};
 use crate::batch::{ContentType, Record};
@@ -39,6 +40,15 @@ fn stream(logs: &Logs) -> Arc<Log> {
 
 fn record<'a>(device: &'a str, payload: &'a [u8]) -> Record<'a> {
     Record { device, topic: "t", content_type: ContentType::Json, producer: None, payload }
+}
+
+/// Waits until something is true.
+fn until(what: &str, is_true: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_true() {
+        assert!(start.elapsed() < LONG, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Appends payloads "0", "1", …, each durable before the next, so that each is a frame of its own.

@@ -87,6 +87,53 @@ fn without_its_snapshot_the_same_is_known() {
         }
         assert_eq!(send(&log, "d", 1, 80).1, Arrival::New);
     }
+    disk.spoil(&snapshot, 0..8);
+    let logs = open(&disk, 600);
+    assert_eq!(logs.problems(), [] as [String; 0], "one that cannot be read is no worse than one that is damaged");
+    assert_eq!(send(&stream(&logs), "d", 1, 79).1, Arrival::Duplicate);
+}
+
+#[test]
+fn records_that_cannot_be_read_at_the_start_do_not_end_the_process() {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 600);
+    let log = stream(&logs);
+    for sequence in 0..80 {
+        let (offset, _) = send(&log, "d", 1, sequence);
+        assert!(log.wait(0, offset, LONG));
+    }
+    logs.close();
+    let snapshot = disk.files().into_keys().find(|p| p.ends_with("producers.snap")).unwrap();
+    disk.overwrite(&snapshot, Vec::new());
+    disk.spoil(&segment_files(&disk)[0], 70..71);
+    let logs = open(&disk, 600);
+    assert!(logs.problems()[0].contains("a bad sector"), "{:?}", logs.problems());
+    assert_eq!(logs.poisoned(), None, "the next start would find the same");
+}
+
+#[test]
+fn what_retention_takes_from_an_idle_log_is_known_after_a_restart() {
+    let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::default()));
+    let settings = LogConfig { retention: Some(Duration::from_secs(10)), ..config(1 << 20) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), settings).unwrap();
+    let log = stream(&logs);
+    for sequence in 0..5 {
+        let (offset, _) = send(&log, "d", 1, sequence);
+        assert!(log.wait(0, offset, LONG));
+    }
+    let has_snapshot = || disk.files().into_keys().any(|p| p.ends_with("producers.snap"));
+    *lock(&disk.faults.full_for) = Some("producers".to_owned());
+    until("retention takes the idle segment", || {
+        clock.pass(Duration::from_secs(30));
+        logs.upkeep().unwrap();
+        log.bounds(0).start == 5
+    });
+    assert!(!has_snapshot());
+    *lock(&disk.faults.full_for) = None;
+    until("the producers are written down once there is room", has_snapshot);
+    let log = stream(&open(&disk.copy(), 1 << 20));
+    assert_eq!(log.bounds(0), 5..5);
+    assert_eq!((send(&log, "d", 1, 4).1, send(&log, "d", 1, 5).1), (Arrival::Duplicate, Arrival::New));
 }
 
 proptest! {

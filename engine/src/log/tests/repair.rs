@@ -132,6 +132,38 @@ fn a_newest_segment_nobody_can_read_gives_up_no_more_than_it_can_have_held() {
     check(&disk, lost[0].end, &lost);
 }
 
+/// A closed log of 600 frames in segments of several sectors.
+fn large_sample() -> SimDisk {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 16_000);
+    append_frames(&stream(&logs), 0..600);
+    logs.close();
+    disk
+}
+
+#[test]
+fn a_bad_sector_costs_the_frames_in_it() {
+    let disk = large_sample();
+    let path = segment_files(&disk).remove(1);
+    disk.spoil(&path, 5_000..5_001);
+    let lost = repaired(&disk);
+    assert_eq!(lost.len(), 1);
+    assert!((60..=65).contains(&(lost[0].end - lost[0].start)), "{lost:?}");
+    check(&disk, 600, &lost);
+}
+
+#[test]
+fn a_bad_sector_at_the_end_is_never_taken_for_the_end() {
+    let disk = large_sample();
+    let path = segment_files(&disk).pop().unwrap();
+    let bytes = disk.files().remove(&path).unwrap();
+    let last = bytes.iter().rposition(|b| *b != 0).unwrap();
+    disk.spoil(&path, last..last + 1);
+    let lost = repaired(&disk);
+    assert!(lost.len() == 1 && lost[0].start < 600 && lost[0].end >= 600, "{lost:?}");
+    check(&disk, lost[0].end, &lost);
+}
+
 #[test]
 fn a_whole_log_and_a_torn_tail_need_no_repair() {
     let disk = sample();

@@ -39,6 +39,34 @@ fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_cleaned_up_does_not_keep_the_others_from_it() {
+    let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::default()));
+    let settings = LogConfig { retention_bytes: Some(1_000), partitions_default: 2, ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), settings).unwrap();
+    for name in ["one", "two"] {
+        let log = logs.stream(&Name::new(name).unwrap()).unwrap();
+        for number in 0..80 {
+            let ticket = log.append(&record(&format!("d{}", number % 16), b"0")).unwrap();
+            assert!(log.wait(ticket.partition, ticket.offset, LONG));
+        }
+    }
+    let starts = |name: &str| {
+        let log = logs.stream(&Name::new(name).unwrap()).unwrap();
+        [0, 1].map(|partition| log.bounds(partition).start)
+    };
+    // Its segments: their names begin with a zero.
+    *lock(&disk.faults.stuck) = Some(format!("{}/0", segment::partition_dir(Path::new("log/one"), 0).display()));
+    clock.pass(Duration::from_secs(1));
+    assert!(logs.upkeep().unwrap_err().to_string().contains("injected"));
+    assert!(starts("one")[0] == 0 && starts("one")[1] > 0, "{:?}", starts("one"));
+    assert!(starts("two").iter().all(|start| *start > 0), "{:?}", starts("two"));
+    assert_eq!(logs.scrubbed().rounds, 1, "and what is sealed is read again");
+    *lock(&disk.faults.stuck) = None;
+    logs.upkeep().unwrap();
+    assert!(starts("one")[0] > 0);
+}
+
+#[test]
 fn a_hard_limit_goes_past_pins_and_says_what_was_lost() {
     let disk = SimDisk::default();
     let settings = LogConfig { retention_bytes: Some(500), retention_bytes_hard: Some(1_000), ..config(400) };

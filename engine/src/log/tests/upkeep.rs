@@ -34,6 +34,49 @@ fn scrubbing_reads_every_sealed_segment_and_reports_damage_until_it_is_gone() {
 }
 
 #[test]
+fn a_bad_sector_is_damage_of_its_segment_and_the_others_are_read_all_the_same() {
+    let disk = SimDisk::default();
+    let clock = Arc::new(SimClock::default());
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), config(900)).unwrap();
+    append_frames(&stream(&logs), 0..60);
+    let mut files = segment_files(&disk);
+    let sealed = files.len() as u64 - 1;
+    disk.spoil(&files[1], 100..101);
+    disk.spoil(&files[2], 0..1);
+    let mut bad = disk.files().remove(&files[3]).unwrap();
+    bad[200] ^= 1;
+    disk.overwrite(&files[3], bad);
+    clock.pass(Duration::from_secs(1));
+    logs.upkeep().unwrap();
+    assert_eq!((logs.scrubbed().segments, logs.scrubbed().rounds), (sealed, 1));
+    let problems = logs.problems();
+    for (problem, file) in problems.iter().zip(files.drain(1..4)) {
+        assert!(problem.contains(&file.display().to_string()), "{problem}");
+    }
+    assert!(problems.len() == 3 && problems[0].contains("a bad sector"), "{problems:?}");
+}
+
+#[test]
+fn nobody_who_asks_how_the_log_is_waits_for_scrubbing() {
+    let disk = SimDisk::default();
+    let clock = Arc::new(SimClock::default());
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), clock.clone(), config(900)).unwrap();
+    append_frames(&stream(&logs), 0..60);
+    clock.pass(Duration::from_secs(1));
+    disk.faults.read_hangs.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (sender, answer) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| logs.upkeep());
+        std::thread::sleep(Duration::from_millis(100));
+        scope.spawn(|| sender.send((logs.problems(), logs.scrubbed().segments)));
+        let answer = answer.recv_timeout(LONG);
+        disk.faults.read_hangs.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(answer, Ok((vec![], 0)));
+    });
+    assert!(logs.scrubbed().segments > 0);
+}
+
+#[test]
 fn scrubbing_keeps_to_its_rate() {
     let disk = SimDisk::default();
     let clock = Arc::new(SimClock::default());

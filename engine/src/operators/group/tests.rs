@@ -256,6 +256,28 @@ fn changes_of_a_forgotten_group_are_passed_over() {
 }
 
 #[test]
+fn a_late_row_does_not_let_a_group_be_forgotten_early() {
+    let mut operator = GroupOperator::new(plan(true, true, false, Some(10))).unwrap();
+    let mut out = Vec::new();
+    for (time, watermark) in [(20, 20), (8, 21), (29, 29)] {
+        operator.push(0, Changes::inserts(batch(&[(time, Some("a"), 1, 1.0)])), &mut out).unwrap();
+        operator.advance(watermark, &mut out).unwrap();
+    }
+    let kinds: Vec<String> = log(&out).iter().map(|line| line[..2].to_owned()).collect();
+    assert_eq!(kinds, ["+I", "-U", "+U", "-U", "+U"]);
+}
+
+#[test]
+fn groups_are_told_in_the_order_of_the_rows_that_changed_them_last() {
+    let mut operator = GroupOperator::new(plan(true, false, true, None)).unwrap();
+    let row = |key| (0, Some(key), 1, 1.0);
+    let mut out = Vec::new();
+    operator.push(0, Changes::inserts(batch(&[row("a"), row("b"), row("b"), row("a")])), &mut out).unwrap();
+    let line = |key| format!(r#"+I[Utf8View("{key}") Int64(2) Float64(2) Float64(1) Int64(1) Int64(0)]"#);
+    assert_eq!(log(&out), [line("b"), line("a")]);
+}
+
+#[test]
 fn damaged_state_is_refused() {
     let mut operator = GroupOperator::new(plan(true, true, false, None)).unwrap();
     operator.push(0, Changes::inserts(batch(&[(0, Some("a"), 1, 1.0), (9, None, 1, 1.0)])), &mut Vec::new()).unwrap();

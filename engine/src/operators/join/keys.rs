@@ -12,6 +12,7 @@ use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 use hashbrown::HashTable;
 
 use crate::error::{Error, Result};
+use crate::operators::keys::canonical;
 use crate::plan::JoinSide;
 
 /// Numbers the keys that are held, from 0.
@@ -72,7 +73,7 @@ impl JoinKeys {
         let columns = self.expressions[side].iter().map(|e| Ok(e.evaluate(rows)?.into_array(rows.num_rows())?));
         let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
         let nulls = columns.iter().fold(None, |all, c| NullBuffer::union(all.as_ref(), c.logical_nulls().as_ref()));
-        let encoded = (!columns.is_empty()).then(|| self.converter.convert_columns(&columns)).transpose()?;
+        let encoded = (!columns.is_empty()).then(|| self.converter.convert_columns(&canonical(&columns))).transpose()?;
         Ok(Encoded { rows: encoded, nulls })
     }
 

@@ -2,7 +2,7 @@
 //! that is theirs alone: left rows by content, each with its right rows by content, then right rows that leave alone.
 //!
 //! ```text
-//! rows ─► by window_end ─► complete when watermark >= window_end - unit ─► both sides sorted ─► right by key ─► pairs ─► filter
+//! rows ─► by window_end ─► complete when no time ahead lies in it ─► both sides sorted ─► right by key ─► pairs ─► filter
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,8 +21,9 @@ use crate::contract::Stateful;
 use crate::error::{Error, Result};
 use crate::limits::PANES_OPEN_MAX;
 use crate::operators::reorder::event_times;
+use crate::operators::window::behind;
 use crate::plan::{self, JoinKind, JoinSide};
-use crate::time::Micros;
+use crate::time::{Micros, ahead};
 
 /// Joins rows of the same window.
 pub struct WindowJoinOperator {
@@ -54,7 +55,7 @@ impl WindowJoinOperator {
 
     fn add(&mut self, side: usize, end: Micros, rows: &RecordBatch) -> Result<()> {
         if !self.windows.contains_key(&end) && self.windows.len() >= PANES_OPEN_MAX {
-            return Err(Error::unavailable(format!("more than {PANES_OPEN_MAX} windows are open in a join"))
+            return Err(Error::invalid(format!("more than {PANES_OPEN_MAX} windows are open in a join"))
                 .hint("a shorter watermark delay or longer windows keep fewer of them open"));
         }
         let plan = &self.plan;
@@ -180,17 +181,16 @@ impl Stateful for WindowJoinOperator {
     }
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
-        let (left, right) = (self.plan.left.unit, self.plan.right.unit);
+        // A window is complete when no row of either side can lie in it.
+        let over = ahead(watermark, self.plan.left.unit).min(ahead(watermark, self.plan.right.unit));
         while let Some(entry) = self.windows.first_entry() {
-            // The window is complete when no row of either side can lie in it.
-            if entry.key().saturating_sub(left.min(right)) > watermark {
+            if *entry.key() > over {
                 break;
             }
             let window = entry.remove();
             self.close(window, out)?;
         }
-        // A row's window_time is window_end less the unit of its side: where units differ, that of the coarser side is behind.
-        Ok(if watermark == Micros::MAX { watermark } else { watermark.saturating_sub(left.max(right) - left.min(right)) })
+        Ok(if watermark == Micros::MAX { watermark } else { behind(over, watermark) })
     }
 
     fn failed(&mut self) -> Vec<FailedRow> {

@@ -116,7 +116,7 @@ impl Top {
                 seen.push(Seen { slot, before: group.state.range(offset, limit), after: Vec::new() });
                 seen.len() - 1
             });
-            group.last = now;
+            group.touch(now);
             if adds {
                 group.state.add(row.data());
                 if full {

@@ -13,10 +13,12 @@ use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::operators::compact::compact;
 use crate::operators::keyed::Runs;
+use crate::operators::keys::canonical;
 use crate::operators::reorder::event_times;
+use crate::operators::window::behind;
 use crate::plan;
 use crate::state::snapshot;
-use crate::time::Micros;
+use crate::time::{Micros, ahead};
 
 /// Rows of a window after which those that cannot leave are let go of for the first time.
 const PRUNE_ROWS_MIN: usize = if cfg!(test) { 8 } else { 4 * 1024 };
@@ -89,10 +91,11 @@ impl Windowed {
         Ok(rows)
     }
 
-    /// Lets windows go that end by `watermark`.
-    pub fn close(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<()> {
+    /// Lets windows go that no row can come to any more. Returns the watermark of what leaves: that of later windows is ahead of it.
+    pub fn close(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
+        let over = ahead(watermark, self.plan.unit);
         while let Some(entry) = self.windows.first_entry() {
-            if entry.key().saturating_sub(self.plan.unit) > watermark {
+            if *entry.key() > over {
                 break;
             }
             let window = entry.remove();
@@ -109,14 +112,14 @@ impl Windowed {
             }
             out.push(Changes::inserts(RecordBatch::try_new(self.plan.schema.clone(), columns)?));
         }
-        Ok(())
+        Ok(if watermark == Micros::MAX { watermark } else { behind(over, watermark) })
     }
 
     /// The rows up to the last place that leaves.
     fn first(&self, rows: &[RecordBatch]) -> Result<First> {
         let rows = concat_batches(&self.plan.input, rows)?;
         let by: Vec<ArrayRef> = self.plan.partition.iter().map(|&c| rows.column(c).clone()).collect();
-        let (groups, order): (Rows, Rows) = (self.partition.convert_columns(&by)?, self.order.encode(&rows)?);
+        let (groups, order): (Rows, Rows) = (self.partition.convert_columns(&canonical(&by))?, self.order.encode(&rows)?);
         let key = |i: u32| (groups.row(i as usize), order.row(i as usize));
         let mut sorted: Vec<u32> = (0..rows.num_rows() as u32).collect();
         sorted.sort_unstable_by(|&a, &b| key(a).cmp(&key(b)));

@@ -105,6 +105,6 @@ impl WindowMerge {
 }
 
 /// The watermark of results at `watermark`, if all windows that end by `over` have left. An end is a millisecond after its `window_time`.
-pub(super) fn behind(over: Micros, watermark: Micros) -> Micros {
+pub(in crate::operators) fn behind(over: Micros, watermark: Micros) -> Micros {
     over.saturating_sub(MILLISECOND).min(watermark)
 }

@@ -33,6 +33,7 @@ mod tests;
 pub use assign::AssignOperator;
 pub use inputs::WindowInputs;
 pub use kind::{Shape, WindowKind};
+pub(in crate::operators) use merge::behind;
 pub use merge::{Closed, WindowMerge};
 pub use operator::WindowOperator;
 pub use slices::Slices;

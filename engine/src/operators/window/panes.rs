@@ -85,7 +85,7 @@ impl Pane {
         self.interner.intern(keys, rows, &mut self.groups)?;
         let total = self.interner.len();
         if total > PANE_GROUPS_MAX {
-            return Err(Error::unavailable(format!("a window has more than {PANE_GROUPS_MAX} groups"))
+            return Err(Error::invalid(format!("a window has more than {PANE_GROUPS_MAX} groups"))
                 .hint("group by fewer distinct values, or use a shorter window"));
         }
         Ok(total)

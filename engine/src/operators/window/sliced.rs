@@ -74,7 +74,7 @@ impl SlicedOperator {
     fn add(&mut self, key: (Micros, Micros), columns: &[ArrayRef], rows: usize) -> Result<()> {
         if !self.panes.contains_key(&key) {
             if self.panes.len() >= PANES_OPEN_MAX {
-                return Err(Error::unavailable(format!("more than {PANES_OPEN_MAX} pieces of windows are open in one partition"))
+                return Err(Error::invalid(format!("more than {PANES_OPEN_MAX} pieces of windows are open in one partition"))
                     .hint("a shorter watermark delay or longer windows keep fewer of them open"));
             }
             self.panes.insert(key, Pane::new(&self.window)?);

@@ -155,7 +155,7 @@ fn memory_has_a_bound_that_removed_rows_give_back() {
     assert!(rows.buckets.iter().all(|b| b.bytes == 0));
     let many: Vec<Row> = (0..1_000).map(row).collect();
     let e = rows.apply(&Changes::inserts(batch(&many))).unwrap_err();
-    assert_eq!(e.kind(), ErrorKind::Unavailable);
+    assert_eq!(e.kind(), ErrorKind::Invalid);
     assert!(e.message().ends_with("take more than 1 MiB of memory: there are 1000"), "{e}");
 }
 

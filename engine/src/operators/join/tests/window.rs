@@ -4,6 +4,7 @@ use super::*;
 use crate::operators::join::WindowJoinOperator;
 use crate::operators::join::pairs::outer;
 use crate::plan::WindowJoin;
+use crate::time::MILLISECOND;
 
 const KINDS: [JoinKind; 6] = [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftSemi, JoinKind::LeftAnti];
 const SIZE: Micros = 10;
@@ -48,9 +49,9 @@ fn oracle(arrivals: &[Arrival], kind: JoinKind, filtered: bool) -> Vec<Pair> {
     want
 }
 
-/// The last time of the window, with a unit of 1, is behind the watermark.
+/// The last millisecond of the window is ahead of the watermark.
 fn in_time(pair: &Pair, watermark: Micros) -> bool {
-    [&pair.0, &pair.1].into_iter().flatten().all(|row| row.time - 1 > watermark)
+    [&pair.0, &pair.1].into_iter().flatten().all(|row| row.time - MILLISECOND > watermark)
 }
 
 proptest! {
@@ -78,12 +79,26 @@ fn a_window_leaves_when_its_last_time_has_passed() {
     for side in [0, 1] {
         operator.push(side, Changes::inserts(batch(&[row(10, 1), row(20, 2), row(10, 3)])), &mut out).unwrap();
     }
-    // Time 8 is the last one of the left side, 9 of the right side: a pair that leaves at 9 has 8 on its left.
-    assert_eq!((operator.advance(8, &mut out).unwrap(), out.len(), operator.held()), (7, 0, 6));
-    assert_eq!((operator.advance(9, &mut out).unwrap(), out.len(), operator.held()), (8, 1, 2));
+    // At 8 the right side may still have 9. What comes later has its last millisecond after the end of the last window that left.
+    assert_eq!((operator.advance(8, &mut out).unwrap(), out.len(), operator.held()), (9 - MILLISECOND, 0, 6));
+    assert_eq!((operator.advance(9, &mut out).unwrap(), out.len(), operator.held()), (10 - MILLISECOND, 1, 2));
     let values = pairs(&out[0].rows).into_iter().map(|(l, r)| (l.unwrap().value.unwrap(), r.unwrap().value.unwrap()));
     assert_eq!(values.collect::<Vec<_>>(), [(1, 1), (1, 3), (3, 1), (3, 3)]);
     assert_eq!((operator.advance(Micros::MAX, &mut out).unwrap(), out.len(), operator.held()), (Micros::MAX, 2, 0));
+}
+
+#[test]
+fn a_window_stays_while_a_time_between_the_units_can_lie_in_it() {
+    let mut plan = plan(JoinKind::Inner, None);
+    (plan.left.unit, plan.right.unit) = (4, 4);
+    let mut operator = WindowJoinOperator::new(plan).unwrap();
+    let mut out = Vec::new();
+    [0, 1].into_iter().for_each(|side| operator.push(side, Changes::inserts(batch(&[row(10, 1)])), &mut out).unwrap());
+    // 8 is still to come.
+    operator.advance(7, &mut out).unwrap();
+    assert!(out.is_empty());
+    operator.advance(8, &mut out).unwrap();
+    assert_eq!((out.len(), operator.held()), (1, 0));
 }
 
 #[test]

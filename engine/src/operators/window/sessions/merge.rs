@@ -117,7 +117,7 @@ impl SessionMerge {
         let owners = numbers.iter().enumerate().map(|(i, &key)| self.insert(part(i, key))).collect();
         self.store(states.to_vec(), owners)?;
         if self.by_name.len() > SESSIONS_OPEN_MAX {
-            return Err(Error::unavailable(format!("more than {SESSIONS_OPEN_MAX} sessions wait for other partitions"))
+            return Err(Error::invalid(format!("more than {SESSIONS_OPEN_MAX} sessions wait for other partitions"))
                 .hint("a partition that is far behind keeps the sessions of all others waiting"));
         }
         Ok(())

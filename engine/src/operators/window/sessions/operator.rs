@@ -93,7 +93,7 @@ impl SessionOperator {
         }
         groups.iter_mut().for_each(|group| *group = renumbered[*group]);
         if self.fragments.len() > SESSIONS_OPEN_MAX {
-            return Err(Error::unavailable(format!("more than {SESSIONS_OPEN_MAX} sessions are open in one partition"))
+            return Err(Error::invalid(format!("more than {SESSIONS_OPEN_MAX} sessions are open in one partition"))
                 .hint("a shorter gap or watermark delay, or fewer distinct keys, keep fewer of them open"));
         }
         Ok((groups, stored, new))
