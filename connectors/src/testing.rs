@@ -19,6 +19,16 @@ use tokio::sync::{broadcast, watch};
 use crate::gateway::GatewayContext;
 use crate::shared::lock;
 
+/// Bytes without an order, the same for the same seed.
+pub(crate) fn noise(mut seed: u64) -> impl Iterator<Item = u8> {
+    std::iter::repeat_with(move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed as u8
+    })
+}
+
 /// Knows every device; its key is `key-<device>` until it is revoked.
 #[derive(Clone)]
 pub(crate) struct FakeAuthority {

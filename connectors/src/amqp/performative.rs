@@ -110,7 +110,8 @@ pub(crate) struct Disposition {
     pub(crate) role: Role,
     pub(crate) first: u32,
     pub(crate) last: u32,
-    pub(crate) accepted: bool,
+    /// Code of what became of them, if the receiver says it.
+    pub(crate) state: Option<u64>,
 }
 
 /// Why something ended.
@@ -223,8 +224,8 @@ fn disposition(mut f: Items<'_>) -> Result<Disposition> {
     let last = f.number()?.unwrap_or(first);
     f.skip(1)?; // settled
     let state = f.raw()?;
-    let accepted = !state.is_empty() && Reader::new(state).described()?.0 == u64::from(code::ACCEPTED);
-    Ok(Disposition { role, first, last, accepted })
+    let state = if state.is_empty() { None } else { Some(Reader::new(state).described()?.0) };
+    Ok(Disposition { role, first, last, state })
 }
 
 fn failure<'a>(f: &mut Items<'a>) -> Result<Option<Failure<'a>>> {

@@ -321,16 +321,9 @@ mod tests {
 
     #[test]
     fn no_bytes_make_it_panic() {
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut noise = crate::testing::noise(0x9e37_79b9_7f4a_7c15);
         for round in 0..50_000 {
-            let bytes: Vec<u8> = (0..1 + round % 40)
-                .map(|_| {
-                    random ^= random << 13;
-                    random ^= random >> 7;
-                    random ^= random << 17;
-                    random as u8
-                })
-                .collect();
+            let bytes: Vec<u8> = noise.by_ref().take(1 + round % 40).collect();
             let mut reader = Reader::new(&bytes);
             while let Ok(value) = reader.value() {
                 if let Value::List(mut items) | Value::Map(mut items) = value {

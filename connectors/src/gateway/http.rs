@@ -35,9 +35,10 @@ pub struct Accepted {
 /// Stores the records of one request body: a JSON object, a JSON array (one record an element, byte for byte), lines of JSON,
 /// or one record of anything else. `producer` numbers the first record; the others count on from there.
 ///
-/// Errors: `Invalid` (too large, not the JSON it claims to be, naming line and column; nothing was stored), `NotFound` (no
-/// such stream), `Unavailable` (the log is full or slow: send the same again), `Internal` (the log failed). After the last
-/// two a part may have been stored; producers that number their records may send all of it again.
+/// Errors: `Invalid` (too large, numbers beyond the last one, not the JSON it claims to be, naming line and column; nothing was
+/// stored), `NotFound` (no such stream), `Unavailable` (the log is full or slow: send the same again), `Internal` (the log failed).
+/// After the last two a part may have been stored; producers that number their records may send all of it again, before anything
+/// that comes after it: the log takes a number far below the last one for known.
 pub async fn ingest(
     context: &GatewayContext,
     device: &DeviceId,
@@ -46,29 +47,31 @@ pub async fn ingest(
     producer: Option<ProducerSequence>,
     body: &[u8],
 ) -> Result<Accepted> {
-    let prepared = prepare(context, stream, content_type, body);
+    let prepared = prepare(context, stream, content_type, producer, body);
     let (log, content_type, payloads) = prepared.inspect_err(|_| {
         context.counters.received.add(1);
         context.counters.rejected.add(1);
     })?;
-    context.counters.received.add(payloads.len() as u64);
+    // Also if the device hangs up before the answer.
+    let mut unsettled = context.counters.received(payloads.len() as u64);
     context.authority.seen(device, None);
     let stored = store(context, log.as_ref(), device, stream, content_type, producer, &payloads).await;
-    match &stored {
-        Ok(stored) => {
-            context.counters.appended.add(payloads.len() as u64 - stored.duplicates);
-            context.counters.duplicate.add(stored.duplicates);
-        }
-        Err(_) => context.counters.failed.add(payloads.len() as u64),
-    }
     let Stored { last, duplicates } = stored?;
+    unsettled.settle(&context.counters.appended, payloads.len() as u64 - duplicates);
+    unsettled.settle(&context.counters.duplicate, duplicates);
     let (partition, last_offset) = (last.partition, last.offset);
     Ok(Accepted { records: payloads.len(), duplicates: duplicates as usize, partition, last_offset })
 }
 
 type Prepared<'a> = (std::sync::Arc<dyn LogStore>, ContentType, Vec<&'a [u8]>);
 
-fn prepare<'a>(context: &GatewayContext, stream: &Name, content_type: Option<&str>, body: &'a [u8]) -> Result<Prepared<'a>> {
+fn prepare<'a>(
+    context: &GatewayContext,
+    stream: &Name,
+    content_type: Option<&str>,
+    producer: Option<ProducerSequence>,
+    body: &'a [u8],
+) -> Result<Prepared<'a>> {
     if body.len() > limits::HTTP_TELEMETRY_BYTES_MAX {
         return Err(Error::invalid(format!("body of {} bytes is too long", body.len()))
             .of_case(Case::TooLarge)
@@ -84,6 +87,11 @@ fn prepare<'a>(context: &GatewayContext, stream: &Name, content_type: Option<&st
         return Err(Error::invalid(format!("record {} of {} bytes is too long", at + 1, payloads[at].len()))
             .of_case(Case::TooLarge)
             .hint(format!("a record has at most {} bytes", limits::RECORD_PAYLOAD_BYTES_MAX)));
+    }
+    let after_first = payloads.len().saturating_sub(1) as u64;
+    if let Some(first) = producer.filter(|p| p.sequence.checked_add(after_first).is_none()) {
+        return Err(Error::invalid(format!("{} records cannot be numbered from {} on", payloads.len(), first.sequence))
+            .hint("begin a new epoch before the sequences come to their end"));
     }
     Ok((context.logs.stream(stream)?, content_type, payloads))
 }
@@ -108,7 +116,7 @@ async fn store(
     let mut progress = log.progress(ids::partition_of(device.as_str(), log.partitions()));
     let (mut last, mut duplicates): (Option<Ticket>, _) = (None, 0);
     for (payload, count) in payloads.iter().zip(0u64..) {
-        let producer = producer.map(|p| ProducerSequence { sequence: p.sequence.wrapping_add(count), ..p });
+        let producer = producer.map(|p| ProducerSequence { sequence: p.sequence + count, ..p });
         let record = Record { device: device.as_str(), topic: &topic, content_type, producer, payload };
         let ticket = append(context, log, device, &record).await?;
         match ticket.arrival {
@@ -181,6 +189,34 @@ mod tests {
             assert!(error.message().contains(said), "{error}");
         }
         assert_eq!(log.payloads().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn numbers_that_would_begin_anew_are_refused_before_anything_is_stored() {
+        let log = MemoryLog::new(Durability::AtOnce);
+        let context = context(FakeAuthority::default(), log.clone());
+        let first = Some(ProducerSequence { epoch: 1, sequence: u64::MAX - 1 });
+        let name = Name::new("telemetry").unwrap();
+        let error = ingest(&context, &device(), &name, None, first, b"[1,2,3]").await.unwrap_err();
+        assert_eq!((error.kind(), log.records().len()), (ErrorKind::Invalid, 0));
+        assert_eq!((context.counters.received.get(), context.counters.rejected.get()), (1, 1));
+        assert_eq!(ingest(&context, &device(), &name, None, first, b"[1,2]").await.unwrap().records, 2);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_found_no_room_is_an_error_and_stored_when_it_comes_again() {
+        let log = MemoryLog::new(Durability::AtOnce);
+        let context = context(FakeAuthority::default(), log.clone());
+        let (name, first) = (Name::new("telemetry").unwrap(), Some(ProducerSequence { epoch: 1, sequence: 7 }));
+        let device = device();
+        let send = || ingest(&context, &device, &name, None, first, b"[1,2]");
+        log.set_full(true);
+        assert_eq!(send().await.unwrap_err().kind(), ErrorKind::Unavailable);
+        log.set_full(false);
+        let accepted = send().await.unwrap();
+        assert_eq!((accepted.records, accepted.duplicates, log.records().len()), (2, 0, 2));
+        let c = &context.counters;
+        assert_eq!((c.received.get(), c.failed.get(), c.appended.get(), c.duplicate.get()), (4, 2, 2, 0));
     }
 
     #[tokio::test]

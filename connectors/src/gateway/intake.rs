@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::GatewayContext;
+use super::sums::Sums;
 
 /// What a device is promised about a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +58,14 @@ pub(super) enum Step {
     Violation(Refusal),
     /// Ends: the device lost its rights while its record waited.
     Revoked,
+    /// Ends, because the log stayed full: what comes after this record must not overtake it.
+    LogFull,
     /// Ends without acknowledgement: the log failed or stayed full.
     LogFailed,
 }
+
+/// What a device is told at `Step::LogFull`.
+pub(super) const LOG_FULL: &str = "the log takes no records now: connect again and send again, in order, what was not acknowledged";
 
 /// Why a publish is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +108,21 @@ struct Tap {
     progress: watch::Receiver<Progress>,
     durable: Offset,
     failed: bool,
+}
+
+impl Tap {
+    /// Whether a record is durable; looks at the log only if that is not known already. Errors: it never will be.
+    fn has_made_durable(&mut self, offset: Offset) -> Result<bool, LogFailed> {
+        if offset >= self.durable {
+            let progress = self.progress.borrow_and_update();
+            self.durable = progress.durable;
+            self.failed |= progress.failed.is_some();
+        }
+        match offset < self.durable {
+            false if self.failed => Err(LogFailed),
+            is_durable => Ok(is_durable),
+        }
+    }
 }
 
 struct Pending<O> {
@@ -164,7 +185,7 @@ impl<P: Publish> Intake<P> {
         if publish.payload().len() > limits::RECORD_PAYLOAD_BYTES_MAX {
             return self.refuse(&publish, Refusal::TooLarge);
         }
-        self.append(publish, tap, Instant::now(), echo)
+        self.append(publish, tap, None, echo)
     }
 
     /// Whether records for `topic` would be taken. Errors: why not.
@@ -194,7 +215,8 @@ impl<P: Publish> Intake<P> {
         Ok(tap)
     }
 
-    fn append(&mut self, publish: P, tap: usize, since: Instant, echo: Echo) -> Step {
+    /// `since` is when it was offered first, if that was before.
+    fn append(&mut self, publish: P, tap: usize, since: Option<Instant>, echo: Echo) -> Step {
         let producer = match publish.producer() {
             Ok(producer) => producer,
             Err(refusal) => return self.refuse(&publish, refusal),
@@ -222,7 +244,7 @@ impl<P: Publish> Intake<P> {
                 Step::Taken
             }
             Err(e) if e.kind() == ErrorKind::Unavailable => {
-                self.stalled = Some(Stalled { publish, tap, since });
+                self.stalled = Some(Stalled { publish, tap, since: since.unwrap_or_else(Instant::now) });
                 Step::Taken
             }
             Err(e) if e.kind() == ErrorKind::Invalid => self.refuse(&publish, Refusal::TooLarge),
@@ -249,6 +271,11 @@ impl<P: Publish> Intake<P> {
         let waited = since.elapsed();
         if publish.promise() == Promise::Answer && waited >= Duration::from_millis(limits::APPEND_RETRY_MS_MAX) {
             self.context.counters.failed.add(1);
+            // The log takes a number far below the last one for known: were later records stored first, this one would be
+            // acknowledged without being stored when it comes again. So its device has to begin with it.
+            if let Ok(Some(_)) = publish.producer() {
+                return Step::LogFull;
+            }
             self.answer(&publish, Refusal::Full);
             return Step::Taken;
         }
@@ -256,7 +283,7 @@ impl<P: Publish> Intake<P> {
             self.context.counters.failed.add(1);
             return Step::LogFailed;
         }
-        self.append(publish, tap, since, echo)
+        self.append(publish, tap, Some(since), echo)
     }
 
     /// A record is refused before it is whole: nothing of it is there to be looked at.
@@ -281,35 +308,28 @@ impl<P: Publish> Intake<P> {
 
     /// Hands out, in order, every publish that can be answered now. Errors: the log of the first unanswered one failed.
     pub(super) fn settle(&mut self, mut answer: impl FnMut(Settled<P::Origin>)) -> Result<(), LogFailed> {
-        for tap in &mut self.taps {
-            let progress = tap.progress.borrow_and_update();
-            tap.durable = progress.durable;
-            tap.failed |= progress.failed.is_some();
-        }
+        let mut sums = Sums::default();
+        let mut settled = Ok(());
         while let Some(first) = self.pending.front() {
             let outcome = match first.outcome {
                 Outcome::Refused(refusal) => Err(refusal),
-                Outcome::Stored { tap, offset, arrival } if offset < self.taps[tap].durable => Ok(arrival),
-                Outcome::Stored { tap, .. } if self.taps[tap].failed => return Err(LogFailed),
-                Outcome::Stored { .. } => break,
+                Outcome::Stored { tap, offset, arrival } => match self.taps[tap].has_made_durable(offset) {
+                    Ok(true) => Ok(arrival),
+                    Ok(false) => break,
+                    Err(failed) => {
+                        settled = Err(failed);
+                        break;
+                    }
+                },
             };
             let Some(Pending { origin, promise, .. }) = self.pending.pop_front() else { break };
             if let Ok(arrival) = outcome {
-                self.count(arrival, promise);
+                sums.count(arrival, promise);
             }
             answer(Settled { origin, outcome });
         }
-        Ok(())
-    }
-
-    fn count(&self, arrival: Arrival, promise: Promise) {
-        let counters = &self.context.counters;
-        if arrival == Arrival::Duplicate {
-            return counters.duplicate.add(1);
-        }
-        counters.appended.add(1);
-        counters.gaps.add(u64::from(arrival == Arrival::AfterGap));
-        counters.unpromised.add(u64::from(promise == Promise::Nothing));
+        sums.add_to(&self.context.counters);
+        settled
     }
 
     /// Waits until the partition of the first unanswered publish moves; for ever if there is none.
@@ -357,8 +377,8 @@ mod tests {
     use super::*;
     use crate::testing::{self, Durability, FakeAuthority, MemoryLog};
 
-    /// A publish to a topic.
-    struct Sent(&'static str);
+    /// A publish to a topic, perhaps with a number.
+    struct Sent(&'static str, Option<ProducerSequence>);
 
     impl Publish for Sent {
         type Origin = Echo;
@@ -376,7 +396,7 @@ mod tests {
         }
 
         fn producer(&self) -> Result<Option<ProducerSequence>, Refusal> {
-            Ok(None)
+            Ok(self.1)
         }
 
         fn promise(&self) -> Promise {
@@ -393,10 +413,47 @@ mod tests {
         let context = testing::context(FakeAuthority::default(), MemoryLog::new(Durability::AtOnce));
         let mut intake = Intake::new(context, DeviceId::new("pump-1").unwrap());
         for topic in ["devices/pump-1/telemetry", "devices/pump-2/telemetry"] {
-            assert_eq!(intake.offer(Sent(topic), Echo::Wanted), Step::Taken);
+            assert_eq!(intake.offer(Sent(topic, None), Echo::Wanted), Step::Taken);
         }
         let mut told = Vec::new();
         intake.settle(|s| told.push((s.origin, s.outcome.is_ok()))).unwrap();
         assert_eq!(told, [(Echo::Wanted, true), (Echo::Unwanted, false)]);
+    }
+
+    #[test]
+    fn a_record_with_a_number_is_not_refused_so_that_others_can_overtake_it() {
+        let log = MemoryLog::new(Durability::AtOnce);
+        let context = testing::context(FakeAuthority::default(), log.clone());
+        log.set_full(true);
+        let number = ProducerSequence { epoch: 1, sequence: 5 };
+        for (number, step, refused) in [(None, Step::Taken, 1), (Some(number), Step::LogFull, 0)] {
+            let mut intake = Intake::new(context.clone(), DeviceId::new("pump-1").unwrap());
+            assert_eq!(intake.offer(Sent("devices/pump-1/telemetry", number), Echo::Unwanted), Step::Taken);
+            assert_eq!(intake.retry(Echo::Unwanted), Step::Taken, "there is time");
+            let stalled = intake.stalled.as_mut().unwrap();
+            stalled.since = stalled.since.checked_sub(Duration::from_millis(limits::APPEND_RETRY_MS_MAX)).unwrap();
+            assert_eq!(intake.retry(Echo::Unwanted), step);
+            let mut told = 0;
+            intake.settle(|s| told += usize::from(s.outcome == Err(Refusal::Full))).unwrap();
+            assert_eq!(told, refused);
+        }
+        assert_eq!((context.counters.received.get(), context.counters.failed.get()), (2, 2));
+    }
+
+    #[test]
+    fn counters_are_those_of_all_that_was_settled_and_a_failed_log_is_told() {
+        let log = MemoryLog::new(Durability::WhenTold);
+        let context = testing::context(FakeAuthority::default(), log.clone());
+        let mut intake = Intake::new(context.clone(), DeviceId::new("pump-1").unwrap());
+        for sequence in [1, 2, 2, 3] {
+            let number = Some(ProducerSequence { epoch: 1, sequence });
+            assert_eq!(intake.offer(Sent("devices/pump-1/telemetry", number), Echo::Unwanted), Step::Taken);
+        }
+        intake.settle(|_| panic!("nothing is durable")).unwrap();
+        log.make_durable(2);
+        log.poison();
+        let mut told = 0;
+        assert!(intake.settle(|_| told += 1).is_err());
+        assert_eq!((told, context.counters.appended.get(), context.counters.duplicate.get()), (3, 2, 1));
     }
 }

@@ -7,7 +7,7 @@
 //! HTTP request ────┘ ◄──────── acknowledge   └─ Progress::durable > offset
 //!
 //! serving, admission, login, presence, pipe, cut  what every listener does
-//! intake, numbering                              records of one connection into the log, answers in order
+//! intake, numbering, sums                        records of one connection into the log, answers in order
 //! ```
 
 mod admission;
@@ -24,6 +24,7 @@ mod numbering;
 mod pipe;
 mod presence;
 mod serving;
+mod sums;
 
 pub use amqp::AmqpGateway;
 pub use context::GatewayContext;

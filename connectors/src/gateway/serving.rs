@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use thalweg_engine::contract::Revocation;
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits;
@@ -20,6 +21,13 @@ use crate::shared::Throttle;
 
 /// Pause after the system refused a connection, for lack of file handles for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Silence on the wire after which the system asks whether the peer is still there.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// Time between two such questions.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+/// Questions without an answer after which the peer is gone.
+const PROBES: u32 = 4;
 
 /// The live sessions of one protocol.
 pub(super) trait Sessions: Send + Sync + 'static {
@@ -116,8 +124,7 @@ where
             shared.refuse(|| format!("{peer} refused: too many connections"));
             continue;
         };
-        // Acknowledgements are written in batches already; waiting for more would only add delay.
-        let _ = socket.set_nodelay(true);
+        tune(&socket);
         let (abort, served) = (shared.abort.clone(), serve(socket, peer, stranger, shared.clone()));
         shared.tasks.spawn(async move {
             let _place = place;
@@ -127,6 +134,15 @@ where
             }
         });
     }
+}
+
+/// Sets what the system leaves off. A socket that does not take it is served all the same.
+fn tune(socket: &TcpStream) {
+    // Acknowledgements are written in batches already; waiting for more would only add delay.
+    let _ = socket.set_nodelay(true);
+    // A device whose network went away says nothing, and may have asked for no keep-alive of its protocol.
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let _ = SockRef::from(socket).set_tcp_keepalive(&probes);
 }
 
 /// Cuts the connections of devices that lose their rights.
@@ -148,5 +164,21 @@ async fn revoke<R: Sessions>(mut revocations: broadcast::Receiver<Revocation>, s
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_asks_a_silent_peer_whether_it_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tune(&socket);
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!((socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()), (PROBE_AFTER, PROBE_INTERVAL));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
     }
 }

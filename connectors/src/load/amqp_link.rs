@@ -9,7 +9,7 @@ use thalweg_engine::limits;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::link::{Answer, Lost, write_all};
+use super::link::{Answer, Lost, Outcome, write_all};
 use crate::amqp::encode::{Fields, described, described_binary, described_numbers, frame};
 use crate::amqp::frame::{self, Kind, PROTOCOL_AMQP, PROTOCOL_SASL};
 use crate::amqp::performative::{self, Disposition, Failure, Flow, Performative, Role, code};
@@ -172,7 +172,12 @@ impl AmqpLink {
             }
             Heard::Answered(d) if d.role == Role::Receiver && d.last.wrapping_sub(d.first) < self.sent => {
                 let count = d.last.wrapping_sub(d.first);
-                answers.extend((0..=count).map(|n| Answer { id: d.first.wrapping_add(n), stored: d.accepted }));
+                let outcome = match d.state {
+                    Some(state) if state == u64::from(code::ACCEPTED) => Outcome::Stored,
+                    Some(state) if state == u64::from(code::RELEASED) => Outcome::NoRoom,
+                    _ => Outcome::Refused,
+                };
+                answers.extend((0..=count).map(|n| Answer { id: d.first.wrapping_add(n), outcome }));
             }
             Heard::Answered(_) => return Err(Lost::Broken("an answer to what was never sent".into())),
             Heard::Ended(why) => return Err(Lost::Broken(why)),

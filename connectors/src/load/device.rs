@@ -9,7 +9,7 @@ use thalweg_engine::batch::ProducerSequence;
 use thalweg_engine::topic;
 use tokio::time::Instant;
 
-use super::link::{Answer, Link, Lost, Protocol};
+use super::link::{Answer, Link, Lost, Outcome, Protocol};
 use super::{DeviceTally, Pace, Readings};
 use crate::shared::Backoff;
 use crate::simulator::{DeviceOutcome, Refused, Run};
@@ -98,7 +98,6 @@ impl LinkedDevice {
     /// One connection; `Ok` when there is nothing left to do.
     async fn connection(&mut self, backoff: &mut Backoff) -> Result<(), Lost> {
         let mut link = Link::connect(self.protocol, &self.address, &self.device, &self.key, &self.topic).await?;
-        backoff.reset();
         self.unsent = self.unacknowledged.len();
         for sent in &mut self.unacknowledged {
             sent.answer_id = UNSENT;
@@ -116,7 +115,10 @@ impl LinkedDevice {
             let timer = [next, oldest, link.ping_at(), self.give_up_at].into_iter().flatten().min();
             let stop = self.run.stop.clone();
             tokio::select! {
-                answers = link.answers() => self.settle(&answers?),
+                answers = link.answers() => {
+                    self.settle(&answers?)?;
+                    backoff.reset();
+                }
                 () = stop.cancelled(), if self.give_up_at.is_none() => {}
                 () = sleep_until(timer) => self.time(&mut link)?,
             }
@@ -169,17 +171,24 @@ impl LinkedDevice {
         Ok(true)
     }
 
-    fn settle(&mut self, answers: &[Answer]) {
+    /// Errors: the server has no room; what it did not take is sent again on the next connection, in order.
+    fn settle(&mut self, answers: &[Answer]) -> Result<(), Lost> {
+        let mut has_room = true;
         for answer in answers {
             // The first one, as a rule: servers answer in order.
             let Some(at) = self.unacknowledged.iter().position(|s| s.answer_id == answer.id) else { continue };
+            if answer.outcome == Outcome::NoRoom {
+                has_room = false;
+                continue;
+            }
             let Some(sent) = self.unacknowledged.remove(at) else { continue };
-            if answer.stored {
+            if answer.outcome == Outcome::Stored {
                 self.tally.acknowledge(&self.run.tally, sent.sequence, sent.first_sent.elapsed());
             } else {
                 self.run.tally.progress.errors.add(1);
             }
         }
+        if has_room { Ok(()) } else { Err(Lost::Broken("the server has no room for more now".into())) }
     }
 
     /// Sets the time to give up once there is nothing more to send.

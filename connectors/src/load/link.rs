@@ -44,8 +44,16 @@ impl From<io::Error> for Lost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) id: u32,
-    /// False: the server refused the record.
-    pub(super) stored: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// What the server made of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stored,
+    /// There is no room for it now; later there may be.
+    NoRoom,
+    Refused,
 }
 
 /// An open connection.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use mqtt_protocol_core::mqtt::common::{Arc, Cursor};
 use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event, TimerKind, Version, role};
 use mqtt_protocol_core::mqtt::packet::{self, GenericPacketTrait, Packet, Property, Qos, v3_1_1, v5_0};
-use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError, PubackReasonCode};
 use thalweg_engine::batch::ProducerSequence;
 use thalweg_engine::limits;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::link::{Answer, Lost, write_all};
+use super::link::{Answer, Lost, Outcome, write_all};
 
 /// Keep-alive interval, in seconds.
 const KEEP_ALIVE_S: u16 = 60;
@@ -141,10 +141,14 @@ impl MqttLink {
         self.socket.readable().await?;
         let (mut answers, mut reason) = (Vec::new(), None);
         let read = self.read(|packet| match packet {
-            Packet::V3_1_1Puback(p) => answers.push(Answer { id: p.packet_id().into(), stored: true }),
+            Packet::V3_1_1Puback(p) => answers.push(Answer { id: p.packet_id().into(), outcome: Outcome::Stored }),
             Packet::V5_0Puback(p) => {
-                let stored = p.reason_code().is_none_or(|code| code.is_success());
-                answers.push(Answer { id: p.packet_id().into(), stored });
+                let outcome = match p.reason_code() {
+                    Some(PubackReasonCode::QuotaExceeded) => Outcome::NoRoom,
+                    Some(code) if !code.is_success() => Outcome::Refused,
+                    _ => Outcome::Stored,
+                };
+                answers.push(Answer { id: p.packet_id().into(), outcome });
             }
             Packet::V5_0Disconnect(p) => reason = p.reason_code(),
             _ => {}

@@ -79,7 +79,7 @@ mod tests {
         let (mut got, mut at) = (Vec::new(), 0);
         while let Some((frame, length)) = split(&out[at..], 4096).unwrap() {
             let Ok(Performative::Disposition(d)) = read(frame.body) else { panic!("no disposition") };
-            got.push((frame.channel, d.first, d.last, d.accepted));
+            got.push((frame.channel, d.first, d.last, d.state == Some(u64::from(code::ACCEPTED))));
             at += length;
         }
         let want = [(0, u32::MAX - 1, 1, true), (0, 3, 3, true), (0, 4, 4, false), (0, 5, 5, true), (1, 6, 6, true)];

@@ -6,10 +6,11 @@
 //!        ─► wait: cut | log moved | socket readable (while there is room) | time
 //! ```
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use thalweg_engine::limits;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::answers::{self, Answers};
 use super::attach;
@@ -25,7 +26,7 @@ use crate::amqp::frame::{self, Frame, Kind};
 use crate::amqp::performative::{self, Performative, Transfer};
 use crate::amqp::value::Malformed;
 use crate::gateway::cut::{Cut, Cuts};
-use crate::gateway::intake::{Echo, Intake, Settled, Step};
+use crate::gateway::intake::{Echo, Intake, LOG_FULL, Settled, Step};
 
 /// Why a connection ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ enum End {
     Lost,
     /// The device did what it may not.
     Fault(Fault),
+    /// A record that must not be overtaken finds no room.
+    LogFull,
     /// Nothing more can be acknowledged.
     LogFailed,
     /// Ended from outside.
@@ -61,6 +64,7 @@ impl End {
         match self {
             Self::Goodbye | Self::Lost => None,
             Self::Fault(fault) => Some(*fault),
+            Self::LogFull => fault(condition::RESOURCE_LIMIT, LOG_FULL),
             Self::LogFailed => fault(condition::INTERNAL_ERROR, "nothing more can be acknowledged: the log takes no records"),
             Self::Cut(Cut::TakenOver) => fault(condition::FORCED, "the same container id connected again"),
             Self::Cut(Cut::Revoked) => fault(condition::UNAUTHORIZED, "the device was revoked"),
@@ -103,6 +107,8 @@ pub(super) struct Connection {
     paused: bool,
     /// A write was given up in the middle of a frame: nothing can be said any more.
     muted: bool,
+    /// Set to the next time that something is due, if there is one.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// What remains of a connection: the log may still owe it answers.
@@ -117,7 +123,8 @@ impl Connection {
         let intake = Intake::new(shared.context.clone(), login.device.clone());
         // What came with the open is looked at without waiting for more.
         let held = true;
-        Self { wire, entry, login, shared, cuts, intake, channels: Channels::default(), held, paused: false, muted: false }
+        let (channels, alarm) = (Channels::default(), Box::pin(tokio::time::sleep_until(Instant::now())));
+        Self { wire, entry, login, shared, cuts, intake, channels, held, paused: false, muted: false, alarm }
     }
 
     /// Serves the device until one of them ends it. The socket is closed when this returns.
@@ -173,7 +180,7 @@ impl Connection {
         } else if self.intake.is_stalled() {
             self.channels.pause(&mut self.wire.pipe.out);
         }
-        if self.wire.pipe.has_output() {
+        if !self.wire.try_flush()? {
             tokio::select! {
                 biased;
                 cut = self.cuts.at_once() => {
@@ -199,13 +206,16 @@ impl Connection {
         self.paused = !reading;
         let silent_at = reading.then(|| self.wire.silent_at());
         let next = [silent_at, self.wire.heartbeat_at(), self.intake.retry_at(), self.cuts.stop_at()].into_iter().flatten().min();
+        if let Some(next) = next.filter(|next| *next != self.alarm.deadline()) {
+            self.alarm.as_mut().reset(next);
+        }
         tokio::select! {
             biased;
             () = self.cuts.told() => Wake::Cut,
             () = self.intake.moved() => Wake::Settle,
             // An error shows when reading.
             _ = self.wire.pipe.socket.readable(), if reading => Wake::Readable,
-            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Wake::Time,
+            () = self.alarm.as_mut(), if next.is_some() => Wake::Time,
         }
     }
 
@@ -345,6 +355,7 @@ fn verdict(step: Step) -> Result<(), End> {
         Step::Taken => Ok(()),
         Step::Violation(refusal) => Err(End::Fault(answers::fault(refusal))),
         Step::Revoked => Err(End::Cut(Cut::Revoked)),
+        Step::LogFull => Err(End::LogFull),
         Step::LogFailed => Err(End::LogFailed),
     }
 }

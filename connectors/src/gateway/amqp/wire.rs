@@ -48,6 +48,14 @@ impl Wire {
         }
     }
 
+    /// Writes what the peer takes now; see `Pipe::try_flush`.
+    pub(super) fn try_flush(&mut self) -> Result<bool, Gone> {
+        if self.pipe.has_output() {
+            self.wrote = Instant::now();
+        }
+        self.pipe.try_flush().map_err(|_| Gone)
+    }
+
     /// Writes everything queued; see `Pipe::flush`.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
         self.wrote = Instant::now();

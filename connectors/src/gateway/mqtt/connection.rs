@@ -6,6 +6,7 @@
 //!        ─► wait: cut | log moved | socket readable (while there is room) | message for the device | time
 //! ```
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::common::Cursor;
@@ -13,7 +14,8 @@ use mqtt_protocol_core::mqtt::connection::Version;
 use mqtt_protocol_core::mqtt::packet::{Packet, Qos};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 use thalweg_engine::contract::Arrival;
-use tokio::time::Instant;
+use thalweg_engine::limits;
+use tokio::time::{Instant, Sleep};
 
 use super::delivery::Delivery;
 use super::entry::Entry;
@@ -24,7 +26,7 @@ use super::subscribe;
 use super::will::Will;
 use super::wire::Wire;
 use crate::gateway::cut::Cut;
-use crate::gateway::intake::{Echo, Intake, Settled, Step};
+use crate::gateway::intake::{Echo, Intake, LOG_FULL, Settled, Step};
 use crate::gateway::pipe::READ_BYTES;
 
 /// Why a connection ends.
@@ -38,6 +40,8 @@ enum End {
     Broken(MqttError),
     /// The device did what it may not.
     Violation(DisconnectReasonCode, &'static str),
+    /// A record that must not be overtaken finds no room.
+    LogFull,
     /// Nothing more can be acknowledged.
     LogFailed,
     /// Ended from outside.
@@ -57,6 +61,7 @@ impl std::fmt::Display for End {
             Self::Lost => f.write_str("the connection was lost"),
             Self::Broken(e) => write!(f, "the device broke the protocol ({e:?})"),
             Self::Violation(_, reason) => write!(f, "the device did what it may not: {reason}"),
+            Self::LogFull => f.write_str(LOG_FULL),
             Self::LogFailed => f.write_str("nothing more can be acknowledged: the log takes no records"),
             Self::Cut(Cut::TakenOver) => f.write_str("the same client id connected again"),
             Self::Cut(Cut::Revoked) => f.write_str("the device was revoked"),
@@ -86,6 +91,8 @@ pub(super) struct Connection {
     /// Bytes read but not yet parsed, because there was no room for what they hold.
     left: Vec<u8>,
     paused: bool,
+    /// Set to the next time that something is due, if there is one.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// What remains of a connection: the log may still owe it answers.
@@ -101,7 +108,8 @@ impl Connection {
     pub(super) fn new(wire: Wire, entry: Entry, inbox: Inbox, will: Option<Will>, left: Vec<u8>) -> Self {
         let (session, shared) = (entry.session.clone(), entry.shared.clone());
         let intake = Intake::new(shared.context.clone(), session.device.clone());
-        Self { wire, entry, session, shared, inbox, intake, will, left, paused: false }
+        let alarm = Box::pin(tokio::time::sleep_until(Instant::now()));
+        Self { wire, entry, session, shared, inbox, intake, will, left, paused: false, alarm }
     }
 
     /// Serves the device until one of them ends it. The socket is closed when this returns.
@@ -117,6 +125,7 @@ impl Connection {
         let code = match &end {
             End::Goodbye(_) | End::Lost | End::Broken(_) => None,
             End::Violation(code, reason) => Some((*code, Some(*reason))),
+            End::LogFull => Some((DisconnectReasonCode::QuotaExceeded, Some(LOG_FULL))),
             End::LogFailed => Some((DisconnectReasonCode::ImplementationSpecificError, None)),
             End::Cut(Cut::TakenOver) => Some((DisconnectReasonCode::SessionTakenOver, None)),
             End::Cut(Cut::Revoked) => Some((DisconnectReasonCode::NotAuthorized, None)),
@@ -166,7 +175,7 @@ impl Connection {
             let left = std::mem::take(&mut self.left);
             self.consume(&left)?;
         }
-        if self.wire.pipe.has_output() {
+        if !self.wire.pipe.try_flush().map_err(|_| End::Lost)? {
             tokio::select! {
                 biased;
                 cut = self.inbox.cuts.at_once() => {
@@ -191,6 +200,9 @@ impl Connection {
         self.paused = !reading;
         let silent_at = self.wire.silent_at().filter(|_| reading);
         let next = [silent_at, self.intake.retry_at(), self.inbox.cuts.stop_at()].into_iter().flatten().min();
+        if let Some(next) = next.filter(|next| *next != self.alarm.deadline()) {
+            self.alarm.as_mut().reset(next);
+        }
         let takes_messages = self.wire.has_room() && !self.inbox.cuts.is_stopping();
         tokio::select! {
             biased;
@@ -199,7 +211,7 @@ impl Connection {
             // An error shows when reading.
             _ = self.wire.pipe.socket.readable(), if reading => Wake::Readable,
             Some(message) = self.inbox.messages.recv(), if takes_messages => Wake::Message(message),
-            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => Wake::Time,
+            () = self.alarm.as_mut(), if next.is_some() => Wake::Time,
         }
     }
 
@@ -318,7 +330,9 @@ impl Connection {
             if !message.send(&mut self.wire) {
                 self.shared.context.counters.undelivered.add(1);
             }
-            next = if self.wire.has_room() { self.inbox.messages.try_recv().ok() } else { None };
+            // The rest is copied when the device has read this: it may be slow, and much may wait for it.
+            let has_room = self.wire.has_room() && self.wire.pipe.out.len() < limits::WRITE_BYTES_MAX;
+            next = if has_room { self.inbox.messages.try_recv() } else { None };
         }
         Ok(())
     }
@@ -339,6 +353,7 @@ fn verdict(step: Step) -> Result<(), End> {
         Step::Taken => Ok(()),
         Step::Violation(refusal) => Err(End::Violation(packets::codes(refusal).1, refusal.reason())),
         Step::Revoked => Err(End::Cut(Cut::Revoked)),
+        Step::LogFull => Err(End::LogFull),
         Step::LogFailed => Err(End::LogFailed),
     }
 }

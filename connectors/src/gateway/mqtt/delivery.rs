@@ -23,6 +23,11 @@ impl Delivery {
         Self { qos: self.qos.min(qos), ..self.clone() }
     }
 
+    /// What it is counted as while it waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.topic.len() + self.payload.len()
+    }
+
     /// Queues the message on a connection. False if the device cannot take it: it is larger than the device allows.
     pub(super) fn send(&self, wire: &mut Wire) -> bool {
         let version = wire.version();

@@ -201,7 +201,8 @@ pub(super) fn judge(hello: Hello, authority: &dyn DeviceAuthority, peer: IpAddr)
     if id_assigned && hello.version == Version::V3_1_1 && !hello.clean {
         return Err(Refusal::ClientId);
     }
-    let client_id = if id_assigned { device.as_str().to_owned() } else { hello.client_id };
+    // One of its own for each connection: devices that leave it to us must not take each other's connection over.
+    let client_id = if id_assigned { format!("{device}/{:016x}", rand::random::<u64>()) } else { hello.client_id };
     if !is_own_client_id(&device, &client_id) {
         return Err(Refusal::ClientId);
     }

@@ -14,6 +14,7 @@ mod entry;
 mod handshake;
 mod listener;
 mod packets;
+mod queue;
 mod registry;
 mod server;
 mod subscribe;

@@ -14,9 +14,10 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::delivery::Delivery;
+use super::queue;
 use super::subscribe::Subscription;
 use crate::gateway::cut::{Cut, Cuts};
 use crate::gateway::serving::Sessions;
@@ -25,7 +26,7 @@ use crate::shared::lock;
 /// What a connection receives from the rest of the gateway.
 pub(super) struct Inbox {
     pub(super) cuts: Cuts,
-    pub(super) messages: mpsc::Receiver<Delivery>,
+    pub(super) messages: queue::Receiver,
 }
 
 /// One live connection of a device.
@@ -34,7 +35,7 @@ pub(super) struct Session {
     pub(super) client_id: String,
     peers: Arc<Peers>,
     cut: watch::Sender<Option<Cut>>,
-    messages: mpsc::Sender<Delivery>,
+    messages: queue::Sender,
     subscriptions: Mutex<Vec<Subscription>>,
 }
 
@@ -75,7 +76,7 @@ impl Registry {
             return Err(Error::unavailable(format!("device {device} holds {} connections already", sessions.len())));
         }
         let (cut, cuts) = Cuts::channel();
-        let (messages, messages_receiver) = mpsc::channel(limits::DELIVERIES_QUEUED_MAX);
+        let (messages, messages_receiver) = queue::channel();
         let session = Arc::new(Session {
             device: device.clone(),
             client_id: client_id.to_owned(),
@@ -109,9 +110,9 @@ impl Registry {
         for session in peers.iter().flat_map(|p| lock(&p.sessions).clone()) {
             let own = sender.is_some_and(|s| Arc::ptr_eq(s, &session));
             let Some(qos) = session.wants(&message.topic, own) else { continue };
-            match session.messages.try_send(message.at_most(qos)) {
-                Ok(()) => reached.taken += 1,
-                Err(_) => reached.dropped += 1,
+            match session.messages.offer(message.at_most(qos)) {
+                true => reached.taken += 1,
+                false => reached.dropped += 1,
             }
         }
         reached

@@ -167,6 +167,18 @@ async fn a_log_that_stays_full_is_told_to_the_device() {
 }
 
 #[tokio::test]
+async fn a_record_with_a_number_that_finds_no_room_ends_the_connection() {
+    let bench = Bench::start(Durability::AtOnce).await;
+    let mut peer = bench.device().await;
+    bench.log.set_full(true);
+    peer.send(&transfer(0, 0, Settled::No, &numbered(7, 1, b"{}"))).await;
+    peer.send(&transfer(0, 1, Settled::No, &numbered(7, 2, b"{}"))).await;
+    assert_eq!(peer.closed_with().await, "amqp:resource-limit-exceeded");
+    assert_eq!((bench.log.records().len(), bench.context.counters.failed.get()), (0, 1));
+    bench.assert_balance();
+}
+
+#[tokio::test]
 async fn a_poisoned_log_closes_without_acceptance() {
     let bench = Bench::start(Durability::WhenTold).await;
     let mut peer = bench.device().await;

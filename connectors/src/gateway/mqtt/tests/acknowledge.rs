@@ -124,6 +124,30 @@ async fn a_log_that_stays_full_is_told_to_version_5() {
 }
 
 #[tokio::test]
+async fn a_record_with_a_number_that_finds_no_room_ends_the_connection_and_is_stored_when_it_comes_again() {
+    let bench = Bench::start(Durability::AtOnce).await;
+    let numbered = |id: u16| {
+        let number = [user_property("epoch", "1"), user_property("seq", &id.to_string())].concat();
+        publish_with(Version::V5, TOPIC, b"{}", Some(id), 0x32, &number)
+    };
+    let all: Vec<u8> = (1..=100).flat_map(numbered).collect();
+    let mut peer = bench.device(Version::V5, "pump-1").await;
+    bench.log.set_full(true);
+    peer.send(&all).await;
+    let said = peer.until_closed().await;
+    assert_eq!(said.len(), 1, "no answer to any of them: {said:?}");
+    assert_eq!((said[0].0, said[0].1[0]), (0xe0, 0x97));
+    bench.log.set_full(false);
+    let mut peer = bench.device(Version::V5, "pump-1").await;
+    peer.send(&all).await;
+    for id in 1..=100 {
+        assert_eq!(peer.packet().await, Some(puback(id)));
+    }
+    assert_eq!((bench.log.records().len(), bench.context.counters.duplicate.get()), (100, 0));
+    bench.assert_balance();
+}
+
+#[tokio::test]
 async fn a_poisoned_log_closes_without_acknowledgement() {
     for version in BOTH {
         let bench = Bench::start(Durability::WhenTold).await;

@@ -48,15 +48,23 @@ async fn a_connect_that_lies_is_refused_with_the_right_code() {
 #[tokio::test]
 async fn client_ids_of_the_device_are_accepted_and_an_empty_one_is_assigned() {
     let bench = Bench::start(Durability::AtOnce).await;
+    let (mut peers, mut all) = (Vec::new(), std::collections::HashSet::new());
     for version in BOTH {
-        for client_id in ["pump-1", "pump-1/logger", ""] {
+        for client_id in ["pump-1", "pump-1/logger", "", ""] {
             let mut peer = bench.peer().await;
             peer.send(&connect(version, client_id, "pump-1", "key-pump-1", None)).await;
             let (first, body) = peer.packet().await.unwrap();
             assert_eq!((first, body[1]), (0x20, 0), "{client_id:?}");
-            let assigned = body.windows(9).any(|w| w == b"\x12\x00\x06pump-1");
-            assert_eq!(assigned, version == Version::V5 && client_id.is_empty());
+            let assigned = body.windows(10).position(|w| w == b"\x12\x00\x17pump-1/");
+            assert_eq!(assigned.is_some(), version == Version::V5 && client_id.is_empty());
+            let assigned = assigned.map(|at| body[at + 3..at + 26].to_vec());
+            assert!(assigned.is_none_or(|id| id[7..].iter().all(u8::is_ascii_hexdigit) && all.insert(id)), "{all:?}");
+            peers.push(peer);
         }
+    }
+    for peer in &mut peers[2..4] {
+        peer.send(&packet(0xc0, &[])).await;
+        assert_eq!(peer.packet().await, Some((0xd0, vec![])), "nobody took its connection over");
     }
 }
 
@@ -195,16 +203,9 @@ async fn a_length_beyond_the_bound_is_refused_before_its_body() {
 async fn garbage_ends_its_own_connection_only() {
     let bench = Bench::start(Durability::AtOnce).await;
     let mut good = bench.device(Version::V5, "pump-1").await;
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut noise = crate::testing::noise(0x2545_f491_4f6c_dd1d);
     for round in 0..200 {
-        let mut bytes: Vec<u8> = (0..64)
-            .map(|_| {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random as u8
-            })
-            .collect();
+        let mut bytes: Vec<u8> = noise.by_ref().take(64).collect();
         // Half of them after a valid CONNECT, and with a small length, so that they get past the header.
         bytes[1] &= 0x3f;
         let mut peer = if round % 2 == 0 { bench.peer().await } else { bench.device(BOTH[round / 2 % 2], "pump-2").await };
