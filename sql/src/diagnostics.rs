@@ -224,6 +224,10 @@ fn known_problem(message: &str) -> Option<(String, Option<String>)> {
         _ if message.contains("not allowed in the WHERE clause") => {
             ("an aggregate is not possible in WHERE".to_owned(), "write the condition in HAVING")
         }
+        _ if message.contains("Cannot coerce arithmetic expression") => (
+            "an operator does not take values of these types together".to_owned(),
+            "CAST one of them; write the length of an interval itself, INTERVAL '90' MINUTE, or add to a time: TIMESTAMPADD(HOUR, n, ts)",
+        ),
         _ if message.contains("non-boolean predicate") => {
             ("the condition of WHERE is neither true nor false".to_owned(), "compare it with something")
         }
@@ -259,6 +263,13 @@ mod tests {
         let lines: Vec<&str> = e.message().lines().collect();
         assert!(lines[1].chars().count() <= 2 * SNIPPET_SIDE + 7, "{lines:?}");
         assert_eq!(lines[2].find('^'), Some(SNIPPET_SIDE + 7));
+    }
+
+    #[test]
+    fn types_of_arrow_are_not_shown() {
+        let told = "Cannot coerce arithmetic expression Int64 * Interval(MonthDayNano) to valid types";
+        let e = Problem::from(DataFusionError::Plan(told.to_owned()));
+        assert_eq!(e.message(), "an operator does not take values of these types together");
     }
 
     #[test]

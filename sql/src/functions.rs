@@ -1,18 +1,25 @@
 //! Functions. Invariant: a query can call only what is in these lists; each list is sorted, and every name in it exists.
 //!
-//! Left out on purpose: what makes rows or text of any size out of nothing (`repeat`, `lpad`, `generate_series`, …), what tells
-//! about files and versions (`input_file_name`, `version`), and what names Arrow types (`arrow_cast`, …).
+//! Left out on purpose: what makes rows or lists of any size out of nothing (`generate_series`, `array_repeat`, …; texts have a bound of their
+//! own), what tells about files and versions (`input_file_name`, `version`), and what names Arrow types (`arrow_cast`, …).
 
 mod arguments;
 mod average;
 mod date_format;
 mod date_parts;
+mod decimals;
+mod hex;
 pub(crate) mod json;
+mod locate;
+mod mean;
+mod pad;
 mod pattern;
 mod regexp;
 mod regexp_extract;
 mod regular;
+mod repeat;
 mod split_index;
+mod sum;
 mod timestampadd;
 mod timestampdiff;
 mod to_timestamp;
@@ -26,6 +33,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
+use thalweg_engine::contract::connector::distance;
 use thalweg_engine::operators::window::WINDOWS;
 
 use crate::diagnostics::suggestion;
@@ -109,6 +117,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "gcd",
     "get_field",
     "greatest",
+    "hex",
     "hour",
     "initcap",
     "isnan",
@@ -123,10 +132,12 @@ pub(crate) const SCALARS: &[&str] = &[
     "left",
     "levenshtein",
     "ln",
+    "locate",
     "log",
     "log10",
     "log2",
     "lower",
+    "lpad",
     "ltrim",
     "make_array",
     "make_date",
@@ -158,10 +169,12 @@ pub(crate) const SCALARS: &[&str] = &[
     "regexp_like",
     "regexp_match",
     "regexp_replace",
+    "repeat",
     "replace",
     "reverse",
     "right",
     "round",
+    "rpad",
     "rtrim",
     "second",
     "signum",
@@ -283,6 +296,9 @@ impl Functions {
         for f in aggregates.iter_mut().filter(|f| f.name() == "avg") {
             *f = average::average(f.clone());
         }
+        for f in aggregates.iter_mut().filter(|f| f.name() == "sum") {
+            *f = sum::sum(f.clone());
+        }
         aggregates.retain(|f| AGGREGATES.binary_search(&f.name()).is_ok());
         let windows = SessionStateDefaults::default_window_functions();
         let mut kinds = HashMap::new();
@@ -323,7 +339,9 @@ impl Functions {
 
     /// `did you mean 'x'?` for the nearest name.
     pub(crate) fn suggest(&self, name: &str) -> Option<String> {
-        let mut names: Vec<&str> = self.kinds.keys().map(String::as_str).collect();
+        // Short names have many neighbours that do something else.
+        let near = |known: &&str| distance(known, name) <= (name.chars().count() / 3).max(1);
+        let mut names: Vec<&str> = self.kinds.keys().map(String::as_str).filter(near).collect();
         names.sort_unstable();
         suggestion(name, names)
     }
@@ -333,8 +351,11 @@ impl Functions {
 fn flink() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let single = [
         date_format::date_format(),
+        hex::hex(),
+        locate::locate(),
         regexp::regexp(),
         regexp_extract::regexp_extract(),
+        repeat::repeat(),
         split_index::split_index(),
         timestampadd::timestampadd(),
         timestampdiff::timestampdiff(),
@@ -342,7 +363,7 @@ fn flink() -> impl Iterator<Item = Arc<ScalarUDF>> {
         truncate::truncate(),
         unix_timestamp::unix_timestamp(),
     ];
-    single.into_iter().chain(date_parts::date_parts())
+    single.into_iter().chain(date_parts::date_parts()).chain(pad::pads())
 }
 
 fn insert(kinds: &mut HashMap<String, Kind>, name: &str, aliases: &[String], kind: Kind) {
@@ -365,9 +386,19 @@ mod tests {
     }
 
     #[test]
+    fn a_short_name_has_no_far_neighbours() {
+        let functions = Functions::new();
+        assert_eq!(functions.suggest("uper").as_deref(), Some("did you mean 'upper'?"));
+        assert_eq!(functions.suggest("timestampdif").as_deref(), Some("did you mean 'timestampdiff'?"));
+        for name in ["collect", "unhex", "x"] {
+            assert_eq!(functions.suggest(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn functions_that_reach_outside_are_not_there() {
         let functions = Functions::new();
-        for name in ["repeat", "lpad", "rpad", "generate_series", "range", "input_file_name", "version", "arrow_cast", "array_repeat"] {
+        for name in ["generate_series", "range", "input_file_name", "version", "arrow_cast", "array_repeat"] {
             assert_eq!(functions.kind(name), None, "{name}");
         }
         for name in ["now", "random", "uuid", "current_timestamp"] {

@@ -60,10 +60,7 @@ fn declared_type(declared: &TypeName, unit: &mut Option<Micros>) -> Result<DataT
             {
                 return Err("give all times of the column the same precision");
             }
-            match time_precision(sql) {
-                Some(Ok(0..=6)) => time_type(),
-                _ => plain_type(sql)?,
-            }
+            plain_type(sql)?
         }
         TypeName::Array(item) => list_of(declared_type(item, unit)?),
         TypeName::Map(key, value) => match declared_type(key, unit)? {
@@ -103,8 +100,7 @@ pub(crate) fn plain_type(sql: &SqlType) -> Result<DataType, &'static str> {
         SqlType::JSON | SqlType::JSONB => return Err("write STRING, or ROW<…>"),
         SqlType::Array(_) => return Err("cast the values in it"),
         other => match (time_precision(other), timestamp_precision(other)) {
-            (Some(Ok(6)), _) => time_type(),
-            (Some(Ok(_)), _) => return Err("write TIME(6)"),
+            (Some(Ok(_)), _) => time_type(),
             (_, Some(Ok(0..=6))) => timestamp_type(),
             (_, Some(Ok(_))) => return Err("the finest is TIMESTAMP(6), microseconds"),
             (Some(Err(hint)), _) | (_, Some(Err(hint))) => return Err(hint),
@@ -139,7 +135,7 @@ fn map_of(value: DataType) -> DataType {
 }
 
 /// Digits after the second of a `TIME(p)`; `None` if it is none.
-fn time_precision(sql: &SqlType) -> Option<Result<u64, &'static str>> {
+pub(crate) fn time_precision(sql: &SqlType) -> Option<Result<u64, &'static str>> {
     match sql {
         SqlType::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => match digits.unwrap_or(TIME_PRECISION_DEFAULT) {
             digits @ 0..=6 => Some(Ok(digits)),

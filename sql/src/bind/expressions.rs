@@ -1,5 +1,5 @@
 //! Expressions. Invariant: every function is known, every type has a meaning, and nothing that a planner ignores is left: what
-//! follows a call, a precision of an interval, a digit of a TIMESTAMP.
+//! follows a call, a precision of an interval, a digit of a time.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Location;
 
-use super::{Mode, spelling, units};
+use super::{Mode, extract, patterns, spelling, units};
 use crate::diagnostics::{Problem, Result, start_or};
 use crate::functions::{Functions, Kind};
 use crate::lower::reject::Unsupported;
@@ -32,7 +32,7 @@ const LEGACY_WINDOWS: [&str; 12] = [
     "tumble_start",
 ];
 
-/// Checks all expressions of a query, and rewrites casts to a TIMESTAMP with fewer digits so that they cut the rest off.
+/// Checks all expressions of a query, and rewrites casts to a time with fewer digits so that they cut the rest off.
 pub(super) fn check(query: &mut Query, tokens: &Tokens, functions: &Functions, mode: Mode) -> Result<()> {
     match query.visit(&mut Expressions { tokens, functions, mode }) {
         ControlFlow::Continue(()) => Ok(()),
@@ -52,7 +52,11 @@ impl VisitorMut for Expressions<'_> {
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         spelling::respell(expression);
         let at = self.place(expression);
-        match units::resolve(expression, at).and_then(|()| self.expression(expression, at)) {
+        let resolved = units::resolve(expression, at)
+            .and_then(|()| extract::resolve(expression, at))
+            .and_then(|()| patterns::resolve(expression, at))
+            .and_then(|()| self.expression(expression, at));
+        match resolved {
             Ok(()) => ControlFlow::Continue(()),
             Err(problem) => ControlFlow::Break(Box::new(problem)),
         }
@@ -164,6 +168,12 @@ impl Expressions<'_> {
             Some(Err(hint)) => return refuse(hint),
             None => {}
         }
+        match types::time_precision(data_type) {
+            Some(Ok(0 | 3 | 6)) => return Ok(()),
+            Some(Ok(_)) => return refuse("write TIME, TIME(0), TIME(3) or TIME(6)"),
+            Some(Err(hint)) => return refuse(hint),
+            None => {}
+        }
         match data_type {
             DataType::Varchar(Some(_)) | DataType::Char(_) | DataType::String(Some(_)) => refuse("write STRING: its length is not limited"),
             DataType::Custom(..) => refuse("types are STRING, BOOLEAN, INT, BIGINT, FLOAT, DOUBLE and TIMESTAMP(p)"),
@@ -184,14 +194,14 @@ impl Expressions<'_> {
     }
 }
 
-/// The unit that a cast to `TIMESTAMP(0)` or `TIMESTAMP(3)` cuts to.
+/// The unit that a cast to `TIMESTAMP(0)`, `TIMESTAMP(3)`, `TIME` or `TIME(3)` cuts to.
 fn cut_to(expression: &Expr) -> Option<&'static str> {
     let (Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast, data_type, .. }
     | Expr::TypedString(TypedString { data_type, .. })) = expression
     else {
         return None;
     };
-    match types::timestamp_precision(data_type)? {
+    match types::timestamp_precision(data_type).or_else(|| types::time_precision(data_type))? {
         Ok(0) => Some("second"),
         Ok(3) => Some("millisecond"),
         _ => None,

@@ -1,10 +1,10 @@
 //! Names of fields. Invariant: an item of SELECT that is nothing but a field of a row is named like the field, with a number behind it if
-//! another item has the name.
+//! another item has the name; a field behind an element of a list is found by its name, as DataFusion wants it: `rows[1]['n']`.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{AccessExpr, Expr, Ident, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut};
+use sqlparser::ast::{AccessExpr, Expr, Ident, Query, Select, SelectItem, TableFactor, Value, VisitMut, VisitorMut};
 
 /// Names the items of every SELECT that are fields: `SELECT bid.price FROM t` gives a column `price`.
 pub(super) fn name(query: &mut Query) {
@@ -33,6 +33,21 @@ impl VisitorMut for Fields {
                     number += 1;
                 }
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundFieldAccess { root, access_chain } = expression {
+            // What stands before the first element may be a table and its column.
+            let is_name = matches!(&**root, Expr::Identifier(_));
+            for access in access_chain.iter_mut().skip_while(|a| is_name && matches!(a, AccessExpr::Dot(_))) {
+                if let AccessExpr::Dot(name) = access
+                    && let Expr::Identifier(ident) = name
+                {
+                    *name = Expr::Value(Value::SingleQuotedString(ident.value.clone()).with_span(ident.span));
+                }
             }
         }
         ControlFlow::Continue(())

@@ -14,10 +14,12 @@
 mod clauses;
 mod computed;
 mod expressions;
+mod extract;
 mod fields;
 mod joins;
 mod legacy;
 mod names;
+mod patterns;
 mod proctime;
 mod relations;
 mod size;

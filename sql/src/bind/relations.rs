@@ -69,7 +69,7 @@ pub(super) fn claim(query: &mut Query, tokens: &Tokens, catalog: &Catalog) -> Re
     if let ControlFlow::Break(problem) = query.visit(&mut claim) {
         return Err(*problem);
     }
-    let hidden = claim.views.common().find(|cte| claim.relations.iter().any(|r| r.key == cte.value));
+    let hidden = claim.views.named().find(|cte| claim.relations.iter().any(|r| r.key == cte.value));
     match hidden {
         Some(cte) => Err(Problem::new(cte.span.start, format!("WITH name '{}' hides a table", cte.value)).hint("give it another name")),
         None => Ok(Claimed { relations: claim.relations, windows: claim.windows }),
@@ -105,13 +105,21 @@ impl VisitorMut for Claim<'_> {
     type Break = Box<Problem>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        let Some(with) = &mut query.with else { return ControlFlow::Continue(()) };
+        let Some(with) = &mut query.with else {
+            self.views.enter_query(None);
+            return ControlFlow::Continue(());
+        };
         let refused = with.recursive.then(|| Unsupported::RECURSIVE_WITH.at(with.with_token.0.span.start));
         let from = with.cte_tables.iter().find_map(|c| c.from.as_ref()).map(|f| Unsupported::clause("FROM after WITH").at(f.span.start));
         if let Some(problem) = refused.or(from) {
             return ControlFlow::Break(Box::new(problem));
         }
-        self.views.name_common(with);
+        self.views.enter_query(Some(with));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
+        self.views.leave_query();
         ControlFlow::Continue(())
     }
 
@@ -271,6 +279,7 @@ impl Claim<'_> {
         let key: Vec<String> = parts.iter().map(|p| p.value.to_lowercase()).collect();
         // A table may stand in a query more than once, each time with another version; tables of the lake are always the same.
         let key = match kind {
+            RelationKind::Lake(_) if self.views.will_hide(&key.join(".")) => format!("{}#", key.join(".")),
             RelationKind::Lake(_) => key.join("."),
             _ => format!("{}#{}", key.join("."), self.relations.len()),
         };

@@ -3,6 +3,7 @@
 //! ```text
 //! SIGN(x)                             SIGNUM(x)
 //! MOD(a, b)                           (a) % (b)
+//! STARTSWITH(x, y), ENDSWITH(x, y)    STARTS_WITH(x, y), ENDS_WITH(x, y)
 //! IF(c, a, b)                         CASE WHEN c THEN a ELSE b END
 //! LISTAGG(x), LISTAGG(x, ';')         STRING_AGG(x, ','), STRING_AGG(x, ';')
 //! FLOOR(t TO HOUR)                    DATE_TRUNC('hour', t)
@@ -58,6 +59,8 @@ fn function_as(function: &mut Function) -> Option<Expr> {
     let arguments: Option<Vec<Expr>> = list.args.iter().map(plain).collect();
     match (lower.as_str(), arguments?.as_slice(), list.clauses.as_slice()) {
         ("sign", [x], []) => Some(call("signum", vec![x.clone()])),
+        ("startswith", [x, y], []) => Some(call("starts_with", vec![x.clone(), y.clone()])),
+        ("endswith", [x, y], []) => Some(call("ends_with", vec![x.clone(), y.clone()])),
         ("mod", [a, b], []) => {
             let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left: nested(a), op: BinaryOperator::Modulo, right: nested(b) })))

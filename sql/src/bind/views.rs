@@ -1,5 +1,8 @@
-//! Views. Invariant: a query means the same wherever its view is named: what WITH names outside is not seen inside, and nothing
-//! inside has a name that another part of the query can see.
+//! Views and WITH. Invariant: a query means the same wherever its view is named: what WITH names outside is not seen inside, and nothing
+//! inside has a name that another part of the query can see. A name of WITH is seen behind its own query, to the end of the query that it
+//! stands in: before that the name means a table.
+
+use std::collections::VecDeque;
 
 use sqlparser::ast::{Ident, ObjectName, TableAlias, TableAliasColumnDef, TableFactor, With};
 use sqlparser::tokenizer::{Location, Span};
@@ -16,12 +19,26 @@ use crate::tables::{TableDefinition, TableKind};
 pub(super) struct Views {
     /// Names of WITH that are seen here.
     common: Vec<Common>,
+    /// The queries that this place is in, outermost first.
+    queries: Vec<Within>,
+    /// Every name of WITH outside of views.
+    named: Vec<Ident>,
     /// For each view that this place is in: the names of WITH outside of it.
     outside: Vec<Vec<Common>>,
     /// For each table factor that this place is in: whether a view has come in its place.
     factors: Vec<bool>,
     /// How many views have been expanded.
     expanded: usize,
+}
+
+/// A query that is being visited.
+struct Within {
+    /// How many names were seen where it begins.
+    seen: usize,
+    /// If it is itself a query of WITH: its name.
+    own: Option<Common>,
+    /// Its names of WITH whose queries are not visited yet, in order.
+    names: VecDeque<Common>,
 }
 
 /// A name of WITH.
@@ -32,21 +49,39 @@ struct Common {
 }
 
 impl Views {
-    /// The names of WITH that are seen here.
-    pub(super) fn common(&self) -> impl Iterator<Item = &Ident> {
-        self.common.iter().map(|c| &c.named)
+    /// Every name of WITH outside of views.
+    pub(super) fn named(&self) -> impl Iterator<Item = &Ident> {
+        self.named.iter()
     }
 
-    /// Notes the names of a WITH.
-    pub(super) fn name_common(&mut self, with: &mut With) {
-        for cte in &mut with.cte_tables {
-            let name = &mut cte.alias.name;
-            let written = name.value.clone();
-            if !self.outside.is_empty() {
-                *name = Ident { value: format!("{written}@{}", self.expanded), quote_style: Some('"'), span: name.span };
-            }
-            self.common.push(Common { written, named: name.clone() });
+    /// A query begins.
+    pub(super) fn enter_query(&mut self, with: Option<&mut With>) {
+        let own = self.queries.last_mut().and_then(|outer| outer.names.pop_front());
+        let names = with.into_iter().flat_map(|w| &mut w.cte_tables).map(|cte| self.common(&mut cte.alias.name)).collect();
+        self.queries.push(Within { seen: self.common.len(), own, names });
+    }
+
+    fn common(&mut self, name: &mut Ident) -> Common {
+        let written = name.value.clone();
+        if self.outside.is_empty() {
+            self.named.push(name.clone());
+        } else {
+            *name = Ident { value: format!("{written}@{}", self.expanded), quote_style: Some('"'), span: name.span };
         }
+        Common { written, named: name.clone() }
+    }
+
+    /// The query that began last, and has not ended, ends.
+    pub(super) fn leave_query(&mut self) {
+        if let Some(Within { seen, own, .. }) = self.queries.pop() {
+            self.common.truncate(seen);
+            self.common.extend(own);
+        }
+    }
+
+    /// Whether a name of WITH is still to be seen that would hide a table of this name from then on.
+    pub(super) fn will_hide(&self, table: &str) -> bool {
+        self.queries.iter().flat_map(|q| q.own.iter().chain(&q.names)).any(|c| c.named.value == table)
     }
 
     /// Whether a table's name means a query of WITH, which is put in its place.

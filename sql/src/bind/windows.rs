@@ -54,7 +54,7 @@ pub(crate) struct WindowSpec {
     pub(crate) sizes: Vec<Micros>,
     /// Shift against the epoch, in microseconds.
     pub(crate) offset: Micros,
-    /// Columns of PARTITION BY; `None` if there was none.
+    /// Columns of PARTITION BY, none if it was left out; `None` for a window that has none: then rows are told apart by GROUP BY.
     pub(crate) partition: Option<Vec<Ident>>,
     /// Where it stands.
     pub(crate) at: Location,
@@ -90,6 +90,7 @@ impl Call {
                 Problem::new(at, format!("{} has no PARTITION BY", shown(kind))).hint("only SESSION windows have one; leave it out")
             );
         }
+        let partition = (kind.name == "session").then(|| partition.unwrap_or_default());
         let spec = spec(kind, &sizes, offset.as_ref(), partition, at)?;
         Ok(Self { table, column, spec })
     }

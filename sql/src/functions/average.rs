@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! BIGINT ──► DECIMAL(20, 0) ──► DataFusion's AVG of decimals ──► DECIMAL(24, 4) ──► BIGINT
+//! DECIMAL(p, s) ──► count and sum of DataFusion's AVG ──► `mean`
 //! ```
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Coercion, EmitTo, GroupsAccumulator, ReversedUDAF, Signature, TypeSignature,
     TypeSignatureClass,
 };
+
+use super::mean::{Digits, Mean, mean_type};
 
 /// Every whole number, as a decimal.
 const WHOLE: DataType = DataType::Decimal128(20, 0);
@@ -58,6 +61,7 @@ impl AggregateUDFImpl for Average {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
             [whole] if whole.is_integer() => Ok(whole.clone()),
+            [DataType::Decimal128(precision, scale)] => Ok(mean_type(*precision, *scale)),
             _ => self.inner.return_type(types),
         }
     }
@@ -71,6 +75,9 @@ impl AggregateUDFImpl for Average {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if let Some(digits) = Digits::of(&args) {
+            return Ok(Box::new(Mean { inner: self.inner.accumulator(args)?, digits }));
+        }
         let to = args.return_field.data_type().clone();
         if !to.is_integer() {
             return self.inner.accumulator(args);
@@ -88,6 +95,9 @@ impl AggregateUDFImpl for Average {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        if let Some(digits) = Digits::of(&args) {
+            return Ok(Box::new(Mean { inner: self.inner.create_groups_accumulator(args)?, digits }));
+        }
         let to = args.return_field.data_type().clone();
         if !to.is_integer() {
             return self.inner.create_groups_accumulator(args);

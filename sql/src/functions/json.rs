@@ -1,6 +1,8 @@
 //! JSON in text: `JSON_VALUE`, `JSON_QUERY`, `JSON_EXISTS`, and what `->` and `->>` stand for. Invariant: text that is no JSON, and a
 //! path that leads nowhere, to several places or to the wrong kind of value, is NULL (`JSON_EXISTS`: false); never an error on a row.
 
+mod written;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanBuilder, StringViewBuilder};
@@ -8,7 +10,8 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use serde_json::Value;
-use serde_json_path::JsonPath;
+use serde_json_path::{JsonPath, PathElement};
+use written::written;
 
 /// `a -> 'key'`, also of an array: `a -> 0`.
 pub(crate) const GET: &str = "json_get";
@@ -78,14 +81,17 @@ impl Json {
         })
     }
 
-    fn value(&self, found: &Value) -> Option<String> {
+    /// The result for the text `json`, which was parsed to `value`.
+    fn value(&self, json: &str, value: &Value, place: &Place) -> Option<String> {
+        let (found, path) = place.find(value)?;
+        let structure = found.is_array() || found.is_object();
         match (self.gives, found) {
-            (Gives::Json, any) => Some(any.to_string()),
+            (Gives::Json, _) => written(json, &path),
             (_, Value::Null) => None,
             (Gives::Scalar | Gives::Text, Value::String(text)) => Some(text.clone()),
-            (Gives::Scalar, Value::Array(_) | Value::Object(_)) => None,
-            (Gives::Structure, any) => (any.is_array() || any.is_object()).then(|| any.to_string()),
-            (_, any) => Some(any.to_string()),
+            (Gives::Scalar, _) if structure => None,
+            (Gives::Structure, _) if !structure => None,
+            _ => written(json, &path),
         }
     }
 
@@ -101,19 +107,22 @@ impl Json {
         }
         let mut out = StringViewBuilder::with_capacity(texts.len());
         for text in texts {
-            let value = text.and_then(parsed);
-            out.append_option(value.as_ref().and_then(|v| place?.find(v)).and_then(|found| self.value(found)));
+            out.append_option(text.and_then(|json| self.value(json, &parsed(json)?, place?)));
         }
         Arc::new(out.finish())
     }
 }
 
 impl Place {
-    fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+    /// What is there, and the steps to it.
+    fn find<'v>(&'v self, value: &'v Value) -> Option<(&'v Value, Vec<PathElement<'v>>)> {
         match self {
-            Self::Path(path) => path.query(value).exactly_one().ok(),
-            Self::Key(key) => value.get(key),
-            Self::Index(index) => value.get(index),
+            Self::Path(path) => {
+                let found = path.query_located(value).exactly_one().ok()?;
+                Some((found.node(), found.to_location().into_iter().collect()))
+            }
+            Self::Key(key) => Some((value.get(key)?, vec![PathElement::Name(key)])),
+            Self::Index(index) => Some((value.get(index)?, vec![PathElement::Index(*index)])),
         }
     }
 

@@ -102,6 +102,12 @@ const MEANINGS: &[Meaning] = &[
         "leave the pattern out: '2026-01-02' is read by both",
     ),
     (
+        "to_date",
+        |args| args.first().is_some_and(|text| literal(text).is_none()),
+        "a text that is no date gives NULL, here its row is rejected",
+        "write TRY_CAST(x AS DATE)",
+    ),
+    (
         "timestampdiff",
         |args| matches!(args.first(), Some(Expr::Identifier(unit)) if is_of_months(&unit.value)),
         "from a later to an earlier time it may count one more, by their times of day: -2 for -1",

@@ -105,6 +105,7 @@ pub static RULES: &[&Rule] = &[
     &joins::VERSIONED,
     &types::WATERMARK_DIGITS,
     &windows::CALL,
+    &windows::PARTITION,
 ];
 
 /// Every family, sorted by its file.

@@ -1,7 +1,7 @@
 //! Windows. Invariant: a window that Flink cuts the same way is not found.
 
 use sqlparser::ast::{DateTimeField, Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, Ident, Select, TableFactor};
-use sqlparser::tokenizer::Location;
+use sqlparser::tokenizer::{Location, Token};
 
 use super::finding::{Effect, Rule};
 use super::report::Report;
@@ -40,6 +40,13 @@ pub(super) static MONTHS: Rule = Rule {
     why: "windows have a fixed length",
     hint: "choose days or less, or group by the month of a column",
 };
+pub(super) static PARTITION: Rule = Rule {
+    name: "window-partition",
+    finds: "several keys of PARTITION BY in a window function, without parentheses",
+    effect: Effect::Refuses,
+    why: "a comma ends the argument",
+    hint: "write PARTITION BY (a, b)",
+};
 pub(super) static TIME_ATTRIBUTE: Rule = Rule {
     name: "time-attribute",
     finds: "a time that no WATERMARK is declared for",
@@ -56,6 +63,8 @@ pub(super) struct WindowCall<'q> {
     /// None if it is not one name.
     pub(super) table: Option<&'q Ident>,
     time: Option<&'q Ident>,
+    /// The first key of PARTITION BY, if there are several.
+    first_key: Option<&'q Ident>,
     sizes: Vec<&'q Expr>,
     is_wrapped: bool,
 }
@@ -75,7 +84,8 @@ impl<'q> WindowCall<'q> {
         let sizes = values.iter().copied().filter(|e| matches!(e, Expr::Interval(_))).collect();
         let table = values.iter().find_map(|e| table_argument(e));
         let time = values.iter().find_map(|e| descriptor(e));
-        Some(Self { name: name.to_string().to_lowercase(), at: start(name), table, time, sizes, is_wrapped })
+        let first_key = values.iter().find_map(|e| first_key(e));
+        Some(Self { name: name.to_string().to_lowercase(), at: start(name), table, time, first_key, sizes, is_wrapped })
     }
 }
 
@@ -88,6 +98,18 @@ fn table_argument(expression: &Expr) -> Option<&Ident> {
     };
     match parts {
         Expr::CompoundIdentifier(parts) if prefix.value == TABLE_ARGUMENT && parts.len() == 1 => parts.first(),
+        _ => None,
+    }
+}
+
+/// The first of several keys of `TABLE t PARTITION BY a, b`.
+fn first_key(expression: &Expr) -> Option<&Ident> {
+    let Expr::Prefixed { value, .. } = expression else { return None };
+    match value.as_ref() {
+        Expr::Tuple(parts) => match parts.as_slice() {
+            [_, Expr::Identifier(first), _, ..] => Some(first),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -109,6 +131,13 @@ fn table(table: &TableFactor, scope: &Scope<'_>, report: &mut Report<'_>) {
     let shown = call.name.to_uppercase();
     if !call.is_wrapped {
         report.add(&CALL, call.at, format!("FROM {shown}(…)"));
+    }
+    if let Some(key) = call.first_key {
+        // The parentheses are not in the tree.
+        let before = scope.tokens.all().iter().take_while(|t| t.span.start != key.span.start).last();
+        if before.is_none_or(|t| t.token != Token::LParen) {
+            report.add(&PARTITION, key.span.start, "several keys of PARTITION BY without parentheses");
+        }
     }
     months(&shown, &call.sizes, scope, report);
     multiple(&shown, &call.sizes, call.at, report);

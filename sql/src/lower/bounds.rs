@@ -3,7 +3,7 @@
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
-use thalweg_engine::time::{DAY, MILLISECOND, Micros};
+use thalweg_engine::time::{DAY, MILLISECOND, Micros, timestamp_type};
 
 use super::rel::Rel;
 
@@ -71,7 +71,8 @@ fn side(expression: &Expr, left: &Rel<'_>, right: &Rel<'_>) -> Option<Side> {
             let time = |rel: &Rel<'_>| rel.physical_of(expression).filter(|i| rel.times.contains(i));
             time(left).map(|i| Side::Left(i, 0)).or_else(|| time(right).map(|i| Side::Right(i, 0)))
         }
-        Expr::Cast(cast) => side(&cast.expr, left, right),
+        // Any other cast makes another value of it: the day of a time is no bound of the time.
+        Expr::Cast(cast) if *cast.field.data_type() == timestamp_type() => side(&cast.expr, left, right),
         Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) => {
             let (base, shift) = match (op, interval(b), interval(a)) {
                 (Operator::Plus, Some(shift), _) => (side(a, left, right)?, shift),

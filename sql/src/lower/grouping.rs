@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Aggregate, Expr};
 use thalweg_engine::plan::StepKind;
 
 use super::lowering::Lowering;
-use super::project::{attach_markers, project};
+use super::project::{align_all, attach_markers, project};
 use super::reject::Unsupported;
 use super::rel::{At, Late, Rel};
 use super::window::{distinct, grouped, sets_of};
@@ -20,6 +20,7 @@ pub(super) fn sets<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, node: &Agg
     let all: Vec<Expr> = sets.distinct_expr().into_iter().cloned().collect();
     let original = node.aggr_expr.clone();
     let calls = attach_markers(lowering, &mut rel, &original)?;
+    lowering.shared = lowering.steps.len();
     let mut results = Vec::new();
     for set in &each {
         let set = &distinct(set);
@@ -43,10 +44,7 @@ pub(super) fn sets<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, node: &Agg
         results.push(project(lowering, result, &items, &node.schema)?);
     }
     let updating = results.iter().any(|r| r.updating);
-    let mut aligned = Vec::new();
-    for result in results {
-        aligned.push(super::project::align(lowering, result, &node.schema)?);
-    }
+    let aligned = align_all(lowering, results, &node.schema)?;
     let Some(mut first) = aligned.first().cloned() else { return Err(Unsupported::CUBE_SIZE.at(at)) };
     let attached = first.attached.filter(|a| aligned.iter().all(|r| r.attached == Some(*a)));
     let froms = aligned.into_iter().map(|mut r| lowering.behind(&mut r, Late::Keep)).collect::<Result<Vec<_>>>()?;

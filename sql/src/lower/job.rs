@@ -64,6 +64,7 @@ pub(crate) fn job(queries: Vec<JobQuery<'_>>, settings: &Settings) -> Result<Job
             scans: std::mem::take(&mut job.scans),
             inputs: std::mem::take(&mut job.inputs),
             steps: std::mem::take(&mut job.steps),
+            shared: 0,
         };
         let target = Target { sink: *sink, items, at: tokens.find("SELECT") };
         let out = lowering.output(logical, &target).map_err(|p| tokens.place(p))?;

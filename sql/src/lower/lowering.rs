@@ -40,6 +40,8 @@ pub(super) struct Lowering<'a> {
     pub(super) scans: Vec<Scan>,
     pub(super) inputs: Vec<Input>,
     pub(super) steps: Vec<Step>,
+    /// The steps before this one may have several readers: they take no more stages.
+    pub(super) shared: usize,
 }
 
 impl<'a> Lowering<'a> {
@@ -88,10 +90,7 @@ impl<'a> Lowering<'a> {
 
     /// All rows of several queries, under the names of `schema`.
     fn union(&mut self, inputs: Vec<Rel<'a>>, schema: &datafusion::common::DFSchema) -> Result<Rel<'a>> {
-        let mut aligned = Vec::new();
-        for rel in inputs {
-            aligned.push(project::align(self, rel, schema)?);
-        }
+        let aligned = project::align_all(self, inputs, schema)?;
         let Some(mut first) = aligned.first().cloned() else { return Err(Error::internal("a UNION of nothing").into()) };
         // What holds for the whole must hold for each.
         let count = schema.fields().len();
@@ -174,6 +173,7 @@ impl<'a> Lowering<'a> {
                 // A step of stages that nobody else reads takes one more.
                 if let From::Step(last) = *from
                     && last + 1 == self.steps.len()
+                    && last >= self.shared
                     && let Some(Step { kind: StepKind::Stages(stages), schema: out, .. }) = self.steps.last_mut()
                 {
                     stages.push(stage);

@@ -9,6 +9,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::physical_expr::{PhysicalExpr, expressions};
 use thalweg_engine::error::Error;
 use thalweg_engine::plan::{Assign, Project, Stage, WindowParameters};
 use thalweg_engine::time::{MILLISECOND, timestamp_type};
@@ -73,10 +74,32 @@ pub(super) fn project<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, express
 
 /// Computes exactly the columns of `schema`, in its order and types, so that rows of several queries have one form; after them the
 /// event time if it is not among them.
-pub(super) fn align<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, schema: &DFSchema) -> Result<Rel<'a>> {
+fn align<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, schema: &DFSchema) -> Result<Rel<'a>> {
     materialize(lowering, &mut rel)?;
     let columns: Vec<Expr> = rel.columns.iter().map(|v| Expr::Column(Column::new(v.table.clone(), &v.name))).collect();
     compute(lowering, rel, &columns, schema, true)
+}
+
+/// The same for several queries. Where one has no event time besides those columns, none has: rows of all are of one width.
+pub(super) fn align_all<'a>(lowering: &mut Lowering<'a>, rels: Vec<Rel<'a>>, schema: &DFSchema) -> Result<Vec<Rel<'a>>> {
+    let mut aligned = rels.into_iter().map(|rel| align(lowering, rel, schema)).collect::<Result<Vec<_>>>()?;
+    let width = aligned.iter().map(|r| r.physical.len()).min().unwrap_or_default();
+    for rel in aligned.iter_mut().filter(|r| r.physical.len() > width) {
+        narrow(lowering, rel, width);
+    }
+    Ok(aligned)
+}
+
+/// Leaves the first `width` columns.
+fn narrow<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>, width: usize) {
+    rel.physical.truncate(width);
+    let column = |(i, p): (usize, &Physical)| Arc::new(expressions::Column::new(p.field.name(), i)) as Arc<dyn PhysicalExpr>;
+    let kept = rel.physical.iter().enumerate().map(column).collect();
+    let schema = rel.schema();
+    lowering.stage(rel, Stage::Project(Project { expressions: kept, schema: schema.clone() }), schema);
+    rel.times.retain(|time| *time < width);
+    rel.attached = rel.attached.filter(|a| a.start.max(a.end) < width).map(|a| Attached { time: a.time.filter(|t| *t < width), ..a });
+    rel.key = rel.key.take().filter(|key| key.iter().all(|k| *k < width));
 }
 
 /// A projection with a stage of its own.
@@ -117,7 +140,7 @@ fn compute<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, expressions: &[Exp
             continue;
         }
         let field = rel.physical[column].field.as_ref().clone().with_name(HIDDEN_TIME);
-        compiled.push(Arc::new(datafusion::physical_expr::expressions::Column::new(rel.physical[column].field.name(), column)));
+        compiled.push(Arc::new(expressions::Column::new(rel.physical[column].field.name(), column)));
         moved.push((column, next.len()));
         next.push(Physical { field: Arc::new(field), unit: rel.physical[column].unit });
     }

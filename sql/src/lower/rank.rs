@@ -95,17 +95,25 @@ fn bound(condition: &Expr, name: &str) -> Option<(u64, Option<u64>)> {
 fn is_number(expression: &Expr, name: &str) -> bool {
     match expression {
         Expr::Column(c) => c.name == name,
-        Expr::Cast(cast) => is_number(&cast.expr, name),
+        Expr::Cast(cast) if cast.field.data_type().is_numeric() => is_number(&cast.expr, name),
         _ => false,
     }
 }
 
+/// A whole number; what is below 0 counts as 0.
 fn literal(expression: &Expr) -> Option<u64> {
     match expression {
-        Expr::Literal(value, _) => match value.cast_to(&DataType::Int64).ok()? {
-            ScalarValue::Int64(Some(n)) => Some(u64::try_from(n).unwrap_or(0)),
-            _ => None,
-        },
+        Expr::Literal(value, _) => {
+            let whole = value.cast_to(&DataType::Int64).ok()?;
+            // A fraction does not come back as it was.
+            if whole.cast_to(&value.data_type()).ok()? != *value {
+                return None;
+            }
+            match whole {
+                ScalarValue::Int64(Some(n)) => Some(u64::try_from(n).unwrap_or(0)),
+                _ => None,
+            }
+        }
         Expr::Cast(cast) => literal(&cast.expr),
         _ => None,
     }

@@ -281,10 +281,12 @@ fn updating_group<'a>(
         materialize(lowering, &mut rel)?;
     }
     let aggregates = calls.iter().map(|c| retractable(c, &rel, false)).collect::<Result<Vec<_>>>()?;
-    let from = lowering.behind(&mut rel, Late::Keep)?;
+    let time = rel.time().filter(|_| !rel.updating);
+    // What depends on the order of rows cannot take one whose place has passed.
+    let late = time.filter(|_| calls.iter().any(is_ordered)).map_or(Late::Keep, Late::Row);
+    let from = lowering.behind(&mut rel, late)?;
     let fields: Vec<FieldRef> = keys.iter().map(|(_, f)| f.clone()).chain(aggregates.iter().map(|a| a.result.clone())).collect();
     let out = Arc::new(Schema::new(fields));
-    let time = rel.time().filter(|_| !rel.updating);
     let count = keys.len();
     let group = Group { input: rel.schema(), keys, aggregates, time, told: Told::Together, ttl: lowering.ttl, schema: out.clone() };
     let step = lowering.step(vec![from], StepKind::Group(group), out.clone());
@@ -313,6 +315,10 @@ fn updating_group<'a>(
 /// PARTITION BY of a session must be the other columns of GROUP BY: sessions are told apart by all of these.
 pub(super) fn check_partition(spec: &WindowSpec, rel: &Rel<'_>, keys: &[Option<usize>]) -> Result<()> {
     let Some(partition) = &spec.partition else { return Ok(()) };
+    if partition.is_empty() && !keys.is_empty() {
+        return Err(Problem::new(spec.at, "sessions without PARTITION BY are those of all rows together, not of each key of GROUP BY")
+            .hint("write TABLE stream PARTITION BY key for sessions of each key, or group by window_start, window_end alone"));
+    }
     let mut wanted = Vec::new();
     for ident in partition {
         let found = rel.columns.iter().find(|v| v.name.eq_ignore_ascii_case(&ident.value)).map(|v| v.slot);

@@ -101,6 +101,18 @@ impl Dialect for StreamDialect {
         false
     }
 
+    /// sqlparser takes all that follows `IS DISTINCT FROM` for its right side, also an AND and what is behind that.
+    fn parse_infix(&self, parser: &mut Parser, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let make: fn(Box<Expr>, Box<Expr>) -> Expr = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return None;
+        };
+        Some(parser.parse_subexpr(precedence).map(|right| make(Box::new(left.clone()), Box::new(right))))
+    }
+
     /// `TABLE name` as an argument.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let Some(left) = self.attempts_left.get().checked_sub(1) else {
@@ -120,17 +132,27 @@ fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
     let Some(idents) = idents else { return parser.expected("a table", table) };
     let mut value = Expr::CompoundIdentifier(idents);
     if parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
-        let mut parts = vec![value, Expr::Identifier(parser.parse_identifier()?)];
-        // A comma may end the table, or lead to another key: the next argument begins with DESCRIPTOR or a name and an arrow.
-        while let [Token::Comma, Token::Word(next), after] = parser.peek_tokens() {
-            if next.value.eq_ignore_ascii_case("DESCRIPTOR") || after == Token::RArrow {
-                break;
-            }
-            parser.next_token();
-            parts.push(Expr::Identifier(parser.parse_identifier()?));
-        }
-        value = Expr::Tuple(parts);
+        value = Expr::Tuple(std::iter::once(value).chain(partition(parser)?.into_iter().map(Expr::Identifier)).collect());
     }
     let prefix = Ident { value: TABLE_ARGUMENT.to_owned(), quote_style: None, span: table.span };
     Ok(Expr::Prefixed { prefix, value: Box::new(value) })
+}
+
+/// `a`, `(a, b)`, or `a, b`.
+fn partition(parser: &mut Parser) -> Result<Vec<Ident>, ParserError> {
+    if parser.consume_token(&Token::LParen) {
+        let keys = parser.parse_comma_separated(Parser::parse_identifier)?;
+        parser.expect_token(&Token::RParen)?;
+        return Ok(keys);
+    }
+    let mut keys = vec![parser.parse_identifier()?];
+    // A comma may end the table, or lead to another key: the next argument begins with DESCRIPTOR or a name and an arrow.
+    while let [Token::Comma, Token::Word(next), after] = parser.peek_tokens() {
+        if next.value.eq_ignore_ascii_case("DESCRIPTOR") || after == Token::RArrow {
+            break;
+        }
+        parser.next_token();
+        keys.push(parser.parse_identifier()?);
+    }
+    Ok(keys)
 }
