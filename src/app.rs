@@ -34,7 +34,10 @@ use crate::stream_samples::StreamSamples;
 
 const UPKEEP: Duration = Duration::from_secs(5);
 const POISON_CHECK: Duration = Duration::from_millis(500);
+/// Rounds of upkeep between two of maintenance, and between two looks for files that were never committed: these read all checkpoints,
+/// and such a file is left alone for a day.
 const MAINTENANCE_EVERY: u32 = 12;
+const ORPHANS_EVERY: u32 = 720;
 
 /// Everything but the network: log, lake, devices, tables and jobs.
 pub struct Core {
@@ -108,6 +111,7 @@ impl Core {
             root: owner.root().to_owned(),
             counters: counters.clone(),
             handle: Handle::current(),
+            queries: crate::sql_service::QueryPool::new()?,
             query_timeout: config.query_timeout,
         })?;
         Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, _owner: owner })
@@ -119,6 +123,12 @@ impl Core {
         if let Some(reason) = self.logs.poisoned() {
             let hint = "look at the disk and the system's log; a new start reads what is there, and nothing acknowledged is lost";
             return Some(Error::internal(format!("the disk failed under the log: {reason}")).hint(hint));
+        }
+        if self.lake.has_failed() {
+            return Some(
+                Error::internal("the disk failed under the lake: nothing more can be committed")
+                    .hint("look at the disk and the system's log; a new start commits what the checkpoints hold"),
+            );
         }
         // That nobody can tell just now is no reason.
         self.lake.check_owned().err().filter(|e| e.kind() == ErrorKind::Conflict)
@@ -239,14 +249,14 @@ async fn upkeep(core: Arc<Core>, shutdown: CancellationToken) {
         }
         round = round.wrapping_add(1);
         let core = core.clone();
-        let done = tokio::task::spawn_blocking(move || one_round(&core, round.is_multiple_of(MAINTENANCE_EVERY))).await;
+        let done = tokio::task::spawn_blocking(move || one_round(&core, round)).await;
         if let Err(error) = done {
             tracing::error!(%error, "upkeep failed");
         }
     }
 }
 
-fn one_round(core: &Core, maintenance: bool) {
+fn one_round(core: &Core, round: u32) {
     let warn = |what: &str, result: Result<()>| {
         if let Err(error) = result {
             tracing::error!(%error, "{what}");
@@ -257,13 +267,15 @@ fn one_round(core: &Core, maintenance: bool) {
     core.engine.refresh_references();
     warn("what queries may put aside could not be bounded", core.engine.bound_spill());
     warn("the log's upkeep failed", core.logs.upkeep().map(|_| ()));
-    if maintenance {
+    if round.is_multiple_of(MAINTENANCE_EVERY) {
         let now = core.clock.now();
         let has_room = room::check(&*core.disk, &core.layout.lake).is_ok();
         match if has_room { core.lake.maintain(now) } else { core.lake.clean(now) } {
             Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
             Err(error) => tracing::error!(%error, "the lake could not be maintained"),
         }
+    }
+    if round % ORPHANS_EVERY == MAINTENANCE_EVERY {
         warn("files that were never committed stay", remove_orphans(core));
     }
 }

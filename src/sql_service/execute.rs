@@ -61,7 +61,7 @@ impl Engine {
             Statement::Setting(change) => Ok(SqlOutcome::Message(settings.apply(&change)?.unwrap_or_default())),
             Statement::Batch(query) => {
                 self.bound_spill()?;
-                rows::batch(*query, self.parts.query_timeout).await
+                rows::batch(*query, self.parts.query_timeout, &self.parts.queries).await
             }
             Statement::Tail { plan, sql } => {
                 let engine = self.clone();
@@ -119,7 +119,26 @@ impl Engine {
         self.make_table(definition, Occasion::Given)?;
         let (name, sql) = (definition.name.to_string(), definition.sql.clone());
         let stored = Stored { name, kind: StoredKind::Table, sql, stopped: false };
-        lock(&self.statements).put(stored)
+        let put = lock(&self.statements).put(stored);
+        put.or_else(|e| {
+            // It would be gone after a restart, and what was built upon it could not start.
+            self.unmake_table(definition)?;
+            Err(e)
+        })
+    }
+
+    /// Ends what a table does and forgets it; what it stored stays.
+    fn unmake_table(&self, definition: &TableDefinition) -> Result<()> {
+        let name = &definition.name;
+        if definition.input().is_some() {
+            if let Some(task) = lock(&self.sources).remove(name) {
+                task.abort();
+            }
+            self.parts.supervisor.stop(&super::tables::archive_name(name))?;
+            self.parts.supervisor.forget(&super::tables::archive_name(name));
+        }
+        lock(&self.references).remove(name);
+        self.parts.session.undeclare(name.as_str())
     }
 
     fn drop_table(&self, name: &Name) -> Result<SqlOutcome> {
@@ -138,19 +157,11 @@ impl Engine {
             return Err(Error::conflict(format!("table {name} archives its stream, and table {other} reads the same stream"))
                 .hint(format!("DROP TABLE {other} first")));
         }
-        if definition.input().is_some() {
-            if let Some(task) = lock(&self.sources).remove(name) {
-                task.abort();
-            }
-            self.parts.supervisor.stop(&super::tables::archive_name(name))?;
-            self.parts.supervisor.forget(&super::tables::archive_name(name));
-        }
         for job in &forgotten {
             self.drop_job(job)?;
         }
-        lock(&self.references).remove(name);
-        self.parts.session.undeclare(name.as_str())?;
         lock(&self.statements).remove(StoredKind::Table, name.as_str())?;
+        self.unmake_table(&definition)?;
         let kept = match &definition.kind {
             TableKind::Log { input } | TableKind::Source { input, .. } => {
                 format!("; the log of stream {0} and cold.{0} stay", input.stream)

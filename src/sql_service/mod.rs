@@ -4,6 +4,7 @@
 
 mod execute;
 mod jobs;
+mod pool;
 mod problems;
 mod restore;
 mod rows;
@@ -32,6 +33,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::data_dir::Layout;
 use crate::statements::Statements;
 pub(crate) use execute::blocking;
+pub use pool::QueryPool;
 use tables::LoadedReference;
 
 /// What an engine is made of.
@@ -56,6 +58,8 @@ pub struct Parts {
     pub counters: Arc<GatewayCounters>,
     /// Where source tasks run.
     pub handle: Handle,
+    /// Where batch queries are computed.
+    pub queries: QueryPool,
     /// Time from the beginning of a batch query to its last row.
     pub query_timeout: Duration,
 }

@@ -19,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::jobs::seconds;
+use super::pool::QueryPool;
 use crate::server::{Rows, RowsEnd, SqlOutcome};
 use crate::units;
 
@@ -26,9 +27,10 @@ use crate::units;
 const LIVE_LOOK: Duration = Duration::from_secs(1);
 
 /// The result of a query over the lake, which has to end within `time`.
-pub(super) async fn batch(query: BatchQuery, time: Duration) -> Result<SqlOutcome> {
-    let (schema, stream) = query.execute().await?;
-    Ok(SqlOutcome::Rows(Rows { schema, stream: bounded(stream, QUERY_ROWS_MAX, time).boxed(), end: RowsEnd::Finite }))
+pub(super) async fn batch(query: BatchQuery, time: Duration, pool: &QueryPool) -> Result<SqlOutcome> {
+    let (schema, rows) = pool.run(query.execute()).await?;
+    let stream = pool.compute(bounded(rows, QUERY_ROWS_MAX, time))?;
+    Ok(SqlOutcome::Rows(Rows { schema, stream, end: RowsEnd::Finite }))
 }
 
 /// Rows up to a number and for a time; an error where they are cut.

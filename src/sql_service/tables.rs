@@ -29,8 +29,9 @@ const SOURCE_PAUSE_MIN: Duration = Duration::from_secs(1);
 const SOURCE_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A reference table in use.
+#[derive(Clone)]
 pub(super) struct LoadedReference {
-    pub(super) store: ReferenceStore,
+    pub(super) store: Arc<ReferenceStore>,
     refresh: Duration,
     looked_at: Duration,
     definition: Arc<TableDefinition>,
@@ -221,7 +222,12 @@ impl Engine {
         let now = self.parts.clock.now();
         let store = ReferenceStore::open(&self.parts.layout.references, self.parts.disk.clone(), source, now)
             .map_err(|e| if e.hint_text().is_none() { e.hint("a relative path starts at the data directory") } else { e })?;
-        let loaded = LoadedReference { store, refresh, looked_at: self.parts.clock.monotonic(), definition: Arc::new(definition.clone()) };
+        let loaded = LoadedReference {
+            store: Arc::new(store),
+            refresh,
+            looked_at: self.parts.clock.monotonic(),
+            definition: Arc::new(definition.clone()),
+        };
         // The data are there; a catalog that cannot be written now is written by the next refresh.
         if let Err(error) = self.register_reference(&loaded, now) {
             tracing::warn!(table = %definition.name, %error, "the catalog could not take a reference table");
@@ -257,11 +263,15 @@ impl Engine {
     /// Looks at reference files whose interval has passed. A broken file is reported once and the old version stays.
     pub fn refresh_references(&self) {
         let monotonic = self.parts.clock.monotonic();
+        let mut due = Vec::new();
+        // Reading a large file takes long; who asks for problems meanwhile does not wait for it.
         for (name, loaded) in lock(&self.references).iter_mut() {
-            if monotonic.saturating_sub(loaded.looked_at) < loaded.refresh {
-                continue;
+            if monotonic.saturating_sub(loaded.looked_at) >= loaded.refresh {
+                loaded.looked_at = monotonic;
+                due.push((name.clone(), loaded.clone()));
             }
-            loaded.looked_at = monotonic;
+        }
+        for (name, loaded) in due {
             let now = self.parts.clock.now();
             let before = loaded.problem();
             let refreshed = loaded.store.refresh(now);
@@ -277,7 +287,8 @@ impl Engine {
                 Ok(Refreshed::Unchanged) | Err(_) => {}
                 Ok(Refreshed::Loaded { rows, .. }) => {
                     tracing::info!(table = %name, rows, "a new version of a reference table is in use");
-                    if let Err(error) = self.register_reference(loaded, now) {
+                    let is_there = lock(&self.references).contains_key(&name);
+                    if is_there && let Err(error) = self.register_reference(&loaded, now) {
                         tracing::error!(table = %name, %error, "the catalog could not take the new version");
                     }
                 }
