@@ -239,10 +239,10 @@ impl StepDisk {
         self.0.lie == Some(lie)
     }
 
-    /// A file gets a name, and another loses it if `moves`.
-    fn name(&self, from: &Path, to: &Path, moves: bool) -> io::Result<()> {
+    /// A file gets a name, by `give`.
+    fn name(&self, from: &Path, to: &Path, give: fn(&RealDisk, &Path, &Path) -> io::Result<()>) -> io::Result<()> {
         if part(to).is_none() {
-            return if moves { RealDisk.rename(from, to) } else { RealDisk.link(from, to) };
+            return give(&RealDisk, from, to);
         }
         self.change(naming(to), |state| {
             let before = std::fs::read(to).ok();
@@ -251,19 +251,11 @@ impl StepDisk {
                 if RealDisk.exists(&aside) {
                     RealDisk.remove(&aside)?;
                 }
-                if moves {
-                    RealDisk.rename(from, &aside)?
-                } else {
-                    RealDisk.link(from, &aside)?
-                }
+                give(&RealDisk, from, &aside)?;
                 state.held.push((aside, to.to_owned()));
                 return Ok(());
             }
-            if moves {
-                RealDisk.rename(from, to)?
-            } else {
-                RealDisk.link(from, to)?
-            }
+            give(&RealDisk, from, to)?;
             state.undo.push(Undo { path: to.to_owned(), before });
             if state.synced.contains(from) {
                 state.synced.insert(to.to_owned());
@@ -350,11 +342,11 @@ impl Disk for StepDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.name(from, to, true)
+        self.name(from, to, RealDisk::rename)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.name(from, to, false)
+        self.name(from, to, RealDisk::link)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
