@@ -107,16 +107,17 @@ class Amqp(ServerTest):
 class FullDisk(SmallDisk):
     """No room for anything."""
 
-    def send(self, seq):
-        message = amqp.message(json.dumps({"device_id": self.DEVICE, "seq": seq}), epoch=EPOCH, seq=seq)
+    def send(self, seq, **number):
+        message = amqp.message(json.dumps({"device_id": self.DEVICE, "seq": seq}), **number)
         return amqp.Device(self.server.amqp, self.DEVICE, self.key, [message]).run()
 
-    def test_a_message_that_finds_no_room_is_released_and_taken_when_it_comes_again(self):
+    def test_a_message_that_finds_no_room_is_not_lost_and_none_overtakes_one_with_a_number(self):
         ballast = self.fill(left_mib=8)
         wait_until(lambda: not self.publish(), 60, "ingestion is refused")
-        sent = self.send(1)
-        self.assertEqual((sent.accepted, sent.released, sent.rejected, sent.errors), (0, 1, [], []))
+        plain, numbered = self.send(1), self.send(2, epoch=EPOCH, seq=2)
+        self.assertEqual((plain.accepted, plain.released, plain.rejected, plain.errors), (0, 1, [], []))
+        self.assertEqual((numbered.accepted, numbered.released, numbered.errors), (0, 0, ["amqp:resource-limit-exceeded"]))
         os.remove(ballast)
         wait_until(self.publish, 60, "ingestion goes on")
-        again = self.send(1)
-        self.assertEqual((again.accepted, again.released, again.errors), (1, 0, []))
+        for again in [self.send(1), self.send(2, epoch=EPOCH, seq=2)]:
+            self.assertEqual((again.accepted, again.released, again.errors), (1, 0, []))
