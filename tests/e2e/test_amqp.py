@@ -107,8 +107,8 @@ class Amqp(ServerTest):
 class FullDisk(SmallDisk):
     """No room for anything."""
 
-    def send(self, seq, **number):
-        message = amqp.message(json.dumps({"device_id": self.DEVICE, "seq": seq}), **number)
+    def send(self, value, **number):
+        message = amqp.message(json.dumps({"device_id": self.DEVICE, "seq": value}), **number)
         return amqp.Device(self.server.amqp, self.DEVICE, self.key, [message]).run()
 
     def test_a_message_that_finds_no_room_is_not_lost_and_none_overtakes_one_with_a_number(self):
