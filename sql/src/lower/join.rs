@@ -57,7 +57,8 @@ pub(super) fn join<'a>(lowering: &mut Lowering<'a>, node: &Join) -> Result<Rel<'
     let mut right = lowering.lower(&node.right)?;
     materialize(lowering, &mut left)?;
     materialize(lowering, &mut right)?;
-    let conjuncts: Vec<Expr> = node.filter.iter().cloned().flat_map(split_conjunction_owned).collect();
+    // The optimizer copies the version of a lookup above into a join that has its columns from both sides.
+    let conjuncts = node.filter.iter().cloned().flat_map(split_conjunction_owned).filter(markers::says).collect();
     let parts = Parts { kind, on: node.on.clone(), conjuncts };
     if parts.conjuncts.iter().any(|c| markers::asof(c).is_some()) {
         return asof(lowering, parts, left, right, node);

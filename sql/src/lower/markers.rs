@@ -39,9 +39,10 @@ pub(super) fn asof(expression: &Expr) -> Option<&Expr> {
     first_argument(expression, ASOF_MARKER)
 }
 
-/// Whether a condition says no more than that the columns of a window stay.
-pub(super) fn is_kept(expression: &Expr) -> bool {
-    matches!(expression, Expr::ScalarFunction(ScalarFunction { func, .. }) if func.name() == KEPT_MARKER)
+/// Whether a condition says anything of rows: it is neither that the columns of a window stay nor the version of a lookup.
+pub(super) fn says(condition: &Expr) -> bool {
+    let is_silent = |name: &str| [KEPT_MARKER, VERSION_MARKER].contains(&name);
+    !matches!(condition, Expr::ScalarFunction(ScalarFunction { func, .. }) if is_silent(func.name()))
 }
 
 /// The time of a version.

@@ -32,7 +32,7 @@ pub(super) fn filter<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, predicat
     let visible = rel.columns.len();
     let predicate = attach_markers(lowering, &mut rel, std::slice::from_ref(predicate))?.remove(0);
     // DataFusion may infer a version marker for the other side of a join; the lookup has its own.
-    let says = |c: &Expr| !is_true(c) && markers::version(c).is_none() && !markers::is_kept(c);
+    let says = |c: &Expr| !is_true(c) && markers::says(c);
     let mut simple: Vec<Expr> = split_conjunction_owned(rel.simplify(predicate)?).into_iter().filter(says).collect();
     // A condition on windows as a whole waits until they are made.
     let waiting: Vec<Expr> = simple.iter().filter_map(|c| rel.of_window(c)).collect();
