@@ -22,8 +22,8 @@ struct Arguments {
 struct Run {
     /// The test, or `gate` for the short form of all; without a name all are listed.
     name: Option<String>,
-    /// How many rounds, states or seconds, in the unit of the test.
-    #[arg(long, visible_aliases = ["states", "seconds", "count"])]
+    /// How many rounds, states, seeds or seconds, in the unit of the test.
+    #[arg(long, visible_aliases = ["states", "seeds", "seconds", "count"])]
     rounds: Option<u64>,
     /// Repeats the random choices of an earlier run.
     #[arg(long)]
