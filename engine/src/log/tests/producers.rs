@@ -67,8 +67,8 @@ fn everything_sent_again_after_each_restart_is_stored_once() {
     assert_eq!((found.len() as u64, found.values().max()), (sent, Some(&1)));
 }
 
-#[test]
-fn without_its_snapshot_the_same_is_known() {
+/// A closed log with the records 0 to 79 of device `d`, and where it keeps what it knows of them.
+fn eighty_records() -> (SimDisk, PathBuf) {
     let disk = SimDisk::default();
     let logs = open(&disk, 600);
     let log = stream(&logs);
@@ -78,6 +78,12 @@ fn without_its_snapshot_the_same_is_known() {
     }
     logs.close();
     let snapshot = disk.files().into_keys().find(|p| p.ends_with("producers.snap")).unwrap();
+    (disk, snapshot)
+}
+
+#[test]
+fn without_its_snapshot_the_same_is_known() {
+    let (disk, snapshot) = eighty_records();
     for bytes in [Vec::new(), vec![7; 100]] {
         let copy = disk.copy();
         copy.overwrite(&snapshot, bytes);
@@ -95,15 +101,7 @@ fn without_its_snapshot_the_same_is_known() {
 
 #[test]
 fn records_that_cannot_be_read_at_the_start_do_not_end_the_process() {
-    let disk = SimDisk::default();
-    let logs = open(&disk, 600);
-    let log = stream(&logs);
-    for sequence in 0..80 {
-        let (offset, _) = send(&log, "d", 1, sequence);
-        assert!(log.wait(0, offset, LONG));
-    }
-    logs.close();
-    let snapshot = disk.files().into_keys().find(|p| p.ends_with("producers.snap")).unwrap();
+    let (disk, snapshot) = eighty_records();
     disk.overwrite(&snapshot, Vec::new());
     disk.spoil(&segment_files(&disk)[0], 70..71);
     let logs = open(&disk, 600);
