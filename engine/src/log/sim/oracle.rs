@@ -27,10 +27,8 @@ pub(super) struct Oracle {
     by_offset: BTreeMap<Offset, Sent>,
     /// Where each payload was stored last.
     payloads: BTreeMap<Vec<u8>, Offset>,
-    /// Every offset below was acknowledged.
-    acknowledged: Offset,
-    /// The same before the last group: the last one cannot be told from a torn tail if it is damaged.
-    acknowledged_before: Offset,
+    /// Where the groups end that were acknowledged and are there, ascending.
+    groups: Vec<Offset>,
     /// The oldest offset that is kept.
     start: Offset,
 }
@@ -38,7 +36,12 @@ pub(super) struct Oracle {
 impl Oracle {
     /// Every offset below was acknowledged.
     pub(super) fn acknowledged(&self) -> Offset {
-        self.acknowledged
+        self.groups.last().copied().unwrap_or_default()
+    }
+
+    /// The same before the last group: that one cannot be told from a torn tail if it is damaged.
+    fn acknowledged_before(&self) -> Offset {
+        self.groups.iter().rev().nth(1).copied().unwrap_or_default()
     }
 
     /// A record was taken. Errors: the log says something that cannot be.
@@ -66,9 +69,8 @@ impl Oracle {
 
     /// Every offset below `durable` is acknowledged.
     pub(super) fn acknowledge(&mut self, durable: Offset) {
-        if durable > self.acknowledged {
-            self.acknowledged_before = self.acknowledged;
-            self.acknowledged = durable;
+        if durable > self.acknowledged() {
+            self.groups.push(durable);
         }
     }
 
@@ -76,7 +78,7 @@ impl Oracle {
     /// whether bits were flipped: then the log may say so instead. Returns whether it did.
     pub(super) fn check(&mut self, partition: &Partition, damage: Damage) -> Result<Found, String> {
         let (start, end) = (partition.start(), partition.durable());
-        let least = if damage == Damage::Done { self.acknowledged_before } else { self.acknowledged };
+        let least = if damage == Damage::Done { self.acknowledged_before() } else { self.acknowledged() };
         if end < least {
             return Err(format!("offsets {end} to {least} were acknowledged and are gone"));
         }
@@ -91,7 +93,8 @@ impl Oracle {
         for (_, lost) in self.by_offset.split_off(&end) {
             self.payloads.remove(&lost.payload);
         }
-        (self.acknowledged, self.acknowledged_before) = (self.acknowledged.min(end), self.acknowledged_before.min(end));
+        // Where the last one is gone, the one before it is the last from now on.
+        self.groups.retain(|group| *group <= end);
         Ok(Found::Everything)
     }
 

@@ -4,11 +4,14 @@
 use crate::log::sim::{Lie, simulate};
 
 const SEEDS: u64 = 400;
+/// Seeds that the test once took for a loss. In this one three bits flip, each in the last group that is left, with nothing acknowledged
+/// between the last two.
+const ONCE_FAILED: [u64; 1] = [616_251_241];
 
 #[test]
 fn no_seed_loses_doubles_or_reorders_what_was_acknowledged() {
     let mut acknowledged = 0;
-    for seed in 0..SEEDS {
+    for seed in (0..SEEDS).chain(ONCE_FAILED) {
         match simulate(seed, Lie::None) {
             Ok(ran) => acknowledged += ran.acknowledged,
             Err(what) => panic!("{what}"),
