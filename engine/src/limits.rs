@@ -44,6 +44,9 @@ pub const READ_HINTS_MAX: usize = 16;
 pub const INDEXES_LOADED_MAX: usize = 8;
 /// Capacity that an idle group buffer may keep, in bytes.
 pub const GROUP_BUFFER_KEPT_BYTES_MAX: usize = 128 * 1024;
+/// Time from the beginning of one group commit of a partition to that of the next, at least, in microseconds: syncs that follow each
+/// other without a pause take the processor from everybody else.
+pub const GROUP_INTERVAL_US: u64 = 1_000;
 /// Written bytes after which free space is looked at again.
 pub const DISK_CHECK_BYTES: u64 = 16 * 1024 * 1024;
 /// Time after which free space is looked at again, in milliseconds.
@@ -134,6 +137,8 @@ pub const SOURCE_RECORDS_MAX: usize = 256;
 pub const BATCH_ROWS_MAX: usize = 16 * 1024;
 /// Bytes a cursor reads at most for one batch.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Buffers of `BATCH_BYTES_MAX` that are kept, while unused, for the next batches; of all streams together.
+pub const READ_CHUNKS_KEPT_MAX: usize = 4;
 /// Objects and lists of a payload that may lie inside one another, the record itself included.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Attributes of a JSON record whose place in the order is remembered for the next record.

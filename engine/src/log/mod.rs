@@ -23,6 +23,7 @@ mod window;
 // a partition at work
 mod ahead;
 mod appender;
+mod chunk;
 mod group;
 mod handoff;
 mod live;

@@ -17,6 +17,7 @@ use crate::ids::Offset;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, INDEX_STRIDE_BYTES, INDEXES_LOADED_MAX, READ_HINTS_MAX};
 use crate::time::Micros;
 
+use super::chunk::Chunk;
 use super::frame::{self, Content, FRAME_HEADER_BYTES};
 use super::index::{Index, Mark};
 use super::live::Segment;
@@ -24,6 +25,9 @@ use super::partition::{Partition, lock};
 use super::record;
 use super::segment::SEGMENT_HEADER_BYTES;
 use super::window::Window;
+
+/// Less than what most records take.
+const SMALL_RECORD_BYTES: usize = 128;
 
 /// Where the frame that begins with `offset` lies, as a reader left it.
 #[derive(Debug, Clone, Copy)]
@@ -87,11 +91,13 @@ impl Partition {
         let enough = self.look_up(segment, file, |index| index.at_or_after(from.saturating_add(BATCH_ROWS_MAX as Offset)))?;
         let until = enough.map_or(data_end, |mark| mark.position).max(position);
         let want = usize::try_from(until - position).unwrap_or(BATCH_BYTES_MAX).min(BATCH_BYTES_MAX);
-        let mut chunk = vec![0; want];
-        let read = file.read_at(&mut chunk, position).map_err(|e| segment.error(e))?;
-        chunk.truncate(read);
+        let mut shared = Chunk::new(want);
+        let read = file.read_at(shared.get_mut(), position).map_err(|e| segment.error(e))?;
+        shared.truncate(read);
+        let chunk = shared.as_ref();
 
-        let mut entries = Vec::new();
+        // Room for all of them if they are not tiny: growing would copy them again and again.
+        let mut entries = Vec::with_capacity((chunk.len() / SMALL_RECORD_BYTES).min(BATCH_ROWS_MAX));
         let (mut at, mut next) = (0, from);
         while at < chunk.len() {
             let damaged = |what: &str| Err(segment.damage(position + at as u64, next, what));
@@ -117,7 +123,7 @@ impl Partition {
                 break;
             }
             let end = at + header.bytes;
-            if let Err(offset) = record::decode(&chunk, at + FRAME_HEADER_BYTES..end, &header, from, &mut entries) {
+            if let Err(offset) = record::decode(chunk, at + FRAME_HEADER_BYTES..end, &header, from, &mut entries) {
                 return damaged(&format!("record {offset} cannot be decoded"));
             }
             at = end;
@@ -127,8 +133,8 @@ impl Partition {
             return Err(segment.damage(position, from, "the frame is not there"));
         }
         self.remember(Hint { segment: segment.header.base, offset: next, position: position + at as u64 });
-        chunk.truncate(at);
-        Ok(Records { partition: self.number, bytes: Buffer::from_vec(chunk), entries, lost: None })
+        shared.truncate(at);
+        Ok(Records { partition: self.number, bytes: shared.share(), entries, lost: None })
     }
 
     /// Position of the frame that should hold `from`.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::limits::DISK_FULL_RETRY_MS;
+use crate::limits::{DISK_FULL_RETRY_MS, GROUP_INTERVAL_US};
 
 use super::appender::{Appender, Failure, Place, is_full};
 use super::group::Group;
@@ -96,7 +96,7 @@ impl Writer {
         loop {
             let done = match self.next_work(&mut group) {
                 Ok(Work::Stop) => break,
-                Ok(work) => self.do_work(&work, &mut group),
+                Ok(work) => self.do_work_evenly(&work, &mut group),
                 Err(e) => Err(e.to_string()),
             };
             if let Err(reason) = done {
@@ -105,6 +105,15 @@ impl Writer {
             }
         }
         self.finish();
+    }
+
+    /// Does something, and takes `GROUP_INTERVAL_US` for it at least; what is taken meanwhile is the next group.
+    fn do_work_evenly(&mut self, work: &Work, group: &mut Group) -> Result<(), String> {
+        let begun = self.partition.clock.monotonic();
+        self.do_work(work, group)?;
+        let taken = self.partition.clock.monotonic().saturating_sub(begun);
+        std::thread::sleep(Duration::from_micros(GROUP_INTERVAL_US).saturating_sub(taken));
+        Ok(())
     }
 
     /// Leaves the partition as a clean end does.
