@@ -2,6 +2,7 @@
 //! (`app`), gives statements their effect (`sql_service`), and offers them over HTTP (`server`) and on the command line (`cli`).
 //! Invariant: `sql`, `connectors` and `devices` meet here and nowhere else.
 
+mod allocator;
 pub mod app;
 pub mod cli;
 pub mod config;
