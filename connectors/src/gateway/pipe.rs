@@ -1,10 +1,12 @@
 //! A socket and what waits to be written to it. Invariant: it only moves bytes; nothing waits for the peer without a bound.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use thalweg_engine::limits;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -28,7 +30,13 @@ impl Pipe {
     }
 
     /// Reads what is there without waiting. `Ok(None)` if there is nothing, `Ok(Some(0))` at the end.
-    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        // Takes a short read for the last one, where `TcpStream::try_read` would be called again to hear that there is nothing.
+        if let Poll::Ready(done) = Pin::new(&mut self.socket).poll_read(&mut Context::from_waker(Waker::noop()), &mut read) {
+            return done.map(|()| Some(read.filled().len()));
+        }
+        // Nothing is there, or this task did so much in one go that Tokio tells it to wait, which it does elsewhere.
         match self.socket.try_read(buffer) {
             Ok(n) => Ok(Some(n)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),

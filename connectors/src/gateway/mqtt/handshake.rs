@@ -159,7 +159,7 @@ fn parse(wire: &mut Wire, bytes: &[u8]) -> Result<Option<Packet>, MqttError> {
     Ok(None)
 }
 
-fn read_more(wire: &Wire, bytes: &mut Vec<u8>) -> Result<(), NoHello> {
+fn read_more(wire: &mut Wire, bytes: &mut Vec<u8>) -> Result<(), NoHello> {
     let mut buffer = [0; 2048];
     match wire.pipe.try_read(&mut buffer) {
         Ok(Some(0)) | Err(_) => Err(NoHello::Gone),
