@@ -4,7 +4,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Spans};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Volatility};
 use sqlparser::tokenizer::Location;
 
 use super::reject::Unsupported;
@@ -14,7 +14,11 @@ use crate::types;
 /// Checks every expression of the plan of a stream.
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     let mut problem = None;
-    plan.apply(|node| {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Distinct(Distinct::On(_)) = node {
+            problem = Some(Unsupported::DISTINCT_ON.at(Location { line: 0, column: 0 }));
+            return Ok(TreeNodeRecursion::Stop);
+        }
         let schema = input_schema(node);
         node.apply_expressions(|expression| {
             expression.apply(|e| match check_expression(e, &schema) {

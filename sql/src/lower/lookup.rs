@@ -1,11 +1,13 @@
 //! Joins with reference tables. Invariant: a lookup compares exactly the primary key, so that a row meets at most one row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::{JoinType, TableReference};
+use arrow::datatypes::Field;
+use datafusion::common::{Column, DFSchema, JoinType, TableReference};
 use datafusion::logical_expr::logical_plan::{Filter, Join, Projection, SubqueryAlias, TableScan};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, when};
 use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::tokenizer::Location;
 use thalweg_engine::plan::{Lookup, LookupKind, Stage};
@@ -13,7 +15,7 @@ use thalweg_engine::plan::{Lookup, LookupKind, Stage};
 use super::check::place;
 use super::lowering::Lowering;
 use super::markers;
-use super::project::{filter as keep, materialize};
+use super::project::{filter as keep, materialize, project};
 use super::reject::Unsupported;
 use super::rel::{Physical, Rel, Slot, Visible, requalified};
 use crate::bind::{RelationKind, is_newest};
@@ -106,11 +108,6 @@ pub(super) fn lookup<'a>(lowering: &mut Lowering<'a>, node: &Join, reference: &R
     };
     let found = keys(lowering, &mut rel, node, reference)?;
     let rest: Vec<Expr> = conditions.iter().cloned().chain(of_join).collect();
-    if !rest.is_empty() && kind == LookupKind::Left {
-        return Err(Unsupported::JOIN_CONDITION
-            .at(at)
-            .hint("ON of a LEFT JOIN compares the primary key and nothing else; put other conditions into WHERE"));
-    }
     let shift = rel.physical.len();
     let mut names = Vec::new();
     for column in columns {
@@ -137,8 +134,11 @@ pub(super) fn lookup<'a>(lowering: &mut Lowering<'a>, node: &Join, reference: &R
         };
     let plan = Lookup { table: definition.name.clone(), kind, keys: found.keys, time, columns: names, schema: schema.clone() };
     lowering.stage(&mut rel, Stage::Lookup(plan), schema);
-    if let Some(condition) = conjunction(rest) {
-        rel = keep(lowering, rel, &condition)?;
+    if let Some(condition) = conjunction(rest.into_iter().filter(markers::says)) {
+        rel = match kind {
+            LookupKind::Inner => keep(lowering, rel, &condition)?,
+            LookupKind::Left => blank(lowering, rel, columns, &condition)?,
+        };
     }
     // What only conditions needed is not seen any more.
     let seen = node
@@ -147,6 +147,18 @@ pub(super) fn lookup<'a>(lowering: &mut Lowering<'a>, node: &Join, reference: &R
         .filter_map(|(table, field)| rel.columns.iter().find(|v| v.name == *field.name() && v.table.as_ref() == table).cloned());
     rel.columns = seen.collect();
     rel.renamed(&node.schema)
+}
+
+/// Without the partner of a row that a further condition of ON does not hold for: there was one partner at most.
+fn blank<'a>(lowering: &mut Lowering<'a>, rel: Rel<'a>, partner: &[Visible], condition: &Expr) -> Result<Rel<'a>> {
+    let (mut fields, mut blanked) = (Vec::new(), Vec::new());
+    for seen in &rel.columns {
+        let column = Expr::Column(Column::new(seen.table.clone(), &seen.name));
+        let is_partners = partner.iter().any(|p| p.name == seen.name && p.table == seen.table);
+        blanked.push(if is_partners { when(condition.clone(), column).end()? } else { column });
+        fields.push((seen.table.clone(), Arc::new(Field::new(&seen.name, seen.planned.clone(), true))));
+    }
+    project(lowering, rel, &blanked, &DFSchema::new_with_metadata(fields, HashMap::new())?)
 }
 
 /// The keys of a lookup.

@@ -13,6 +13,7 @@ mod early;
 mod grouping;
 mod job;
 mod join;
+mod literals;
 mod lookup;
 mod lowering;
 mod map_keys;

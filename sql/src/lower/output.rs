@@ -9,6 +9,7 @@ use sqlparser::tokenizer::Location;
 use thalweg_engine::plan::{Column, Project};
 use thalweg_engine::time::timestamp_type;
 
+use super::literals;
 use super::precision::cut;
 use super::rel::Rel;
 use crate::diagnostics::{Problem, Result};
@@ -55,7 +56,7 @@ pub(super) fn output(items: &[(Expr, String)], rel: &Rel<'_>, target: &Target<'_
             Some(sink) => {
                 let column = &sink.columns[i].field;
                 let place = format!("column {} of '{}', '{}',", i + 1, sink.name, column.name());
-                if !types::widens(&carried, &wanted) {
+                if !types::widens(&carried, &wanted) && !literals::fit(expression, &wanted, rel) {
                     let (to, from) = (types::name(&wanted), types::name(&carried));
                     return Err(Problem::new(at, format!("{place} is {to}, the query gives {from} ('{name}')"))
                         .hint(format!("write CAST(… AS {to}), or declare the column as {from}")));

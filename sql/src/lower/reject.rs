@@ -24,6 +24,8 @@ impl Unsupported {
         "a reference table can only be joined to a stream",
         "write FROM stream AS t JOIN reference FOR SYSTEM_TIME AS OF t.ts AS r ON t.key = r.key",
     );
+    pub(crate) const DISTINCT_ON: Self =
+        Self::new("DISTINCT ON is not supported on a stream", "write QUALIFY ROW_NUMBER() OVER (PARTITION BY key ORDER BY ts) = 1");
     pub(crate) const RECURSIVE_WITH: Self = Self::new("WITH RECURSIVE is not supported", "write the steps one by one");
     pub(crate) const TABLE_FUNCTION: Self =
         Self::new("this table function is not supported", "write TUMBLE(TABLE stream, DESCRIPTOR(column), INTERVAL '10' SECOND)");
@@ -122,7 +124,10 @@ impl Unsupported {
         "write GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), or FROM TABLE(TUMBLE(TABLE stream, DESCRIPTOR(ts), INTERVAL '10' SECOND))",
     );
     pub(crate) const VERSION: Self = Self::new("this version of a table is not supported", "write FOR SYSTEM_TIME AS OF t.ts");
-    pub(crate) const VERSION_OF_OTHER: Self = Self::new("FOR SYSTEM_TIME AS OF applies to reference tables only", "leave it out");
+    pub(crate) const VERSION_OF_OTHER: Self = Self::new(
+        "FOR SYSTEM_TIME AS OF applies to reference tables only",
+        "for the newest row of a stream write ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.key = b.key; elsewhere leave it out",
+    );
     pub(crate) const VERSION_MISSING: Self = Self::new(
         "a join with a reference table must say which version it sees",
         "write JOIN reference FOR SYSTEM_TIME AS OF t.ts AS r, with the event time of the stream",

@@ -16,7 +16,7 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
         return create_view::parse(cursor, Some(at));
     }
     let (what, hint) = match cursor.peek_text() {
-        word if word.eq_ignore_ascii_case("OR") => ("OR REPLACE".to_owned(), "DROP VIEW it first"),
+        word if word.eq_ignore_ascii_case("OR") => ("OR REPLACE".to_owned(), "DROP TABLE or DROP VIEW it first"),
         word if word.eq_ignore_ascii_case("TEMPORARY") => ("TEMPORARY TABLE".to_owned(), "leave TEMPORARY out"),
         word => (word.chars().take(40).collect(), "write CREATE TABLE name (…) WITH (…), or CREATE VIEW name AS SELECT …"),
     };

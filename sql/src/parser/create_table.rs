@@ -158,6 +158,8 @@ fn column(cursor: &mut Cursor, table: &mut CreateTable) -> Result<()> {
             metadata = Some((key, at));
         } else if cursor.takes("PRIMARY KEY") {
             primary_key(cursor, table, vec![name.clone()], at)?;
+        } else if cursor.sees("COMMENT") {
+            return Err(Problem::new(at, "COMMENT of a column is not supported").hint("write it as an SQL comment: -- …"));
         } else {
             break;
         }

@@ -52,7 +52,9 @@ fn nested(cursor: &mut Cursor, owed: &mut usize, depth: usize) -> Result<TypeNam
         return Err(Problem::new(at, format!("more than {SQL_NESTING_MAX} types are nested")).hint("declare the inner ones as STRING"));
     }
     cursor.takes(kind);
-    if !cursor.takes_symbol(&Token::Lt) {
+    // Flink writes a ROW both ways.
+    let is_round = kind == "ROW" && cursor.takes_symbol(&Token::LParen);
+    if !is_round && !cursor.takes_symbol(&Token::Lt) {
         let example = match kind {
             "ARRAY" => "ARRAY<DOUBLE>",
             "MAP" => "MAP<STRING, DOUBLE>",
@@ -79,7 +81,11 @@ fn nested(cursor: &mut Cursor, owed: &mut usize, depth: usize) -> Result<TypeNam
             TypeName::Row(fields)
         }
     };
-    close(cursor, owed)?;
+    if is_round {
+        cursor.expect_symbol(&Token::RParen)?;
+    } else {
+        close(cursor, owed)?;
+    }
     Ok(parsed)
 }
 

@@ -1,4 +1,4 @@
-//! `STOP JOB job [WITH SAVEPOINT ['name']]`. Invariant: a stopped job keeps its last checkpoint, whether a savepoint is asked for or not.
+//! `STOP JOB job | 'job' [WITH SAVEPOINT ['name']]`. Invariant: a stopped job keeps its last checkpoint, whether a savepoint is asked for or not.
 
 use sqlparser::ast::Ident;
 
@@ -25,7 +25,11 @@ pub(crate) struct StopJob {
 
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
     cursor.expect("STOP JOB")?;
-    let name = cursor.qualified_name("a job")?;
+    // Flink writes the job in quotes.
+    let name = match cursor.text("a job") {
+        Ok(text) => text.split('.').map(Ident::new).collect(),
+        Err(_) => cursor.qualified_name("a job")?,
+    };
     let savepoint = if !cursor.takes("WITH SAVEPOINT") {
         SavepointWanted::No
     } else if cursor.at_end() || cursor.sees("WITH") {

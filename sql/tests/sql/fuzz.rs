@@ -40,6 +40,7 @@ fn check(sql: &str) {
 /// Pieces of statements, so that many samples get past the parser.
 const PIECES: &[&str] = &[
     "SELECT",
+    "DISTINCT ON (",
     "FROM",
     "WHERE",
     "GROUP BY",
