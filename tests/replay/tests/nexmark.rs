@@ -2,6 +2,7 @@
 //! the rows that `qN.batch.sql` gives over tables of the same events, in every way that it is run, and no row is late. `NEXMARK_EVENTS`
 //! says how many events it is to be.
 
+use std::io::Write;
 use std::time::Instant;
 
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -66,6 +67,8 @@ fn every_query(events: &[Event], ways: &[Way]) {
         }
     }
     assert!(failures.is_empty(), "{} of {} queries fail:\n{}", failures.len(), QUERIES.count(), failures.join("\n\n"));
+    // Past the test runner, which shows what is printed only of tests that fail.
+    let _ = writeln!(std::io::stderr(), "{} queries of Nexmark over {} events in {} ways", QUERIES.count(), events.len(), ways.len());
 }
 
 #[test]
