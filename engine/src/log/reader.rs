@@ -134,6 +134,8 @@ impl Partition {
         }
         self.remember(Hint { segment: segment.header.base, offset: next, position: position + at as u64 });
         shared.truncate(at);
+        // Large records: what was too much room goes back, for batches wait in memory.
+        entries.shrink_to(2 * entries.len());
         Ok(Records { partition: self.number, bytes: shared.share(), entries, lost: None })
     }
 

@@ -37,10 +37,7 @@ fn is_small(data_type: &DataType) -> bool {
 
 /// Whether a number is the same in a column of `wanted`; in a FLOAT it may have fewer digits.
 fn is_exact(value: &ScalarValue, wanted: &DataType) -> bool {
-    let is_number = |t: &DataType| t.is_numeric();
-    if !is_number(&value.data_type()) || !is_number(wanted) {
-        return false;
-    }
-    let back = |there: ScalarValue| there.cast_to(&value.data_type()).ok();
-    *wanted == DataType::Float32 || value.cast_to(wanted).ok().and_then(back).is_some_and(|back| back == *value)
+    let own = value.data_type();
+    let stays = || value.cast_to(wanted).and_then(|there| there.cast_to(&own)).is_ok_and(|back| back == *value);
+    own.is_numeric() && wanted.is_numeric() && (*wanted == DataType::Float32 || stays())
 }

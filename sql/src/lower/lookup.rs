@@ -137,7 +137,7 @@ pub(super) fn lookup<'a>(lowering: &mut Lowering<'a>, node: &Join, reference: &R
     if let Some(condition) = conjunction(rest.into_iter().filter(markers::says)) {
         rel = match kind {
             LookupKind::Inner => keep(lowering, rel, &condition)?,
-            LookupKind::Left => blank(lowering, rel, columns, &condition)?,
+            LookupKind::Left => blank(lowering, rel, (columns, node), &condition)?,
         };
     }
     // What only conditions needed is not seen any more.
@@ -149,10 +149,11 @@ pub(super) fn lookup<'a>(lowering: &mut Lowering<'a>, node: &Join, reference: &R
     rel.renamed(&node.schema)
 }
 
-/// Without the partner of a row that a further condition of ON does not hold for: there was one partner at most.
-fn blank<'a>(lowering: &mut Lowering<'a>, rel: Rel<'a>, partner: &[Visible], condition: &Expr) -> Result<Rel<'a>> {
+/// Without the partner of a row that a further condition of ON does not hold for: there was one partner at most. What only the condition
+/// needed goes too: each column that stays evaluates it.
+fn blank<'a>(lowering: &mut Lowering<'a>, rel: Rel<'a>, (partner, node): (&[Visible], &Join), condition: &Expr) -> Result<Rel<'a>> {
     let (mut fields, mut blanked) = (Vec::new(), Vec::new());
-    for seen in &rel.columns {
+    for seen in rel.columns.iter().filter(|v| node.schema.iter().any(|(t, f)| *f.name() == v.name && t == v.table.as_ref())) {
         let column = Expr::Column(Column::new(seen.table.clone(), &seen.name));
         let is_partners = partner.iter().any(|p| p.name == seen.name && p.table == seen.table);
         blanked.push(if is_partners { when(condition.clone(), column).end()? } else { column });

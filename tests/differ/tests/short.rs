@@ -20,8 +20,8 @@ fn streams_and_batches_give_the_same_rows() {
     let report = run(CASES, SEED, None).expect("both sides can be set up");
     assert!(report.differences.is_empty(), "{}", report.differences.join("\n\n"));
     // Past the test runner, which shows what is printed only of tests that fail.
-    let counts = (report.cases, report.rows, report.refusals());
-    let _ = writeln!(std::io::stderr(), "{} random queries, {} rows, {} refused, no difference", counts.0, counts.1, counts.2);
+    let (cases, rows, refused) = (report.cases, report.rows, report.refusals());
+    let _ = writeln!(std::io::stderr(), "{cases} random queries, {rows} rows, {refused} refused, no difference");
     assert!(report.not_judged_percent() <= 1.0, "{:#?}", report.not_judged);
     assert!(report.late > 0, "no row is late");
     assert!(report.refused_percent() < REFUSED_PERCENT_MAX, "{:#?}", report.refused);
