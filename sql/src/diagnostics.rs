@@ -17,6 +17,8 @@ pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 const SNIPPET_SIDE: usize = 60;
 /// Edit distance up to which a name is suggested.
 const SUGGEST_DISTANCE_MAX: usize = 3;
+/// What stands before a hint in the text of another error.
+const HINT: &str = "\nhint: ";
 
 /// An error that may know its place but not yet the text around it.
 #[derive(Debug, Clone)]
@@ -86,6 +88,11 @@ pub(crate) fn start_or(part: &impl Spanned, otherwise: Location) -> Location {
     }
 }
 
+/// An error of the parser with a way out.
+pub(crate) fn refused(at: Location, message: &str, hint: &str) -> ParserError {
+    ParserError::ParserError(format!("{message}{HINT}{hint}{at}"))
+}
+
 /// `did you mean 'x'?` for the candidate nearest to `wrong`, if one is near.
 pub(crate) fn suggestion<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let near = |c: &&str| distance(&c.to_lowercase(), &wrong.to_lowercase());
@@ -137,10 +144,12 @@ impl From<ParserError> for Problem {
             ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
         };
         let (message, at) = split_location(&text);
+        let (message, hint) = message
+            .split_once(HINT)
+            .unwrap_or((message, "check the words before this place: a comma, a quote, a parenthesis or a keyword"));
         let message = message.replace("Expected: ", "expected ").replace(", found: EOF", ", found the end of the statement");
         let message = lower_first(&message.replace(", found: ", ", found "));
-        let hint = Some("check the words before this place: a comma, a quote, a parenthesis or a keyword".to_owned());
-        let problem = Self { kind: ErrorKind::Invalid, at: None, message, hint };
+        let problem = Self { kind: ErrorKind::Invalid, at: None, message, hint: Some(hint.to_owned()) };
         at.map_or(problem.clone(), |at| problem.or_at(at))
     }
 }
@@ -212,7 +221,8 @@ fn known_problem(message: &str) -> Option<(String, Option<String>)> {
     let wrong_call = ["signature", "oercion", "coerce", "expects", "requires"].iter().any(|w| message.contains(w));
     let (text, hint) = match call {
         Some((function, _)) if wrong_call => {
-            // Ours say what they take; DataFusion adds what it tried.
+            // Ours say what they take; DataFusion adds what it tried. A form that only the parser calls has the name of the function.
+            let function = function.trim_start_matches('$');
             let takes = message.split_once(&format!("{function} takes ")).and_then(|(_, takes)| takes.split(". No ").next());
             let hint =
                 takes.map_or_else(|| "look at their number and types, and CAST them".to_owned(), |takes| format!("it takes {takes}"));

@@ -5,9 +5,11 @@
 
 mod arguments;
 mod average;
+mod base64;
 mod date_format;
 mod date_parts;
 mod decimals;
+mod digest;
 mod hex;
 pub(crate) mod json;
 mod locate;
@@ -113,6 +115,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "find_in_set",
     "flatten",
     "floor",
+    "from_base64",
     "from_unixtime",
     "gcd",
     "get_field",
@@ -147,6 +150,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "map_extract",
     "map_keys",
     "map_values",
+    "md5",
     "minute",
     "month",
     "named_struct",
@@ -177,6 +181,11 @@ pub(crate) const SCALARS: &[&str] = &[
     "rpad",
     "rtrim",
     "second",
+    "sha2",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
     "signum",
     "sin",
     "sinh",
@@ -193,6 +202,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "tanh",
     "timestampadd",
     "timestampdiff",
+    "to_base64",
     "to_char",
     "to_date",
     "to_hex",
@@ -315,6 +325,8 @@ impl Functions {
         for name in SPECIALS {
             kinds.insert((*name).to_owned(), Kind::Special);
         }
+        // They have no name that a query could say.
+        scalars.extend(json::forms());
         Self { scalars, aggregates, windows, kinds }
     }
 
@@ -363,7 +375,7 @@ fn flink() -> impl Iterator<Item = Arc<ScalarUDF>> {
         truncate::truncate(),
         unix_timestamp::unix_timestamp(),
     ];
-    single.into_iter().chain(date_parts::date_parts()).chain(pad::pads())
+    single.into_iter().chain(base64::both()).chain(date_parts::date_parts()).chain(digest::digests()).chain(pad::pads())
 }
 
 fn insert(kinds: &mut HashMap<String, Kind>, name: &str, aliases: &[String], kind: Kind) {

@@ -13,6 +13,8 @@ mod evaluate;
 mod explain;
 #[path = "sql/fuzz.rs"]
 mod fuzz;
+#[path = "sql/layouts.rs"]
+mod layouts;
 #[path = "sql/like.rs"]
 mod like;
 #[path = "sql/lint.rs"]

@@ -1,7 +1,11 @@
 //! EXPLAIN: a plan as text. Invariant: everything that decides about a result is in it: keys, times, bounds, and what is kept how long.
 //!
+//! Steps show the names of Arrow, which fingerprints are made of; `names` turns them into those of SQL where a whole plan is shown.
+//!
 //! A plan that is one line of stages, with a window or without, prints them from the top to the bottom; any other numbers its scans,
 //! inputs, steps and outputs, and says what reads what.
+
+mod names;
 
 use std::fmt;
 
@@ -70,14 +74,24 @@ impl fmt::Display for From {
 
 impl fmt::Display for JobPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.one_line() {
+        f.write_str(&names::in_sql(&Raw(self).to_string()))
+    }
+}
+
+/// A plan with the names of Arrow.
+struct Raw<'a>(&'a JobPlan);
+
+impl fmt::Display for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.0;
+        if let Some(line) = plan.one_line() {
             return line.fmt(f);
         }
-        for (number, scan) in self.scans.iter().enumerate() {
+        for (number, scan) in plan.scans.iter().enumerate() {
             writeln!(f, "scan {number}: {}", Read(scan))?;
             times(scan).iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
-        for (number, input) in self.inputs.iter().enumerate() {
+        for (number, input) in plan.inputs.iter().enumerate() {
             writeln!(f, "input {number}: from scan {}", input.scan)?;
             write_stages(f, "  ", input)?;
             if let Lateness::Row { time } = input.late {
@@ -85,15 +99,15 @@ impl fmt::Display for JobPlan {
                 writeln!(f, "  late if {name}@{time} is at or behind the watermark of its partition")?;
             }
         }
-        let streams: Vec<&str> = self.scans.iter().map(|s| s.stream.as_str()).collect();
+        let streams: Vec<&str> = plan.scans.iter().map(|s| s.stream.as_str()).collect();
         writeln!(f, "exchange: all partitions of {}", streams.join(", "))?;
-        for (number, step) in self.steps.iter().enumerate() {
+        for (number, step) in plan.steps.iter().enumerate() {
             write_step(f, number, step)?;
-            if self.spreads(&step.kind) {
-                writeln!(f, "  keys in {KEY_GROUPS} groups, by {} threads", self.parallelism)?;
+            if plan.spreads(&step.kind) {
+                writeln!(f, "  keys in {KEY_GROUPS} groups, by {} threads", plan.parallelism)?;
             }
         }
-        for (number, output) in self.outputs.iter().enumerate() {
+        for (number, output) in plan.outputs.iter().enumerate() {
             write_output(f, number, output)?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Location;
 
-use super::{Mode, extract, patterns, spelling, units};
+use super::{Mode, extract, json, patterns, spelling, units};
 use crate::diagnostics::{Problem, Result, start_or};
 use crate::functions::{Functions, Kind};
 use crate::lower::reject::Unsupported;
@@ -51,6 +51,7 @@ impl VisitorMut for Expressions<'_> {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         spelling::respell(expression);
+        json::resolve(expression);
         let at = self.place(expression);
         let resolved = units::resolve(expression, at)
             .and_then(|()| extract::resolve(expression, at))

@@ -17,6 +17,7 @@ mod expressions;
 mod extract;
 mod fields;
 mod joins;
+mod json;
 mod legacy;
 mod names;
 mod patterns;

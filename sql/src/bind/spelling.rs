@@ -9,6 +9,7 @@
 //! FLOOR(t TO HOUR)                    DATE_TRUNC('hour', t)
 //! CEIL(t TO HOUR)                     DATE_TRUNC('hour', CAST(t AS TIMESTAMP(6)) - INTERVAL '1 microsecond') + INTERVAL '1 hour'
 //! a -> 'k', a ->> 'k'                 JSON_GET(a, 'k'), JSON_GET_TEXT(a, 'k')
+//! GROUPING_ID(a, b)                   GROUPING(a, b)
 //! JSON_VALUE(a, '$.k' RETURNING t)    TRY_CAST(JSON_VALUE(a, '$.k') AS t)
 //! ```
 
@@ -61,6 +62,7 @@ fn function_as(function: &mut Function) -> Option<Expr> {
         ("sign", [x], []) => Some(call("signum", vec![x.clone()])),
         ("startswith", [x, y], []) => Some(call("starts_with", vec![x.clone(), y.clone()])),
         ("endswith", [x, y], []) => Some(call("ends_with", vec![x.clone(), y.clone()])),
+        ("grouping_id", all, []) => Some(call("grouping", all.to_vec())),
         ("mod", [a, b], []) => {
             let nested = |e: &Expr| Box::new(Expr::Nested(Box::new(e.clone())));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left: nested(a), op: BinaryOperator::Modulo, right: nested(b) })))

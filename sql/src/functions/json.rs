@@ -1,6 +1,9 @@
 //! JSON in text: `JSON_VALUE`, `JSON_QUERY`, `JSON_EXISTS`, and what `->` and `->>` stand for. Invariant: text that is no JSON, and a
-//! path that leads nowhere, to several places or to the wrong kind of value, is NULL (`JSON_EXISTS`: false); never an error on a row.
+//! path that leads nowhere, to several places or to the wrong kind of value, is NULL (`JSON_EXISTS`: false), or what the call says; never an
+//! error on a row unless the call asks for it.
 
+mod otherwise;
+mod predicate;
 mod written;
 
 use std::sync::Arc;
@@ -19,6 +22,14 @@ pub(crate) const GET: &str = "json_get";
 pub(crate) const GET_TEXT: &str = "json_get_text";
 /// Its `RETURNING type` is a cast.
 pub(crate) const VALUE: &str = "json_value";
+/// The same with ON EMPTY and ON ERROR: NULL, `ERROR`, or `DEFAULT` and a text.
+pub(crate) const VALUE_ELSE: &str = "$json_value";
+/// The row is an error.
+pub(crate) const ERROR: &str = "error";
+/// What stands before a default.
+pub(crate) const DEFAULT: &str = "default ";
+/// `a IS JSON OBJECT`: (text, kind).
+pub(crate) const PREDICATE: &str = "$is_json";
 
 /// What a function gives of the value that it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +59,11 @@ const FUNCTIONS: [(&str, Gives); 5] = [
 pub(super) fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let signature = || Signature::user_defined(Volatility::Immutable);
     FUNCTIONS.into_iter().map(move |(name, gives)| Arc::new(ScalarUDF::new_from_impl(Json { name, gives, signature: signature() })))
+}
+
+/// What only the parser calls.
+pub(super) fn forms() -> [Arc<ScalarUDF>; 2] {
+    [predicate::predicate(), otherwise::otherwise()]
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

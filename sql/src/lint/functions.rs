@@ -93,6 +93,9 @@ fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
     let Expr::Function(function) = expression else { return };
     let at = scope.place(&function.name);
     let lower = function.name.to_string().to_lowercase();
+    if lower.starts_with("\"$") {
+        return; // IS JSON, which the parser made of it.
+    }
     let shown = format!("function {}", lower.to_uppercase());
     if lower == "lead" && function.over.is_some() {
         report.add(&LEAD, at, "LEAD");

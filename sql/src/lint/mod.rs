@@ -20,6 +20,7 @@ mod kinds;
 mod lake;
 mod meaning;
 mod names;
+mod numbers;
 mod operators;
 mod report;
 mod scope;
@@ -40,9 +41,11 @@ use walk::Family;
 pub static RULES: &[&Rule] = &[
     &joins::ASOF,
     &operators::CAST,
+    &numbers::NARROWING,
     &meaning::CAST,
     &connectors::CONNECTOR,
     &meaning::DIVISION,
+    &numbers::QUOTIENT,
     &statements::DESCRIBE_TABLE,
     &clauses::DISTINCT_ON,
     &statements::DROP_JOB,
@@ -88,9 +91,11 @@ pub static RULES: &[&Rule] = &[
     &clauses::QUALIFY,
     &names::QUOTES,
     &names::RESERVED,
+    &numbers::ROOT,
     &statements::SAVEPOINT,
     &settings::SETTING,
     &statements::SHOW_CREATE,
+    &numbers::SIGN,
     &clauses::STAR,
     &operators::TEXT,
     &windows::TIME_ATTRIBUTE,
@@ -118,6 +123,7 @@ static FAMILIES: &[&Family] = &[
     &lake::FAMILY,
     &meaning::FAMILY,
     &names::FAMILY,
+    &numbers::FAMILY,
     &operators::FAMILY,
     &settings::FAMILY,
     &statements::FAMILY,

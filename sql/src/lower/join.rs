@@ -7,6 +7,9 @@
 //! "$asof"(left.time >= right.time)                         ASOF join
 //! anything else with an equality                           regular join, with a declared lifetime
 //! ```
+//!
+//! If both sides of a regular join have event times, no pair is further apart than the lifetime; behind an inner one pairs have the time of
+//! the newer row.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,14 +20,14 @@ use datafusion::logical_expr::logical_plan::Join;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::cast;
-use thalweg_engine::plan::{AsofJoin, IntervalJoin, JoinKind, JoinSide, RegularJoin, StepKind, WindowJoin};
+use datafusion::physical_expr::expressions::{Column, binary, case, cast};
+use thalweg_engine::plan::{AsofJoin, IntervalJoin, JoinKind, JoinSide, Project, RegularJoin, Stage, StepKind, WindowJoin};
 
 use super::bounds::{Bounds, TimePair, bound};
 use super::lookup;
 use super::lowering::Lowering;
 use super::markers;
-use super::project::materialize;
+use super::project::{HIDDEN_TIME, materialize};
 use super::reject::Unsupported;
 use super::rel::{At, Attached, Late, Physical, Rel, Slot, Visible};
 use super::unnest;
@@ -278,8 +281,11 @@ fn regular<'a>(lowering: &mut Lowering<'a>, parts: Parts, mut left: Rel<'a>, mut
         return Err(unbounded.at(at));
     };
     let Sides { mut rel, left: a, right: b, filter, schema, shift, .. } = sides(&parts, &left, &right, (0, 0), node)?;
-    let plan = RegularJoin { kind: parts.kind, left: a, right: b, filter, ttl, schema: schema.clone() };
-    let inputs = vec![lowering.behind(&mut left, Late::Keep)?, lowering.behind(&mut right, Late::Keep)?];
+    let times = left.time().zip(right.time()).filter(|_| !left.updating && !right.updating);
+    let plan = RegularJoin { kind: parts.kind, left: a, right: b, filter, times: times.map(|(l, r)| [l, r]), ttl, schema: schema.clone() };
+    // A row that is late may miss partners that were forgotten.
+    let [of_left, of_right] = times.map_or([Late::Keep; 2], |(l, r)| [Late::Row(l), Late::Row(r)]);
+    let inputs = vec![lowering.behind(&mut left, of_left)?, lowering.behind(&mut right, of_right)?];
     rel.at = At::Behind(lowering.step(inputs, StepKind::RegularJoin(plan), schema));
     rel.updating = left.updating || right.updating || parts.kind != JoinKind::Inner && parts.kind != JoinKind::LeftSemi;
     if parts.kind == JoinKind::LeftSemi {
@@ -290,5 +296,22 @@ fn regular<'a>(lowering: &mut Lowering<'a>, parts: Parts, mut left: Rel<'a>, mut
         (_, Some(l), Some(r)) => Some(l.iter().copied().chain(r.iter().map(|k| k + shift)).collect()),
         _ => None,
     };
+    if let (JoinKind::Inner, Some((l, r))) = (parts.kind, times) {
+        newer(lowering, &mut rel, (l, r + shift))?;
+    }
     Ok(rel)
+}
+
+/// Gives pairs the event time of the newer of their rows: no watermark has passed that when a pair leaves.
+fn newer<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>, (l, r): (usize, usize)) -> Result<()> {
+    let column = |i: usize| Arc::new(Column::new(rel.physical[i].field.name(), i)) as Arc<dyn PhysicalExpr>;
+    let is_newer = binary(column(l), Operator::Gt, column(r), &rel.schema())?;
+    let time = case(None, vec![(is_newer, column(l))], Some(column(r)))?;
+    let expressions: Vec<Arc<dyn PhysicalExpr>> = (0..rel.physical.len()).map(column).chain([time]).collect();
+    let field = Arc::new(rel.physical[r].field.as_ref().clone().with_name(HIDDEN_TIME));
+    rel.times = BTreeSet::from([rel.physical.len()]);
+    rel.physical.push(Physical { field, unit: 1 });
+    let schema = rel.schema();
+    lowering.stage(rel, Stage::Project(Project { expressions, schema: schema.clone() }), schema);
+    Ok(())
 }

@@ -25,7 +25,7 @@ use crate::diagnostics::{Problem, Result};
 use crate::types;
 
 /// Name of the event time where the query has none for it.
-const HIDDEN_TIME: &str = "$rowtime";
+pub(super) const HIDDEN_TIME: &str = "$rowtime";
 
 /// Keeps rows for which a condition is true.
 pub(super) fn filter<'a>(lowering: &mut Lowering<'a>, mut rel: Rel<'a>, predicate: &Expr) -> Result<Rel<'a>> {

@@ -148,8 +148,8 @@ pub(super) fn rank<'a>(lowering: &mut Lowering<'a>, found: &Found<'_>, shown: bo
     let by_time = event_time(&order, &rel);
     let time = by_time.or(rel.time()).filter(|_| !rel.updating);
     let first_only = time.is_some() && by_time.is_some() && offset == 0 && limit == 1;
-    // The first row of a key is final: one that is late cannot take its place.
-    let late = by_time.filter(|_| first_only && end.is_none()).map_or(Late::Keep, Late::Row);
+    // The first row of a key is final: one that is late cannot take its place. What is forgotten is not there for it.
+    let late = time.filter(|_| (first_only || lowering.ttl.is_some()) && end.is_none()).map_or(Late::Keep, Late::Row);
     let from = lowering.behind(&mut rel, late)?;
     let input = rel.schema();
     let number = rel.physical.len();

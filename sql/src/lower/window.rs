@@ -282,8 +282,8 @@ fn updating_group<'a>(
     }
     let aggregates = calls.iter().map(|c| retractable(c, &rel, false)).collect::<Result<Vec<_>>>()?;
     let time = rel.time().filter(|_| !rel.updating);
-    // What depends on the order of rows cannot take one whose place has passed.
-    let late = time.filter(|_| calls.iter().any(is_ordered)).map_or(Late::Keep, Late::Row);
+    // What depends on the order of rows cannot take one whose place has passed, and what is forgotten is not there for it.
+    let late = time.filter(|_| calls.iter().any(is_ordered) || lowering.ttl.is_some()).map_or(Late::Keep, Late::Row);
     let from = lowering.behind(&mut rel, late)?;
     let fields: Vec<FieldRef> = keys.iter().map(|(_, f)| f.clone()).chain(aggregates.iter().map(|a| a.result.clone())).collect();
     let out = Arc::new(Schema::new(fields));

@@ -6,6 +6,7 @@ use sqlparser::ast::{DataType, Expr, Ident, Query};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
 
+use super::cast::plain_type;
 use super::dialect::StreamDialect;
 use super::offsets::Offsets;
 use super::statement_set::set_head;
@@ -182,7 +183,7 @@ impl<'a> Cursor<'a> {
     /// Consumes a data type.
     pub(super) fn data_type(&mut self) -> Result<DataType> {
         let at = self.at();
-        self.parser.parse_data_type().map_err(|e| placed(e, at))
+        plain_type(&mut self.parser).map_err(|e| placed(e, at))
     }
 
     /// Consumes an expression.

@@ -1,4 +1,4 @@
-//! Types of columns: `ARRAY<t>`, `MAP<k, v>`, `ROW<name t, …>`, and what sqlparser reads. Invariant: nesting is bounded before
+//! Types of columns: `ARRAY<t>` or `t ARRAY`, `MAP<k, v>`, `ROW<name t, …>`, and what sqlparser reads. Invariant: nesting is bounded before
 //! anything recurses over it.
 //!
 //! The tokenizer takes `>>` as one token; the second half of it closes the type around the one that the first half closed.
@@ -44,13 +44,40 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<TypeName> {
 
 /// Reads a type inside of `depth` others; `owed` are the closing brackets that were read but not yet used.
 fn nested(cursor: &mut Cursor, owed: &mut usize, depth: usize) -> Result<TypeName> {
-    let at = cursor.at();
+    let mut parsed = prefixed(cursor, owed, depth)?;
+    let mut depth = depth;
+    // What follows a bracket that is not used yet belongs to the type around this one.
+    while *owed == 0 && cursor.sees("ARRAY") {
+        check_depth(cursor, depth)?;
+        cursor.takes("ARRAY");
+        depth += 1;
+        parsed = TypeName::Array(Box::new(parsed));
+    }
+    refuse_multiset(cursor)?;
+    Ok(parsed)
+}
+
+fn check_depth(cursor: &Cursor, depth: usize) -> Result<()> {
+    if depth < SQL_NESTING_MAX {
+        return Ok(());
+    }
+    Err(Problem::new(cursor.at(), format!("more than {SQL_NESTING_MAX} types are nested")).hint("declare the inner ones as STRING"))
+}
+
+fn refuse_multiset(cursor: &Cursor) -> Result<()> {
+    if !cursor.sees("MULTISET") {
+        return Ok(());
+    }
+    Err(Problem::new(cursor.at(), "type MULTISET is not supported").hint("write ARRAY<t>"))
+}
+
+/// Reads a type without what may follow it.
+fn prefixed(cursor: &mut Cursor, owed: &mut usize, depth: usize) -> Result<TypeName> {
+    refuse_multiset(cursor)?;
     let Some(kind) = ["ARRAY", "MAP", "ROW"].into_iter().find(|word| cursor.sees(word)) else {
         return Ok(TypeName::Plain(cursor.data_type()?));
     };
-    if depth >= SQL_NESTING_MAX {
-        return Err(Problem::new(at, format!("more than {SQL_NESTING_MAX} types are nested")).hint("declare the inner ones as STRING"));
-    }
+    check_depth(cursor, depth)?;
     cursor.takes(kind);
     // Flink writes a ROW both ways.
     let is_round = kind == "ROW" && cursor.takes_symbol(&Token::LParen);

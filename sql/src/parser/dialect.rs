@@ -10,6 +10,8 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+use super::{cast, json};
+
 /// Prefix under which `TABLE name` travels through the syntax tree.
 pub(crate) const TABLE_ARGUMENT: &str = "TABLE";
 
@@ -101,8 +103,11 @@ impl Dialect for StreamDialect {
         false
     }
 
-    /// sqlparser takes all that follows `IS DISTINCT FROM` for its right side, also an AND and what is behind that.
+    /// `IS JSON`; and sqlparser takes all that follows `IS DISTINCT FROM` for its right side, also an AND and what is behind that.
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(predicate) = json::predicate(parser, left) {
+            return Some(Ok(predicate));
+        }
         let make: fn(Box<Expr>, Box<Expr>) -> Expr = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
             Expr::IsDistinctFrom
         } else if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
@@ -113,12 +118,15 @@ impl Dialect for StreamDialect {
         Some(parser.parse_subexpr(precedence).map(|right| make(Box::new(left.clone()), Box::new(right))))
     }
 
-    /// `TABLE name` as an argument.
+    /// `TABLE name` as an argument, casts, and JSON_VALUE.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let Some(left) = self.attempts_left.get().checked_sub(1) else {
             return Some(Err(ParserError::ParserError("the statement is too tangled to be parsed".to_owned())));
         };
         self.attempts_left.set(left);
+        if let Some(known) = cast::cast(parser).or_else(|| json::value(parser)) {
+            return Some(known);
+        }
         let [first, second] = parser.peek_tokens();
         let is_table = matches!(first, Token::Word(w) if w.keyword == Keyword::TABLE && w.quote_style.is_none());
         (is_table && matches!(second, Token::Word(_))).then(|| table_argument(parser))

@@ -1,5 +1,6 @@
 //! Text to syntax tree, one statement a file. Invariant: every word of the text is understood or refused; nothing is skipped.
 
+mod cast;
 mod create;
 mod create_table;
 mod create_view;
@@ -11,6 +12,7 @@ mod drop;
 mod explain;
 mod insert;
 mod interval;
+mod json;
 mod like;
 mod offsets;
 mod query;
@@ -36,6 +38,7 @@ pub(crate) use dialect::TABLE_ARGUMENT;
 pub(crate) use drop::{DropStatement, Dropped};
 pub(crate) use insert::Insert;
 pub(crate) use interval::{micros, signed_micros};
+pub(crate) use json::CLAUSES as JSON_CLAUSES;
 pub(crate) use like::{Feature, Like, Merge};
 pub(crate) use query::QueryText;
 pub(crate) use set::Setting;

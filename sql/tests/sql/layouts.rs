@@ -88,7 +88,7 @@ fn what_keeps_state_is_named_when_it_differs() {
         (
             window("COUNT(*) AS n", "10"),
             window("COUNT(*) AS n, MAX(rpm) AS r", "10"),
-            "the window's aggregates were count(*), are now count(*), max(rpm)",
+            "the window's aggregates were count(*) of 1, are now count(*) of 1, max(rpm)",
         ),
         (
             window("COUNT(*) AS n", "10"),

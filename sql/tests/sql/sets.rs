@@ -1,7 +1,7 @@
 //! Statement sets and settings. Invariant: a set is one job whose queries share what they scan, and a job's stored text plans the same
 //! job again.
 
-use thalweg_engine::plan::{JobPlan, StepKind};
+use thalweg_engine::plan::{JobPlan, Lateness, StepKind};
 use thalweg_sql::{SETTINGS, Session, SettingChange, Settings, Statement, without_settings};
 
 use crate::support::session;
@@ -78,6 +78,22 @@ fn the_time_to_live_of_state_comes_from_the_settings() {
         _ => None,
     });
     assert_eq!(ttl, Some(90 * 60 * 1_000_000));
+}
+
+#[test]
+fn with_a_time_to_live_rows_go_by_event_time_and_may_be_late() {
+    let settings = Settings::new([("table.exec.state.ttl", "1 h")]).unwrap();
+    let planned = |kind: &str| {
+        let sql = format!(
+            "SELECT l.status, COUNT(*) FROM telemetry AS l {kind} JOIN telemetry AS r ON l.device_id = r.device_id GROUP BY l.status"
+        );
+        let Statement::Tail { plan, .. } = session().prepare(&sql, &settings).unwrap() else { panic!() };
+        let join = plan.steps.iter().find_map(|s| if let StepKind::RegularJoin(join) = &s.kind { join.times } else { None });
+        let group = plan.steps.iter().find_map(|s| if let StepKind::Group(group) = &s.kind { Some(group.time.is_some()) } else { None });
+        (join.is_some(), group, plan.inputs.iter().all(|i| matches!(i.late, Lateness::Row { .. })))
+    };
+    assert_eq!(planned("INNER"), (true, Some(true), true));
+    assert_eq!(planned("LEFT"), (true, Some(false), true), "changes have no event time");
 }
 
 #[test]
