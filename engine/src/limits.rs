@@ -19,8 +19,9 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 pub const PARTITIONS_MAX: u32 = 256;
 /// Most records of one frame: a cursor can always hand out a whole frame.
 pub const FRAME_RECORDS_MAX: usize = BATCH_ROWS_MAX;
-/// Devices of one partition whose last sequence is remembered; beyond, the half that sent nothing for longest is forgotten.
-pub const PRODUCERS_MAX: usize = 256 * 1024;
+/// Devices of one partition whose last sequence is remembered: all of a registry may be in one. Beyond, the half that sent nothing for
+/// longest is forgotten.
+pub const PRODUCERS_MAX: usize = DEVICES_MAX;
 /// Epochs of one device that are remembered.
 pub const PRODUCER_EPOCHS_MAX: usize = 4;
 /// Most streams of one log: each has its own threads and files.
@@ -180,6 +181,9 @@ pub const LEAD_ROWS_MAX: u64 = 1_000;
 pub const STATE_KEYS_MAX: usize = 16_000_000;
 /// What a row that a step holds is taken to need of memory until a snapshot tells better, in bytes.
 pub const HELD_ROW_BYTES: u64 = 256;
+/// What one push or one watermark may let out of a join, or of one key group of a join on several threads, in bytes as estimated: it is
+/// collected before it goes on. Beyond, the job ends.
+pub const JOIN_OUTPUT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Share of the machine's memory that the state of all jobs together may take: one part of so many; a setting.
 pub const STATE_MEMORY_PARTS: u64 = 4;
 /// The same where nobody knows how much memory the machine has, in bytes.
@@ -200,6 +204,10 @@ pub const SAVEPOINT_NAME_BYTES_MAX: usize = 128;
 pub const REFERENCE_ROWS_MAX: usize = 10_000_000;
 /// Versions of one reference table that are kept.
 pub const REFERENCE_VERSIONS_MAX: usize = 64;
+/// Memory of the versions of one reference table that are kept, in bytes; beyond, the oldest are dropped.
+pub const REFERENCE_VERSIONS_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Newest versions of one reference table that are kept whatever they take of memory.
+pub const REFERENCE_VERSIONS_MIN: usize = 2;
 /// Size of the file of a reference table, in bytes.
 pub const REFERENCE_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
@@ -276,8 +284,10 @@ pub const LAKE_PARTITIONS_OPEN_MAX: usize = 32;
 pub const LAKE_BUCKETS: u32 = 16;
 /// Memory for the rows of one table with a primary key while a job writes it, in bytes.
 pub const LAKE_KEYED_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Time for which the log of a table remembers commits and the files that they replaced, in hours.
-pub const LAKE_LOG_HOURS: u32 = 2;
+/// Time for which files of the lake that were replaced stay readable, in seconds; the log of a table remembers commits for twice as long.
+pub const LAKE_HISTORY_S_DEFAULT: u64 = 3600;
+/// Least time for which they can be set to stay, in seconds.
+pub const LAKE_HISTORY_S_MIN: u64 = 60;
 /// Commits between two checkpoints of a Delta log.
 pub const LAKE_CHECKPOINT_COMMITS: u32 = 16;
 /// Commits after which the state of a table is read from its log again.
@@ -369,6 +379,7 @@ const _: () = assert!(ZERO_PIECE_BYTES <= ZERO_AHEAD_BYTES, "a piece is cut from
 const _: () = assert!(ZERO_AHEAD_FRAME_BYTES_MAX * 4 <= ZERO_AHEAD_BYTES, "zeros serve several frames");
 const _: () = assert!(CHECKPOINTS_KEPT >= 2, "a damaged checkpoint has a predecessor to fall back on");
 const _: () = assert!(STATE_JOB_BYTES_MAX < 1 << 32, "a part of a checkpoint has a length of 32 bits");
+const _: () = assert!(REFERENCE_VERSIONS_MIN <= REFERENCE_VERSIONS_MAX, "versions that are kept whatever they take are kept");
 const _: () = assert!(STATE_SOFT_PERCENT < 100, "partitions wait for one another before a job is stopped");
 const _: () = assert!(WINDOWS_PER_ROW_ASSIGNED_MAX <= WINDOWS_PER_ROW_MAX, "rows cost more than slices");
 const _: () = assert!(CONNECT_BYTES_MAX < MQTT_PACKET_BYTES_MAX, "an unknown peer may send less than a known one");

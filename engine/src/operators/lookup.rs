@@ -6,7 +6,7 @@
 //! inner: misses are dropped, counted as filtered      left: misses get NULLs
 //! ```
 //!
-//! A row without a time, or with a NULL in its key, is a miss.
+//! A row without a time, or with a NULL in its key, is a miss. A row whose version was dropped cannot be computed: it is rejected.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::plan;
 use crate::plan::LookupKind;
 use crate::reference::{ReferenceTable, Version, version_at};
+use crate::time::{Micros, format};
 
 /// Joins batches with a reference table.
 pub struct LookupOperator {
@@ -78,6 +79,16 @@ impl LookupOperator {
         let times = cast(&time.evaluate(rows)?.into_array(rows.num_rows())?, &crate::time::timestamp_type())?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let (min, max) = (arrow::compute::min(times), arrow::compute::max(times));
+        let oldest = versions.first().map_or(Micros::MIN, |v| v.valid_from);
+        if let Some(time) = min.filter(|&time| time < oldest) {
+            // Who pushed the rows finds those of which this is true.
+            return Err(Error::invalid(format!(
+                "the version of reference table {} that was valid at {} was dropped; the oldest that is kept is valid from {} on",
+                self.table.name(),
+                format(time),
+                format(oldest)
+            )));
+        }
         let (first, last) = (min.map_or(newest, |t| version_at(versions, t)), max.map_or(newest, |t| version_at(versions, t)));
         if first == last {
             let rows = versions[first].content.probe(&keys)?;

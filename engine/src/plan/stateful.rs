@@ -36,7 +36,7 @@ pub struct JoinSide {
     pub schema: SchemaRef,
     /// Equal to the other side's of the same place, with the same types; a NULL equals nothing.
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Index of its event time; for a window join, of its `window_end`. Unused by a regular join.
+    /// Index of its event time; for a window join, of its `window_end`. Unused by a regular join, which has `times`.
     pub time: usize,
     /// Smallest step of that time in microseconds.
     pub unit: Micros,
@@ -104,7 +104,10 @@ pub struct RegularJoin {
     pub right: JoinSide,
     /// What else must be true of a pair, over left columns then right columns.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
-    /// A row is forgotten when event time has gone on by this since it came, in microseconds.
+    /// Event times of the left and the right, by index, if both have one and neither changes. Then rows are a pair only if these are at most
+    /// `ttl` apart.
+    pub times: Option<[usize; 2]>,
+    /// A row is forgotten when event time has gone on by this since its own, in microseconds; without `times`, since it came.
     pub ttl: Micros,
     /// Left columns, then right columns unless the kind is semi or anti.
     pub schema: SchemaRef,

@@ -58,6 +58,16 @@ impl Index {
         Ok(Ok(index))
     }
 
+    /// What it takes of memory beside the columns that it was built from, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let keys = match &self.keys {
+            // Shares its buffers with the column.
+            Keys::Text(_) => 0,
+            Keys::Encoded { converter, rows, .. } => converter.size() + rows.size(),
+        };
+        self.table.allocation_size() + keys
+    }
+
     /// Adds a row; returns the row that has its key already.
     fn insert(&mut self, row: u32) -> Option<u32> {
         let (hasher, table, keys) = (&self.hasher, &mut self.table, &self.keys);

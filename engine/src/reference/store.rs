@@ -1,5 +1,6 @@
 //! Versions of a reference table on disk. Invariant: a version's bytes are durable before `versions.json` names it, and named
-//! before a query can see it; so a restart finds every version that a row may have met.
+//! before a query can see it; so a restart finds every version that a row may have met and that
+//! the limits did not drop.
 //!
 //! ```text
 //! <dir>/<table>/versions.json           which versions, valid from when: replaced atomically
@@ -17,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::load::{self, ReferenceFormat};
-use super::table::{Content, ReferenceTable, Version, appended};
+use super::table::{self, Content, ReferenceTable, Version, appended};
 use crate::contract::{Disk, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Name;
-use crate::limits::REFERENCE_FILE_BYTES_MAX;
+use crate::limits::{REFERENCE_FILE_BYTES_MAX, REFERENCE_VERSIONS_BYTES_MAX};
 use crate::time::Micros;
 
 const FORMAT_VERSION: u32 = 1;
@@ -100,7 +101,10 @@ impl ReferenceStore {
         let found = read_versions(disk.as_ref(), &dir).map_err(|e| e.context(&about))?;
         let stored = found.filter(|s| s.definition == fingerprint(&definition));
         let versions = match stored {
-            Some(stored) => restore(disk.as_ref(), &dir, &definition, format, &key, &stored).map_err(|e| e.context(&about))?,
+            Some(stored) => {
+                let bytes_max = REFERENCE_VERSIONS_BYTES_MAX;
+                restore(disk.as_ref(), &dir, &definition, format, &key, &stored, bytes_max).map_err(|e| e.context(&about))?
+            }
             None => {
                 let (bytes, content) = read_source(disk.as_ref(), &definition, format, &key).map_err(|e| e.context(&about))?;
                 let versions = appended(&[], now, content);
@@ -201,7 +205,8 @@ fn read_source(
     Ok((bytes, content))
 }
 
-/// Loads every kept version; those with the same bytes share one content.
+/// Loads the kept versions, the newest first, as long as they are within the limits of memory: an earlier release knew none. Those with
+/// the same bytes share one content.
 fn restore(
     disk: &dyn Disk,
     dir: &Path,
@@ -209,9 +214,10 @@ fn restore(
     format: &ReferenceFormat,
     key: &[usize],
     stored: &Stored,
+    bytes_max: usize,
 ) -> Result<Vec<Version>> {
     let mut versions: Vec<Version> = Vec::new();
-    for kept in &stored.versions {
+    for kept in stored.versions.iter().rev() {
         let same = versions.iter().find(|v| v.content.sha256 == kept.sha256).map(|v| v.content.clone());
         let content = match same {
             Some(content) => content,
@@ -228,7 +234,11 @@ fn restore(
                 content_of(&bytes, &kept.sha256, definition, format, key).map_err(damaged)?
             }
         };
-        versions.push(Version { valid_from: kept.valid_from, loaded_at: kept.loaded_at, content });
+        versions.insert(0, Version { valid_from: kept.valid_from, loaded_at: kept.loaded_at, content });
+        if table::kept(&versions, bytes_max) < versions.len() {
+            versions.remove(0);
+            break;
+        }
     }
     Ok(versions)
 }

@@ -1,9 +1,11 @@
-//! A reference table and its versions. Invariant: versions are in strictly increasing order of `valid_from`, the first is valid
-//! from the beginning of time, and there is always at least one.
+//! A reference table and its versions. Invariant: versions are in strictly increasing order of `valid_from`, and there is always at
+//! least one. The first is valid from the beginning of time until older ones than those that are left were dropped; then nobody knows any
+//! more what was valid before it, and no other version takes their place.
 //!
 //! ```text
 //! valid_from   MIN ─────────── 10:00 ─────────────── 12:30 ─────────► newest
 //! version       0                1                     2              a row of 11:15 meets version 1
+//!               dropped          1                     2              a row of 09:00 meets none: it is rejected
 //! ```
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +17,7 @@ use arrow::util::display::array_value_to_string;
 use super::index::Index;
 use crate::error::{Error, Result};
 use crate::ids::Name;
-use crate::limits::{REFERENCE_ROWS_MAX, REFERENCE_VERSIONS_MAX};
+use crate::limits::{REFERENCE_ROWS_MAX, REFERENCE_VERSIONS_BYTES_MAX, REFERENCE_VERSIONS_MAX, REFERENCE_VERSIONS_MIN};
 use crate::time::Micros;
 
 const _: () = assert!(REFERENCE_ROWS_MAX <= u32::MAX as usize, "rows are numbered with 32 bits");
@@ -28,6 +30,8 @@ pub struct Content {
     /// The rows, with the declared columns.
     pub rows: RecordBatch,
     index: Index,
+    /// What rows and index take of memory.
+    bytes: usize,
 }
 
 impl Content {
@@ -48,7 +52,8 @@ impl Content {
             let shown: String = shown.join(", ").chars().take(80).collect();
             Error::invalid(format!("primary key ({shown}) is in row {} and again in row {}", first + 1, second + 1))
         })?;
-        Ok(Self { sha256, rows, index })
+        let bytes = rows.get_array_memory_size() + index.bytes();
+        Ok(Self { sha256, rows, index, bytes })
     }
 
     /// The row of each key, NULL where there is none; `keys` are in the order of the primary key and of its types. Errors:
@@ -61,7 +66,7 @@ impl Content {
 /// One version.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// First instant at which it is valid, in microseconds; `Micros::MIN` for the first.
+    /// First instant at which it is valid, in microseconds; `Micros::MIN` for the first that the table had.
     pub valid_from: Micros,
     /// When it was read from its source, in microseconds.
     pub loaded_at: Micros,
@@ -79,13 +84,12 @@ pub struct ReferenceTable {
 }
 
 impl ReferenceTable {
-    /// A table with its first versions; `key` are the indexes of the primary key's columns. The first version becomes valid
-    /// from the beginning of time. Errors: `Invalid` if there is no version or they are not in order.
-    pub fn new(name: Name, schema: SchemaRef, key: Vec<usize>, mut versions: Vec<Version>) -> Result<Self> {
-        let Some(first) = versions.first_mut() else {
+    /// A table with its versions; `key` are the indexes of the primary key's columns. Errors: `Invalid` if there is no version or they
+    /// are not in order.
+    pub fn new(name: Name, schema: SchemaRef, key: Vec<usize>, versions: Vec<Version>) -> Result<Self> {
+        if versions.is_empty() {
             return Err(Error::invalid(format!("reference table {name} has no version")));
-        };
-        first.valid_from = Micros::MIN;
+        }
         if !versions.is_sorted_by(|a, b| a.valid_from < b.valid_from) {
             return Err(Error::invalid(format!("versions of reference table {name} are not in the order of their times")));
         }
@@ -119,18 +123,33 @@ impl ReferenceTable {
     }
 }
 
-/// Adds a version that is valid from `now` on, or just after the newest if the clock went back; drops the oldest beyond the
-/// limit, so that the first that is left is valid from the beginning of time.
+/// Adds a version that is valid from `now` on, or just after the newest if the clock went back; the first of all is valid from the
+/// beginning of time. Drops the oldest beyond the limits.
 pub(super) fn appended(versions: &[Version], now: Micros, content: Arc<Content>) -> Vec<Version> {
     let valid_from = versions.last().map_or(Micros::MIN, |last| now.max(last.valid_from.saturating_add(1)));
-    let dropped = (versions.len() + 1).saturating_sub(REFERENCE_VERSIONS_MAX);
-    let mut all = versions[dropped..].to_vec();
+    let mut all = versions.to_vec();
     all.push(Version { valid_from, loaded_at: now, content });
-    all[0].valid_from = Micros::MIN;
+    all.drain(..all.len() - kept(&all, REFERENCE_VERSIONS_BYTES_MAX));
     all
 }
 
-/// The version valid at `time`.
+/// How many of the newest of these versions are within the limits: some always are, more if they take at most `bytes_max` together. What
+/// several share counts once.
+pub(super) fn kept(versions: &[Version], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    for (kept, place) in (0..versions.len()).rev().enumerate() {
+        let content = &versions[place].content;
+        if !versions[place + 1..].iter().any(|newer| Arc::ptr_eq(&newer.content, content)) {
+            bytes += content.bytes;
+        }
+        if kept >= REFERENCE_VERSIONS_MAX || kept >= REFERENCE_VERSIONS_MIN && bytes > bytes_max {
+            return kept;
+        }
+    }
+    versions.len()
+}
+
+/// The version valid at `time`; the first if it lies before all of them.
 pub fn version_at(versions: &[Version], time: Micros) -> usize {
     versions.partition_point(|v| v.valid_from <= time).saturating_sub(1)
 }
@@ -168,7 +187,22 @@ mod tests {
             versions = appended(&versions, now, c.clone());
         }
         assert_eq!(versions.len(), REFERENCE_VERSIONS_MAX);
-        assert_eq!((versions[0].valid_from, versions[1].valid_from), (Micros::MIN, 6));
+        assert_eq!((versions[0].valid_from, versions[1].valid_from), (5, 6), "what was valid before is not known any more");
+    }
+
+    #[test]
+    fn versions_are_kept_while_their_bytes_fit_and_the_newest_always() {
+        let of = |names: &[&str]| {
+            let contents: Vec<Arc<Content>> = names.iter().map(|n| content(&[Some(*n)]).unwrap()).collect();
+            contents.into_iter().enumerate().fold(Vec::new(), |versions, (now, c)| appended(&versions, now as i64, c))
+        };
+        let versions = of(&["a", "b", "c", "d"]);
+        let bytes = versions[0].content.bytes;
+        assert!(bytes > 0 && versions.iter().all(|v| v.content.bytes == bytes));
+        assert_eq!([0, 2 * bytes, 3 * bytes - 1, 3 * bytes, 4 * bytes].map(|max| kept(&versions, max)), [2, 2, 2, 3, 4]);
+        let shared: Vec<Version> = versions.iter().map(|v| Version { content: versions[0].content.clone(), ..v.clone() }).collect();
+        assert_eq!(kept(&shared, bytes), 4, "what versions share counts once");
+        assert_eq!(kept(&versions[..1], 0), 1);
     }
 
     #[test]

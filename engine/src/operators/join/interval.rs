@@ -39,7 +39,7 @@ pub struct IntervalJoinOperator {
     upper: Micros,
     sides: [Side; 2],
     keys: JoinKeys,
-    pairing: Pairing,
+    pub(super) pairing: Pairing,
     hold: Micros,
 }
 
@@ -273,6 +273,7 @@ impl Stateful for IntervalJoinOperator {
     }
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
+        self.pairing.begin();
         let released = [self.release(0, watermark)?, self.release(1, watermark)?];
         let mut next = [0, 0];
         loop {

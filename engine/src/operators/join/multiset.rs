@@ -1,11 +1,15 @@
 //! The rows of one side of a regular join: a multiset, by key and by age. Invariant: equal rows are one entry with a count; entries
-//! are ordered by the newest of their rows, within a key as well as all together, so that the order survives a snapshot.
+//! are ordered by the newest of their rows, within a key as well as all together, so that the order survives a snapshot. They are
+//! forgotten by event time if rows have one, otherwise in that order.
 //!
 //! ```text
 //! table   row ─► entry                 by key   first … last of each key            by age   first … last of all, the oldest first
-//! entry   row in arrow's row format, key, count, matches, the watermark that stood when its newest row came, two places in lists
+//! entry   row in arrow's row format, key, count, matches, its event time or the watermark that stood when its newest row came, two
+//!         places in lists
+//! due     entries by event time, if rows have one
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -40,6 +44,8 @@ pub struct Multiset {
     /// By the number of the key.
     keys: Vec<List>,
     ages: List,
+    timed: bool,
+    due: BTreeSet<(Micros, u32)>,
     rows: u64,
 }
 
@@ -69,8 +75,8 @@ struct List {
 const EMPTY: List = List { first: NONE, last: NONE };
 
 impl Multiset {
-    /// For rows of `schema`. Errors: `Internal` if a column cannot be compared.
-    pub fn new(schema: SchemaRef) -> Result<Self> {
+    /// For rows of `schema`; `timed` says whether equal rows have one event time. Errors: `Internal` if a column cannot be compared.
+    pub fn new(schema: SchemaRef, timed: bool) -> Result<Self> {
         let converter = RowConverter::new(schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect())?;
         Ok(Self {
             schema,
@@ -82,6 +88,8 @@ impl Multiset {
             free: Vec::new(),
             keys: Vec::new(),
             ages: EMPTY,
+            timed,
+            due: BTreeSet::new(),
             rows: 0,
         })
     }
@@ -116,8 +124,13 @@ impl Multiset {
         &mut self.entries[entry as usize].matches
     }
 
-    /// Adds a row that comes while the watermark is `now`. Whether there was none like it: then the key is held for it.
-    pub fn add(&mut self, row: &[u8], key: u32, matches: u64, now: Micros) -> bool {
+    /// The event time of an entry, or when its newest row came.
+    pub fn came(&self, entry: u32) -> Micros {
+        self.entries[entry as usize].came
+    }
+
+    /// Adds a row with its event time, or the watermark at which it comes. Whether there was none like it: then the key is held for it.
+    pub fn add(&mut self, row: &[u8], key: u32, matches: u64, came: Micros) -> bool {
         self.rows += 1;
         let hash = self.hasher.hash_one(row);
         let found = self.find(hash, row);
@@ -130,7 +143,10 @@ impl Multiset {
             None => self.insert(hash, row, key),
         };
         let known = &mut self.entries[entry as usize];
-        (known.rows, known.matches, known.came) = (known.rows + 1, matches, now);
+        (known.rows, known.matches, known.came) = (known.rows + 1, matches, came);
+        if self.timed {
+            self.due.insert((came, entry));
+        }
         self.link(entry, BY_KEY);
         self.link(entry, BY_AGE);
         found.is_none()
@@ -144,17 +160,22 @@ impl Multiset {
         (self.entries[entry as usize].rows == 0).then(|| self.drop_entry(entry))
     }
 
-    /// Drops the rows whose newest equal came at `limit` or before. The keys that are no longer held for them.
+    /// Drops the rows whose time, or that of their newest equal, is `limit` or before. The keys that are no longer held for them.
     pub fn forget(&mut self, limit: Micros) -> Vec<u32> {
         let mut keys = Vec::new();
-        while self.ages.first != NONE && self.entries[self.ages.first as usize].came <= limit {
-            self.rows -= self.entries[self.ages.first as usize].rows;
-            keys.push(self.drop_entry(self.ages.first));
+        while let Some(entry) = self.oldest().filter(|&e| self.came(e) <= limit) {
+            self.rows -= self.count(entry);
+            keys.push(self.drop_entry(entry));
         }
         keys
     }
 
-    /// Says that all rows came at `now`.
+    /// The entry to be forgotten first.
+    fn oldest(&self) -> Option<u32> {
+        if self.timed { self.due.first().map(|&(_, entry)| entry) } else { Some(self.ages.first).filter(|&e| e != NONE) }
+    }
+
+    /// Says that all rows came at `now`. They have no event time.
     pub fn renew(&mut self, now: Micros) {
         self.entries.iter_mut().for_each(|e| e.came = now);
     }
@@ -219,6 +240,7 @@ impl Multiset {
     fn drop_entry(&mut self, entry: u32) -> u32 {
         self.unlink(entry, BY_KEY);
         self.unlink(entry, BY_AGE);
+        self.due.remove(&(self.came(entry), entry));
         if let Ok(found) = self.table.find_entry(self.entries[entry as usize].hash, |&e| e == entry) {
             found.remove();
         }

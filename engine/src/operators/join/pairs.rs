@@ -9,6 +9,7 @@ use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_physical_expr_common::physical_expr::PhysicalExpr;
 
+use super::bound::Bound;
 use super::buffer::{NONE, RowBuffer};
 use crate::batch::FailedRow;
 use crate::error::{Error, Result};
@@ -106,12 +107,19 @@ pub struct Pairing {
     /// How many of them are pairs.
     pairs: usize,
     failed: Vec<FailedRow>,
+    pub(super) bound: Bound,
 }
 
 impl Pairing {
     /// For a join of `kind` whose output has `schema`.
     pub fn new(kind: JoinKind, condition: Option<Condition>, schema: SchemaRef) -> Self {
-        Self { condition, schema, left_alone: left_alone(kind), left: Vec::new(), right: Vec::new(), pairs: 0, failed: Vec::new() }
+        let (bound, left_alone) = (Bound::new(&schema), left_alone(kind));
+        Self { condition, schema, left_alone, left: Vec::new(), right: Vec::new(), pairs: 0, failed: Vec::new(), bound }
+    }
+
+    /// What was settled before has gone on.
+    pub fn begin(&mut self) {
+        self.bound.begin();
     }
 
     /// Pairs of which the condition could not tell anything, since this was asked last.
@@ -143,7 +151,7 @@ impl Pairing {
     }
 
     /// Decides about all that is noted, in order: `leaves` is told left row, right row (`NONE` for that of a row alone) and whether
-    /// the condition is true. Gives the rows that leave.
+    /// the condition is true. Gives the rows that leave. Errors: `Invalid` if too many have left since `begin`.
     pub fn settle(&mut self, rows: [&RowBuffer; 2], mut leaves: impl FnMut(u64, u64, bool) -> bool) -> Result<Option<RecordBatch>> {
         let (mut left, mut right) = (std::mem::take(&mut self.left), std::mem::take(&mut self.right));
         let pairs = std::mem::take(&mut self.pairs);
@@ -152,6 +160,7 @@ impl Pairing {
             _ => None,
         };
         self.failed.extend(judged.iter().flat_map(Judged::failed_rows));
+        self.bound.add_failed(pairs, judged.as_ref().map_or(0, |j| j.failed.len()))?;
         let only_pairs = pairs == left.len() && !self.left_alone;
         let (mut pair, mut kept) = (0, 0);
         for i in 0..left.len() {
@@ -168,6 +177,7 @@ impl Pairing {
         if kept == 0 {
             return Ok(None);
         }
+        self.bound.add(kept as u64)?;
         if let Some(Judged { pairs, truth, .. }) = judged.filter(|_| only_pairs) {
             let pairs = filter_record_batch(&pairs, &truth.into())?;
             return Ok(Some(RecordBatch::try_new(self.schema.clone(), pairs.columns().to_vec())?));

@@ -1,6 +1,7 @@
 //! The regular join: a changelog of all pairs of the rows so far, as Flink's `StreamingJoinOperator` and
 //! `StreamingSemiAntiJoinOperator` write it. Invariant: what leaves folds to the batch join of what came, row by row, as long as
-//! nothing was forgotten; it is a function of the rows in the order in which they came.
+//! nothing was forgotten. Where both sides have event times, a pair is at most the lifetime apart, and it folds to the batch join of
+//! all rows, whatever was forgotten and however the sides were interleaved.
 //!
 //! A row of an outer side counts its matches: it leaves padded when it has none, the padded row is taken back when the first comes,
 //! and comes again when the last goes. A left row of a semi or anti join counts in the same way.
@@ -9,14 +10,21 @@
 //! rows of one input ─► candidates: rows of the other side with the same key ─► filter ─► row by row: changes, own state, counts
 //! ```
 //!
+//! A row with an event time is forgotten when the watermark has passed that by the lifetime: whatever comes later is further away. Other
+//! rows are forgotten by the watermark at which they came, which depends on how records were read.
+//!
 //! Forgetting says nothing, and counts stay as they are. A row that is taken back and is not known, because it was forgotten, still
-//! takes back its pairs with the rows that are. Output rows have no event time: the watermark goes through as a clock.
+//! takes back its pairs with the rows that are. The watermark goes through: a pair leaves when the second of its rows comes, which it has
+//! not passed; what else leaves has no event time.
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_arrays;
 use arrow::row::Rows;
 use hashbrown::HashMap;
 
+use super::bound::Bound;
 use super::keys::JoinKeys;
 use super::multiset::{BESIDE, Multiset};
 use super::pairs::{Condition, left_alone, outer};
@@ -26,6 +34,8 @@ use crate::changes::{Changes, RowKind};
 use crate::contract::Stateful;
 use crate::error::Result;
 use crate::limits::BATCH_ROWS_MAX;
+use crate::operators::compact::compact;
+use crate::operators::reorder::event_times;
 use crate::plan::{self, JoinKind};
 use crate::time::Micros;
 
@@ -36,6 +46,7 @@ pub struct RegularJoinOperator {
     keys: JoinKeys,
     sides: [Multiset; 2],
     failed: Vec<FailedRow>,
+    pub(super) bound: Bound,
     /// The watermark; rows that came before the first one count from there.
     now: Micros,
 }
@@ -47,6 +58,8 @@ struct Pushed<'a> {
     /// Numbers of their keys, held for those that are added.
     keys: Vec<Option<u32>>,
     rows: Rows,
+    /// Event times, if both sides have them.
+    times: Option<&'a [Micros]>,
 }
 
 /// A row that was pushed and a row of the other side that may match it.
@@ -63,10 +76,17 @@ struct Leaving {
     kinds: Vec<RowKind>,
     own: Vec<Option<u32>>,
     other: Vec<Option<u32>>,
+    /// How many there are, those included that are more than `most` and were left out.
+    noted: u64,
+    most: u64,
 }
 
 impl Leaving {
     fn push(&mut self, kind: RowKind, own: Option<u32>, other: Option<u32>, times: u64) {
+        self.noted = self.noted.saturating_add(times);
+        if self.noted > self.most {
+            return;
+        }
         for _ in 0..times {
             self.kinds.push(kind);
             self.own.push(own);
@@ -78,11 +98,13 @@ impl Leaving {
 impl RegularJoinOperator {
     /// An operator for `plan`. Errors: `Internal` if a column cannot be compared.
     pub fn new(plan: plan::RegularJoin) -> Result<Self> {
+        let timed = plan.times.is_some();
         Ok(Self {
             condition: plan.filter.clone().map(|f| Condition::new(f, &plan.left, &plan.right)),
             keys: JoinKeys::new(&plan.left, &plan.right)?,
-            sides: [Multiset::new(plan.left.schema.clone())?, Multiset::new(plan.right.schema.clone())?],
+            sides: [Multiset::new(plan.left.schema.clone(), timed)?, Multiset::new(plan.right.schema.clone(), timed)?],
             failed: Vec::new(),
+            bound: Bound::new(&plan.schema),
             now: Micros::MIN,
             plan,
         })
@@ -95,7 +117,7 @@ impl RegularJoinOperator {
         let mut row = from;
         while row < pushed.changes.len() && candidates.len() < BATCH_ROWS_MAX {
             let others = pushed.keys[row].map(|key| self.sides[1 - pushed.input].of_key(key));
-            for entry in others.into_iter().flatten() {
+            for entry in others.into_iter().flatten().filter(|&entry| self.is_near(pushed, row, entry)) {
                 let place = *places.entry(entry).or_insert_with(|| {
                     entries.push(entry);
                     entries.len() as u32 - 1
@@ -105,6 +127,12 @@ impl RegularJoinOperator {
             row += 1;
         }
         (candidates, entries, row)
+    }
+
+    /// Whether a row that was pushed and an entry of the other side are no further apart than rows live.
+    fn is_near(&self, pushed: &Pushed<'_>, row: usize, entry: u32) -> bool {
+        let Some(times) = pushed.times else { return true };
+        times[row].saturating_sub(self.sides[1 - pushed.input].came(entry)).saturating_abs() <= self.plan.ttl
     }
 
     /// The candidates for which the condition is true.
@@ -118,9 +146,11 @@ impl RegularJoinOperator {
             let other = take_arrays(others, &other, None)?;
             let (left, right) = if pushed.input == 0 { (own, other) } else { (other, own) };
             let judged = condition.evaluate([left, right].concat())?;
+            let before = self.failed.len();
             // A pair that is taken back failed when it came.
             let comes = |place: usize| pushed.changes.kind(part[place].row as usize).adds();
             self.failed.extend(judged.failed_rows().zip(&judged.failed).filter(|(_, (place, _))| comes(*place)).map(|(row, _)| row));
+            self.bound.add_failed(part.len(), self.failed.len() - before)?;
             truths.push(judged.truth);
         }
         let mut truths = truths.iter().flatten();
@@ -130,7 +160,8 @@ impl RegularJoinOperator {
 
     /// Takes one row: notes what leaves, and changes the state.
     fn take(&mut self, pushed: &Pushed<'_>, row: usize, matched: &[Candidate], leaving: &mut Leaving) {
-        let Pushed { input, keys, rows, .. } = pushed;
+        let Pushed { input, keys, rows, times, .. } = pushed;
+        let came = times.map_or(self.now, |times| times[row]);
         let count = matched.iter().map(|m| self.sides[1 - input].count(m.entry)).sum();
         let kind = pushed.changes.kind(row);
         if left_alone(self.plan.kind) {
@@ -139,7 +170,7 @@ impl RegularJoinOperator {
             self.note_pairs(*input, (kind, row as u32), matched, leaving);
         }
         let released = if kind.adds() {
-            keys[row].filter(|&key| !self.sides[*input].add(rows.row(row).data(), key, count, self.now))
+            keys[row].filter(|&key| !self.sides[*input].add(rows.row(row).data(), key, count, came))
         } else {
             self.sides[*input].remove(rows.row(row).data())
         };
@@ -199,32 +230,39 @@ impl RegularJoinOperator {
         }
     }
 
-    /// The changes that leave.
-    fn output(&self, pushed: &Pushed<'_>, others: &[ArrayRef], leaving: Leaving) -> Result<Changes> {
+    /// The changes that leave. Texts of the other side were decoded for them: of few rows they do not hold those of all.
+    fn output(&mut self, pushed: &Pushed<'_>, others: &[ArrayRef], leaving: Leaving) -> Result<Changes> {
         let own = take_arrays(pushed.changes.rows.columns(), &UInt32Array::from(leaving.own), None)?;
         let other = take_arrays(others, &UInt32Array::from(leaving.other), None)?;
         let (left, right) = if pushed.input == 0 { (own, other) } else { (other, own) };
         let columns = if left_alone(self.plan.kind) { left } else { [left, right].concat() };
-        Ok(Changes::new(RecordBatch::try_new(self.plan.schema.clone(), columns)?, leaving.kinds))
+        let rows = compact(&RecordBatch::try_new(self.plan.schema.clone(), columns)?)?;
+        let (left, right) = rows.columns().split_at(self.plan.left.schema.fields().len());
+        self.bound.add_texts(if pushed.input == 0 { right } else { left })?;
+        Ok(Changes::new(rows, leaving.kinds))
     }
 }
 
 impl Stateful for RegularJoinOperator {
     fn push(&mut self, input: usize, changes: Changes, out: &mut Vec<Changes>) -> Result<()> {
+        self.bound.begin();
         let (keys, rows) = (self.keys.encode(input, &changes.rows)?, self.sides[input].encode(&changes.rows)?);
         // Nothing takes the number of a key that is no longer held before all rows are through.
         let number = |row| if changes.kind(row).adds() { self.keys.hold(&keys, row) } else { self.keys.find(&keys, row) };
         let keys = (0..changes.len()).map(number).collect();
-        let pushed = Pushed { input, changes: &changes, keys, rows };
+        let times = self.plan.times.map(|times| event_times(&changes.rows, times[input])).transpose()?;
+        let pushed = Pushed { input, changes: &changes, keys, rows, times };
         let mut from = 0;
         while from < changes.len() {
             let (candidates, entries, to) = self.candidates(&pushed, from);
             let others = self.sides[1 - input].decode(&entries)?;
             let pairs = self.judge(&pushed, &others, candidates)?;
-            let (mut pairs, mut leaving) = (pairs.as_slice(), Leaving::default());
+            let (mut pairs, mut leaving) = (pairs.as_slice(), Leaving { most: self.bound.rows_left(), ..Leaving::default() });
             for row in from..to {
                 let (matched, rest) = pairs.split_at(pairs.iter().take_while(|p| p.row as usize == row).count());
+                let noted = leaving.noted;
                 self.take(&pushed, row, matched, &mut leaving);
+                self.bound.add(leaving.noted - noted)?;
                 pairs = rest;
             }
             if !leaving.kinds.is_empty() {
@@ -239,7 +277,7 @@ impl Stateful for RegularJoinOperator {
         if watermark == Micros::MIN {
             return Ok(watermark);
         }
-        if self.now == Micros::MIN {
+        if self.now == Micros::MIN && self.plan.times.is_none() {
             self.sides.iter_mut().for_each(|side| side.renew(watermark));
         }
         self.now = watermark;
@@ -270,7 +308,11 @@ impl Stateful for RegularJoinOperator {
         let (now, batches) = sides::decode(state, [&self.plan.left.schema, &self.plan.right.schema], BESIDE)?;
         self.now = now;
         for (input, batches) in batches.into_iter().enumerate() {
-            for (rows, beside) in batches {
+            for (rows, mut beside) in batches {
+                if let Some(times) = self.plan.times {
+                    // An earlier version wrote the watermark at which they came.
+                    beside[2] = Arc::new(Int64Array::from(event_times(&rows, times[input])?.to_vec()));
+                }
                 let keys = self.keys.encode(input, &rows)?;
                 self.sides[input].restore(&rows, &beside, |row| self.keys.hold(&keys, row))?;
             }

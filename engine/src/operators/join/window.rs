@@ -28,7 +28,7 @@ use crate::time::{Micros, ahead};
 /// Joins rows of the same window.
 pub struct WindowJoinOperator {
     plan: plan::WindowJoin,
-    pairing: Pairing,
+    pub(super) pairing: Pairing,
     /// For the content of both sides.
     contents: [RowConverter; 2],
     /// Rows by the end of their window.
@@ -181,6 +181,7 @@ impl Stateful for WindowJoinOperator {
     }
 
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
+        self.pairing.begin();
         // A window is complete when no row of either side can lie in it.
         let over = ahead(watermark, self.plan.left.unit).min(ahead(watermark, self.plan.right.unit));
         while let Some(entry) = self.windows.first_entry() {

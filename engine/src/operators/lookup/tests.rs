@@ -7,7 +7,10 @@ use datafusion_expr_common::columnar_value::ColumnarValue;
 use proptest::prelude::*;
 
 use super::*;
+use crate::changes::Changes;
+use crate::contract::Stateful;
 use crate::ids::Name;
+use crate::operators::stages::Stages;
 use crate::reference::Content;
 use crate::time::{Micros, timestamp_type};
 
@@ -141,6 +144,35 @@ proptest! {
         let mut operator = operator(table(&VERSIONS), kind, by_time.then_some(1));
         prop_assert_eq!(run(&mut operator, &rows, batch_rows), (wanted, dropped));
     }
+}
+
+#[test]
+fn rows_whose_version_was_dropped_are_rejected_alone() {
+    // The first version is valid from the beginning of time unless older ones were dropped.
+    let whole = table(&[(Micros::MIN, &["a"]), (200, &["b"])]);
+    let (got, _) = run(&mut operator(whole, LookupKind::Inner, Some(1)), &[(Some("a"), Some(-5))], 1);
+    assert_eq!(got.len(), 1);
+
+    let table = table(&[(100, &["a"]), (200, &["b"])]);
+    let rows = [(Some("a"), Some(99)), (Some("a"), Some(100)), (Some("b"), Some(200)), (Some("b"), None), (Some("b"), Some(0))];
+    for kind in [LookupKind::Inner, LookupKind::Left] {
+        let plan = operator(table.clone(), kind, Some(1)).plan;
+        let mut stages = Stages::new(&[plan::Stage::Lookup(plan)], std::slice::from_ref(&table)).unwrap();
+        let mut out = Vec::new();
+        stages.push(0, Changes::inserts(batch(&rows, 0).rows), &mut out).unwrap();
+        let kept = if kind == LookupKind::Inner { 2 } else { 3 };
+        assert_eq!(out.iter().map(Changes::len).sum::<usize>(), kept);
+        let reasons: Vec<String> = stages.failed().into_iter().map(|f| f.reason).collect();
+        let reason = |time: Micros| {
+            let (time, oldest) = (format(time), format(100));
+            format!(
+                "the version of reference table devices that was valid at {time} was dropped; the oldest that is kept is valid from {oldest} on"
+            )
+        };
+        assert_eq!(reasons, [reason(99), reason(0)]);
+    }
+    let mut newest = operator(table, LookupKind::Inner, None);
+    assert_eq!(run(&mut newest, &rows, 5).0.len(), 3, "the newest version needs no time");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn joins_say_keys_times_bounds_and_what_they_keep() {
     assert!(keeps.ends_with("the newest right row of each key behind the watermark, for 1000 ms at most"), "{keeps}");
     assert!(!says(StepKind::AsofJoin(asof(None))).0.contains("at most"));
     let filter = Some(condition());
-    let join = RegularJoin { kind: JoinKind::Full, left: side(), right: side(), filter, ttl: SECOND, schema: schema() };
+    let join = RegularJoin { kind: JoinKind::Full, left: side(), right: side(), filter, times: None, ttl: SECOND, schema: schema() };
     let (what, keeps) = says(StepKind::RegularJoin(join));
     assert_eq!(what, "regular join full on [device@0 = device@0] where v@2 > v@2");
     assert_eq!(keeps, "every row for 1000 ms of event time");

@@ -125,6 +125,25 @@ fn versions_of_another_definition_are_not_taken_over() {
 }
 
 #[test]
+fn a_restart_keeps_the_newest_versions_that_fit_and_their_times() {
+    let f = Fixture::new(ONE);
+    let store = f.open(0).unwrap();
+    for i in 1..=3 {
+        f.write(&format!("device_id,threshold\npump-1,{i}\n"));
+        store.refresh(i * 10).unwrap();
+    }
+    let (dir, definition) = (f.home.path().join("kept/devices"), f.definition(DataType::Float64));
+    let stored = read_versions(&RealDisk, &dir).unwrap().unwrap();
+    let format = load::format("csv").unwrap();
+    let times = |bytes_max: usize| -> Vec<Micros> {
+        let versions = restore(&RealDisk, &dir, &definition, format, &[0], &stored, bytes_max).unwrap();
+        versions.iter().map(|v| v.valid_from).collect()
+    };
+    assert_eq!(times(usize::MAX), [Micros::MIN, 10, 20, 30]);
+    assert_eq!(times(0), [20, 30], "the first that is left is not valid from the beginning of time");
+}
+
+#[test]
 fn what_no_version_needs_is_removed() {
     let f = Fixture::new(ONE);
     let store = f.open(0).unwrap();
@@ -132,6 +151,9 @@ fn what_no_version_needs_is_removed() {
         f.write(&format!("device_id,threshold\npump-1,{i}\n"));
         store.refresh(i * 10).unwrap();
     }
-    assert_eq!(store.table().versions().len(), crate::limits::REFERENCE_VERSIONS_MAX);
+    let wanted = shape(&store);
+    assert_eq!((wanted.len(), wanted[0].0), (crate::limits::REFERENCE_VERSIONS_MAX, 40));
     assert_eq!(f.kept().len(), crate::limits::REFERENCE_VERSIONS_MAX + 1);
+    drop(store);
+    assert_eq!(shape(&f.open(9000).unwrap()), wanted, "a restart remembers that older ones were dropped");
 }

@@ -1,6 +1,6 @@
 //! Shapes of queries, one a file. Invariant: each writes a query for both sides that must give the same rows.
 //!
-//! Left out: joins of streams that are bounded by a lifetime alone, whose result depends on when state is forgotten.
+//! Left out: joins of streams that are bounded by a lifetime alone, which goes beside the text of the query.
 
 use crate::draft::{Draft, Rel};
 

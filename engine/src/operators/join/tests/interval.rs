@@ -107,3 +107,13 @@ fn semi_and_anti_joins_are_refused() {
         assert_eq!(error.kind(), crate::error::ErrorKind::Invalid);
     }
 }
+
+#[test]
+fn more_than_may_leave_at_once_ends_the_join() {
+    let rows: Vec<Row> = (0..5).map(|i| row(10, i)).collect();
+    leaves_at_most(25, |bound| {
+        let mut operator = IntervalJoinOperator::new(plan(JoinKind::Inner, (-10, 10), None)).unwrap();
+        operator.pairing.bound = bound;
+        Ok(join_at_once(operator, &rows, &rows)?.len())
+    });
+}

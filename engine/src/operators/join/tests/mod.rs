@@ -17,7 +17,8 @@ use proptest::prelude::*;
 
 use crate::changes::Changes;
 use crate::contract::Stateful;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::operators::join::bound::Bound;
 use crate::plan::{JoinKind, JoinSide};
 use crate::time::Micros;
 
@@ -189,6 +190,15 @@ fn check(
         prop_assert_eq!(run(new, arrivals, (late, cuts), in_time), want, "late {}, cuts {:?}", late, cuts);
     }
     Ok(())
+}
+
+/// Asserts that a join lets out `most` rows at once if so many are allowed, and that it ends if it is one less.
+fn leaves_at_most(most: u64, join: impl Fn(Bound) -> Result<usize>) {
+    let bound = |rows: u64| Bound::of_rows(&output(JoinKind::Inner), rows);
+    assert_eq!(join(bound(most)).unwrap() as u64, most);
+    let error = join(bound(most - 1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "another try would meet it again");
+    assert!(error.message().starts_with("a join lets out more than"), "{error}");
 }
 
 /// Pushes rows to both sides and advances to the end.

@@ -1,4 +1,4 @@
-//! Tests of the regular join: its changelog, folded, is the batch join of all rows so far.
+//! Tests of the regular join: its changelog, folded, is the batch join of all rows so far; with event times, of all rows in the end.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,26 @@ use super::*;
 use crate::changes::RowKind::{self, Delete, Insert, UpdateAfter, UpdateBefore};
 use crate::operators::join::RegularJoinOperator;
 use crate::operators::join::pairs::outer;
-use crate::plan::RegularJoin;
+use crate::operators::open_step;
+use crate::plan::{RegularJoin, StepKind};
 
 const KINDS: [JoinKind; 6] = [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftSemi, JoinKind::LeftAnti];
 
 /// A change of one side.
 type Change = (usize, RowKind, Row);
 
+fn plan(kind: JoinKind, filter: Option<Arc<dyn PhysicalExpr>>, ttl: Micros) -> RegularJoin {
+    RegularJoin { kind, left: side(&["k"]), right: side(&["k"]), filter, times: None, ttl, schema: output(kind) }
+}
+
 fn new(kind: JoinKind, filter: Option<Arc<dyn PhysicalExpr>>, ttl: Micros) -> Box<dyn Stateful> {
-    let plan = RegularJoin { kind, left: side(&["k"]), right: side(&["k"]), filter, ttl, schema: output(kind) };
-    Box::new(RegularJoinOperator::new(plan).unwrap())
+    Box::new(RegularJoinOperator::new(plan(kind, filter, ttl)).unwrap())
+}
+
+/// Of rows with event times, shared by so many threads.
+fn timed(kind: JoinKind, filtered: bool, ttl: Micros, threads: usize) -> Box<dyn Stateful> {
+    let plan = RegularJoin { times: Some([1, 1]), ..plan(kind, filtered.then(filter), ttl) };
+    open_step(&StepKind::RegularJoin(plan), &[schema(), schema()], &[], threads).unwrap()
 }
 
 fn push(operator: &mut dyn Stateful, side: usize, changes: &[(RowKind, Row)]) -> Result<Vec<(RowKind, Pair)>> {
@@ -26,8 +36,9 @@ fn push(operator: &mut dyn Stateful, side: usize, changes: &[(RowKind, Row)]) ->
     Ok(changes.collect())
 }
 
-/// The join of all rows.
-fn batch_join(kind: JoinKind, [lefts, rights]: &[Vec<Row>; 2], filtered: bool) -> Vec<Pair> {
+/// The join of all rows whose times are at most `ttl` apart.
+fn batch_join(kind: JoinKind, [lefts, rights]: &[Vec<Row>; 2], filtered: bool, ttl: Micros) -> Vec<Pair> {
+    let matches = |left: &Row, right: &Row, filtered| matches(left, right, filtered) && (left.time - right.time).abs() <= ttl;
     let mut all = Vec::new();
     for left in lefts {
         let partners: Vec<&Row> = rights.iter().filter(|right| matches(left, right, filtered)).collect();
@@ -79,6 +90,65 @@ fn batches(changes: &[Change], sizes: &[usize]) -> Vec<(usize, Vec<(RowKind, Row
     batches
 }
 
+/// Applies changes to a result.
+fn fold(result: &mut BTreeMap<Pair, usize>, changes: Vec<(RowKind, Pair)>) {
+    for (kind, pair) in changes {
+        let count = result.entry(pair).or_default();
+        assert!(kind.adds() || *count > 0, "a row is taken back and is not there");
+        *count = if kind.adds() { *count + 1 } else { *count - 1 };
+    }
+}
+
+fn folded(result: &BTreeMap<Pair, usize>) -> Vec<Pair> {
+    result.iter().flat_map(|(pair, &count)| std::iter::repeat_n(pair.clone(), count)).collect()
+}
+
+/// What is left in the end of rows that arrive as late as in run `late`.
+fn joined_in_time(new: &dyn Fn() -> Box<dyn Stateful>, arrivals: &[Arrival], (late, cuts): (usize, &Cuts)) -> Vec<Pair> {
+    let mut arrivals: Vec<&Arrival> = arrivals.iter().collect();
+    arrivals.sort_by_key(|a| a.time + a.late[late]);
+    let (mut operator, mut result, mut from) = (new(), BTreeMap::new(), 0);
+    for &(count, what) in cuts.iter().cycle() {
+        let to = (from + count).min(arrivals.len());
+        for side in if what & 4 == 0 { [0, 1] } else { [1, 0] } {
+            let rows = arrivals[from..to].iter().filter(|a| a.side == side).map(|a| (Insert, a.row.clone()));
+            fold(&mut result, push(&mut *operator, side, &rows.collect::<Vec<_>>()).unwrap());
+        }
+        if what & 1 != 0 && to > from {
+            let last = arrivals[to - 1];
+            operator.advance(last.time + last.late[late] - JITTER, &mut Vec::new()).unwrap();
+        }
+        if what & 2 != 0 {
+            operator = resumed(operator, new);
+        }
+        from = to;
+        if from == arrivals.len() {
+            break;
+        }
+    }
+    operator.advance(Micros::MAX, &mut Vec::new()).unwrap();
+    assert_eq!((operator.held(), operator.keys()), (0, Some(0)));
+    folded(&result)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn rows_at_most_a_lifetime_apart_are_joined_however_they_come(
+        arrivals in arrivals(|time| time), one in cuts(), other in cuts(), filtered in any::<bool>(),
+        kind in prop::sample::select(&KINDS[..]), ttl in 0i64..40,
+    ) {
+        let rows = [0, 1].map(|side| arrivals.iter().filter(|a| a.side == side).map(|a| a.row.clone()).collect());
+        let want = batch_join(kind, &rows, filtered, ttl);
+        let (whole, single): (Cuts, Cuts) = (vec![(usize::MAX / 2, 0)], vec![(1, 1)]);
+        for (late, cuts, threads) in [(0, &whole, 1), (0, &one, 3), (1, &other, 1), (1, &single, 1)] {
+            let new = || timed(kind, filtered, ttl, threads);
+            prop_assert_eq!(&joined_in_time(&new, &arrivals, (late, cuts)), &want, "late {}, cuts {:?}", late, cuts);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -100,18 +170,7 @@ proptest! {
             single.advance(watermark as Micros, &mut Vec::new()).unwrap();
             single = resumed(single, &new);
 
-            for (kind, pair) in got {
-                if kind.adds() {
-                    *result.entry(pair).or_default() += 1;
-                } else {
-                    let count = result.get_mut(&pair);
-                    prop_assert!(count.is_some(), "{:?} is taken back and is not there", pair);
-                    let left = count.map_or(0, |c| { *c -= 1; *c });
-                    if left == 0 {
-                        result.remove(&pair);
-                    }
-                }
-            }
+            fold(&mut result, got);
             for (kind, row) in batch {
                 if kind.adds() {
                     there[side].push(row);
@@ -120,8 +179,7 @@ proptest! {
                     there[side].remove(place);
                 }
             }
-            let folded: Vec<Pair> = result.iter().flat_map(|(pair, &count)| std::iter::repeat_n(pair.clone(), count)).collect();
-            prop_assert_eq!(folded, batch_join(kind, &there, filtered));
+            prop_assert_eq!(folded(&result), batch_join(kind, &there, filtered, Micros::MAX));
             let with_keys = there.iter().flatten().filter(|r| r.key.is_some()).count();
             prop_assert_eq!(whole.held(), with_keys as u64);
         }
@@ -248,6 +306,36 @@ fn rows_are_forgotten_by_age() {
 }
 
 #[test]
+fn rows_with_event_times_go_when_nothing_near_can_come() {
+    let make = || timed(JoinKind::Left, false, 10, 1);
+    let at = |time: Micros, value: i64| [(Insert, Row { time, ..row(value) })];
+    let mut operator = make();
+    assert_eq!(shown(push(&mut *operator, 0, &at(0, 1)).unwrap()), ["+I[1 -]"]);
+    operator.advance(5, &mut Vec::new()).unwrap();
+    assert!(push(&mut *operator, 1, &at(11, 8)).unwrap().is_empty(), "it is too far away, though both are there");
+    operator.advance(9, &mut Vec::new()).unwrap();
+    operator = resumed(operator, &make);
+    assert_eq!(shown(push(&mut *operator, 1, &at(10, 7)).unwrap()), ["-D[1 -]", "+I[1 7]"]);
+    for (watermark, held) in [(9, 3), (10, 2), (19, 2), (20, 1), (21, 0)] {
+        operator.advance(watermark, &mut Vec::new()).unwrap();
+        assert_eq!(operator.held(), held, "at {watermark}");
+    }
+}
+
+#[test]
+fn a_state_with_the_times_of_arrival_is_taken_over() {
+    let mut old = new(JoinKind::Left, None, 10);
+    push(&mut *old, 0, &[(Insert, Row { time: 4, ..row(1) })]).unwrap();
+    old.advance(7, &mut Vec::new()).unwrap();
+    let mut operator = timed(JoinKind::Left, false, 10, 1);
+    operator.restore(&old.snapshot().unwrap()).unwrap();
+    assert_eq!(shown(push(&mut *operator, 1, &[(Insert, Row { time: 14, ..row(7) })]).unwrap()), ["-D[1 -]", "+I[1 7]"]);
+    assert!(push(&mut *operator, 1, &[(Insert, Row { time: 15, ..row(8) })]).unwrap().is_empty());
+    operator.advance(14, &mut Vec::new()).unwrap();
+    assert_eq!(operator.held(), 2);
+}
+
+#[test]
 fn more_pairs_than_are_taken_at_once() {
     let rights: Vec<(RowKind, Row)> = (0..500).map(|i| (Insert, row(i))).collect();
     let lefts: Vec<(RowKind, Row)> = (100..200).map(|i| (Insert, row(i))).collect();
@@ -272,4 +360,20 @@ fn a_pair_that_the_filter_cannot_judge_is_none_and_is_told_when_it_comes() {
     assert!(failed.len() == 1 && failed[0].reason.to_lowercase().contains("divide by zero"), "{failed:?}");
     assert_eq!(push(&mut *operator, 1, &[(Delete, row(0)), (Delete, row(2))]).unwrap().len(), 1);
     assert!(operator.failed().is_empty(), "what is taken back was told");
+}
+
+#[test]
+fn more_than_may_leave_at_once_ends_the_join() {
+    let rows = |values: std::ops::Range<i64>| values.map(|i| (Insert, row(i))).collect::<Vec<_>>();
+    // Different rows, and one that is there many times.
+    for rights in [rows(0..5), vec![(Insert, row(1)); 5]] {
+        leaves_at_most(25, |bound| {
+            let mut operator = RegularJoinOperator::new(plan(JoinKind::Inner, None, Micros::MAX))?;
+            operator.bound = bound;
+            push(&mut operator, 1, &rights)?;
+            // What left before does not count.
+            push(&mut operator, 0, &rows(0..3))?;
+            Ok(push(&mut operator, 0, &rows(3..8))?.len())
+        });
+    }
 }

@@ -122,3 +122,13 @@ fn a_pair_that_the_filter_cannot_judge_is_none_and_is_told() {
     assert_eq!((alone.len(), failed.len()), (1, 1));
     assert!(failed[0].contains("divide by zero"), "{failed:?}");
 }
+
+#[test]
+fn more_than_may_leave_at_once_ends_the_join() {
+    let rows: Vec<Row> = (0..5).map(|i| row(10, i)).collect();
+    leaves_at_most(25, |bound| {
+        let mut operator = WindowJoinOperator::new(plan(JoinKind::Inner, None)).unwrap();
+        operator.pairing.bound = bound;
+        Ok(join_at_once(operator, &rows, &rows)?.len())
+    });
+}
