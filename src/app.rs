@@ -15,7 +15,7 @@ use thalweg_engine::lake::Lake;
 use thalweg_engine::log::{LogConfig, Logs};
 use thalweg_engine::metrics::GatewayCounters;
 use thalweg_engine::room;
-use thalweg_engine::runtime::{Environment, Supervisor};
+use thalweg_engine::runtime::{Environment, Supervisor, floors};
 use thalweg_engine::system::{RealDisk, SystemClock};
 use thalweg_engine::topic::STREAM_DEFAULT;
 use thalweg_sql::{Session, SessionConfig};
@@ -81,9 +81,11 @@ impl Core {
             retention_bytes: config.retention_bytes,
             retention_bytes_hard: config.retention_bytes_hard,
         };
-        let logs = Logs::open(&layout.log, disk.clone(), clock.clone(), log_config)?;
+        // Where jobs and savepoints stand tells what the log has to hold.
+        let read = floors(&disk, &layout.checkpoints)?;
+        let logs = Logs::open_read(&layout.log, disk.clone(), clock.clone(), log_config, read)?;
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;
-        let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), Handle::current())?;
+        let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), Handle::current(), config.lake_history)?;
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
         layout.empty_spill()?;
         let session = session(&config, lake.clone(), Some(layout.spill.clone()))?;

@@ -36,6 +36,9 @@ pub struct Config {
     pub retention_bytes: Option<u64>,
     /// Size of a stream beyond which its oldest segments are removed even if a job or savepoint needs them; none keeps what is needed.
     pub retention_bytes_hard: Option<u64>,
+    /// Time for which files of the lake that were replaced stay readable; the logs of its tables remember twice as much.
+    #[serde(deserialize_with = "duration")]
+    pub lake_history: Duration,
     /// Owner of data sets that are declared without one.
     pub owner: String,
     /// Description of data sets that are declared without one.
@@ -62,6 +65,7 @@ impl Default for Config {
             retention: None,
             retention_bytes: None,
             retention_bytes_hard: None,
+            lake_history: Duration::from_secs(limits::LAKE_HISTORY_S_DEFAULT),
             owner: "nobody@localhost".to_owned(),
             description: "no description was given".to_owned(),
             query_memory_bytes: limits::QUERY_MEMORY_BYTES_DEFAULT,

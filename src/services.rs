@@ -11,7 +11,7 @@ use thalweg_engine::error::Result;
 use thalweg_engine::room;
 
 use crate::app::Core;
-use crate::server::{Accepted, Ingest, SystemView, Telemetry};
+use crate::server::{Accepted, Ingest, LogFigures, SystemView, Telemetry};
 
 /// Answers from the parts of a server.
 pub struct Services {
@@ -41,6 +41,18 @@ impl SystemView for Services {
         problems.extend(self.core.engine.problems());
         problems.extend(room::check(&*self.core.disk, &self.core.layout.checkpoints).err().map(|e| e.to_string()));
         problems
+    }
+
+    fn log_figures(&self) -> LogFigures {
+        let logs = &self.core.logs;
+        let scrubbed = logs.scrubbed();
+        LogFigures {
+            torn_bytes: logs.torn_bytes(),
+            scrubbed_bytes: scrubbed.bytes,
+            scrubbed_segments: scrubbed.segments,
+            damaged_segments: logs.damaged_segments(),
+            dropped_unread: logs.dropped_unread(),
+        }
     }
 
     async fn status(&self) -> Result<Value> {

@@ -4,12 +4,14 @@
 use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use thalweg_engine::contract::Clock;
+use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::{Name, Offset, Partition};
-use thalweg_engine::log::{inspect, repair};
+use thalweg_engine::log::{Floors, inspect, repair};
+use thalweg_engine::runtime::floors;
 use thalweg_engine::system::{RealDisk, SystemClock};
 
 use crate::data_dir::{DataDir, Layout};
@@ -41,7 +43,9 @@ impl Repair {
     pub fn run(self, data: &Path) -> Result<ExitCode> {
         // Held until the end: a server that writes would not see what happens to its files.
         let owner = DataDir::open(data)?;
-        let directory = Layout::of(owner.root()).log;
+        let Layout { log: directory, checkpoints, .. } = Layout::of(owner.root());
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let read = floors(&disk, &checkpoints)?;
         let mut damaged = 0;
         for stream in inspect::streams(&RealDisk, &directory)? {
             if self.stream.as_ref().is_some_and(|wanted| wanted != stream.as_str()) {
@@ -49,7 +53,7 @@ impl Repair {
             }
             for partition in 0..inspect::partitions(&RealDisk, &directory, &stream)? {
                 if self.partition.is_none_or(|wanted| wanted == partition) {
-                    damaged += usize::from(self.partition(&directory, (&stream, partition))?);
+                    damaged += usize::from(self.partition(&directory, (&stream, partition), &read)?);
                 }
             }
         }
@@ -63,8 +67,9 @@ impl Repair {
     }
 
     /// Returns whether there is damage.
-    fn partition(&self, directory: &Path, place: (&Name, Partition)) -> Result<bool> {
-        let examined = repair::examine(&RealDisk, directory, place)?;
+    fn partition(&self, directory: &Path, place: (&Name, Partition), read: &Floors) -> Result<bool> {
+        let floor = read.of(place.0, place.1);
+        let examined = repair::examine(&RealDisk, directory, place, floor)?;
         for problem in &examined.problems {
             println!("{problem}");
         }
@@ -81,7 +86,7 @@ impl Repair {
         if !self.accept_loss.is_empty() && (self.stream.is_none() || self.partition.is_none()) {
             return Err(Error::invalid("offsets belong to one partition").hint("say which with --stream and --partition"));
         }
-        repair::repair(&RealDisk, directory, place, &self.accept_loss, SystemClock::new().now())?;
+        repair::repair(&RealDisk, directory, place, floor, &self.accept_loss, SystemClock::new().now())?;
         println!("{stream}/{partition}: {} records were given up", examined.lost.iter().map(|l| l.end - l.start).sum::<u64>());
         Ok(true)
     }

@@ -10,7 +10,7 @@ use thalweg_engine::metrics::{GatewayCounters, JobCounters};
 
 use super::error::ApiResult;
 use super::routes::SharedState;
-use super::services::{JobState, JobView};
+use super::services::{JobState, JobView, LogFigures};
 
 /// One metric.
 struct Metric {
@@ -37,6 +37,10 @@ enum Values {
     Job(fn(&JobView) -> Option<f64>),
     /// One a job and count.
     Counts,
+    /// One a job and what must balance.
+    Differences,
+    /// One.
+    Log(fn(&LogFigures) -> u64),
     /// One: problems of the server.
     Problems,
 }
@@ -105,6 +109,13 @@ static METRICS: &[Metric] = &[
         unit: "seconds since 1970",
         about: "When the newest checkpoint of the job was taken; `time()` minus it is its age.",
         values: Values::Job(|j| j.checkpoint_at.map(seconds)),
+    },
+    Metric {
+        name: "thalweg_job_difference",
+        kind: "gauge",
+        unit: "rows",
+        about: "By how much the counts of the job at its newest checkpoint do not balance, by `of`: rows or windows; anything but 0 is a bug or a loss.",
+        values: Values::Differences,
     },
     Metric {
         name: "thalweg_job_epoch",
@@ -177,6 +188,41 @@ static METRICS: &[Metric] = &[
         values: Values::Job(|j| j.watermark.map(seconds)),
     },
     Metric {
+        name: "thalweg_log_damaged_segments",
+        kind: "gauge",
+        unit: "segments",
+        about: "Sealed segments of the log that were read again and found damaged.",
+        values: Values::Log(|l| l.damaged_segments),
+    },
+    Metric {
+        name: "thalweg_log_dropped_unread_records_total",
+        kind: "counter",
+        unit: "records",
+        about: "Records that retention removed although a job or savepoint needed them, past `retention-bytes-hard`.",
+        values: Values::Log(|l| l.dropped_unread),
+    },
+    Metric {
+        name: "thalweg_log_scrubbed_bytes_total",
+        kind: "counter",
+        unit: "bytes",
+        about: "Sealed segments of the log that were read again to find damage.",
+        values: Values::Log(|l| l.scrubbed_bytes),
+    },
+    Metric {
+        name: "thalweg_log_scrubbed_segments_total",
+        kind: "counter",
+        unit: "segments",
+        about: "Sealed segments of the log that were read again, each as often as it was.",
+        values: Values::Log(|l| l.scrubbed_segments),
+    },
+    Metric {
+        name: "thalweg_log_torn_bytes_total",
+        kind: "counter",
+        unit: "bytes",
+        about: "Torn tails of the log that were cut off at the start; nothing in them was ever acknowledged.",
+        values: Values::Log(|l| l.torn_bytes),
+    },
+    Metric {
         name: "thalweg_problems",
         kind: "gauge",
         unit: "problems",
@@ -188,13 +234,13 @@ static METRICS: &[Metric] = &[
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(state): State<SharedState>) -> ApiResult<([(HeaderName, &'static str); 1], String)> {
     let jobs = state.jobs.list().await?;
-    let problems = state.system.problems().len();
-    let text = METRICS.iter().map(|metric| metric.text(&state.gateway, &jobs, problems)).collect();
+    let (problems, log) = (state.system.problems().len(), state.system.log_figures());
+    let text = METRICS.iter().map(|metric| metric.text(&state.gateway, &log, &jobs, problems)).collect();
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 impl Metric {
-    fn text(&self, gateway: &GatewayCounters, jobs: &[JobView], problems: usize) -> String {
+    fn text(&self, gateway: &GatewayCounters, log: &LogFigures, jobs: &[JobView], problems: usize) -> String {
         let Self { name, kind, unit, about, .. } = self;
         let mut text = format!("# HELP {name} {about} In {unit}.\n# TYPE {name} {kind}\n");
         let mut put = |labels: &str, value: f64| {
@@ -203,6 +249,7 @@ impl Metric {
         };
         match self.values {
             Values::Gateway(value) => put("", value(gateway) as f64),
+            Values::Log(value) => put("", value(log) as f64),
             Values::Problems => put("", problems as f64),
             Values::Outcomes => {
                 let counters = [&gateway.appended, &gateway.duplicate, &gateway.rejected, &gateway.failed];
@@ -213,6 +260,13 @@ impl Metric {
             Values::Job(value) => {
                 for (job, value) in jobs.iter().filter_map(|job| Some((job, value(job)?))) {
                     put(&format!("{{job=\"{}\"}}", job.name), value);
+                }
+            }
+            Values::Differences => {
+                for job in jobs {
+                    for (of, value) in [("rows", job.committed.row_balance()), ("windows", job.committed.window_balance())] {
+                        put(&format!("{{job=\"{}\",of=\"{of}\"}}", job.name), value as f64);
+                    }
                 }
             }
             Values::Counts => {

@@ -32,5 +32,6 @@ mod tests;
 pub use listener::{Deadlines, serve};
 pub use routes::{Access, ROUTES, Route, router};
 pub use services::{
-    Accepted, Health, Ingest, JobService, JobState, JobView, Rows, RowsEnd, ServerState, SqlOutcome, SqlService, SystemView, Telemetry,
+    Accepted, Health, Ingest, JobService, JobState, JobView, LogFigures, Rows, RowsEnd, ServerState, SqlOutcome, SqlService, SystemView,
+    Telemetry,
 };

@@ -186,12 +186,29 @@ pub enum Health {
     Degraded,
 }
 
+/// What the log has met since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogFigures {
+    /// Bytes of torn tails that were cut off at the start.
+    pub torn_bytes: u64,
+    /// Bytes of sealed segments that were read again to find damage.
+    pub scrubbed_bytes: u64,
+    /// Segments read again, each as often as it was.
+    pub scrubbed_segments: u64,
+    /// Segments that are damaged, as far as they were read again.
+    pub damaged_segments: u64,
+    /// Records that retention removed although a job or savepoint needed them.
+    pub dropped_unread: u64,
+}
+
 /// Tells about the system as a whole.
 #[async_trait]
 pub trait SystemView: Send + Sync + 'static {
     /// What wants an operator's attention, a sentence each: streams that take nothing, jobs that failed, tables that are damaged,
     /// reference data that cannot be read. Empty means healthy.
     fn problems(&self) -> Vec<String>;
+    /// What the log has met.
+    fn log_figures(&self) -> LogFigures;
     /// Figures for operators, as a JSON object.
     async fn status(&self) -> Result<Value>;
     /// The data catalog, as JSON.

@@ -120,7 +120,7 @@ fn job() -> JobView {
         state: JobState::Running,
         sql: "CREATE JOB …".to_owned(),
         counters: JobCounters { consumed: 7, ..JobCounters::default() },
-        committed: JobCounters::default(),
+        committed: JobCounters { consumed: 2, ..JobCounters::default() },
         lag: 2,
         lag_s: Some(1),
         rate: 12.5,
@@ -157,6 +157,9 @@ pub struct FakeSystem(pub Mutex<Vec<String>>);
 impl SystemView for FakeSystem {
     fn problems(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
+    }
+    fn log_figures(&self) -> LogFigures {
+        LogFigures { dropped_unread: 5, ..LogFigures::default() }
     }
     async fn status(&self) -> Result<Value> {
         Ok(json!({"records": 7}))

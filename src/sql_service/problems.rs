@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use thalweg_engine::error::{ErrorKind, Result};
+use thalweg_engine::metrics::JobCounters;
 use thalweg_engine::runtime::JobState;
 
 use super::{Engine, lock};
@@ -33,6 +34,7 @@ impl Engine {
         let mut problems: Vec<String> = self.table_problems().into_values().collect();
         problems.extend(self.parts.supervisor.problems());
         for job in self.parts.supervisor.list() {
+            problems.extend(imbalance(&job.name, &job.committed));
             if let JobState::Failed(why) | JobState::Restarting(why) = job.life {
                 problems.push(format!("job {}: {why}", job.name));
             }
@@ -47,6 +49,24 @@ impl Engine {
         let unread = references.iter().filter_map(|(name, loaded)| Some((name.to_string(), loaded.problem()?)));
         damaged.chain(unread).collect()
     }
+}
+
+/// What is wrong with the counts of a job at its last checkpoint, where they must balance.
+fn imbalance(job: &str, committed: &JobCounters) -> Option<String> {
+    let (rows, windows) = (committed.row_balance(), committed.window_balance());
+    let differ = |what: &str, by: i128| (by != 0).then(|| format!("{what} differ by {by}"));
+    let found: Vec<String> =
+        [differ("consumed and accounted rows", rows), differ("rows in windows and rows of closed and open windows", windows)]
+            .into_iter()
+            .flatten()
+            .collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "job {job}: {} at its last checkpoint: its results may lack rows or have them twice; keep the data directory and report this, \
+             and write the results anew from the log with another job into another table",
+            found.join(", ")
+        )
+    })
 }
 
 /// What became of a problem between two looks.
@@ -72,6 +92,19 @@ pub(super) fn change(before: Option<&str>, now: Option<&str>) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_that_do_not_balance_are_told_with_their_difference() {
+        let fine = JobCounters { consumed: 9, filtered: 2, aggregated: 7, emitted: 4, open: 3, ..JobCounters::default() };
+        assert_eq!(imbalance("j", &fine), None);
+        let lost = imbalance("j", &JobCounters { filtered: 1, ..fine.clone() }).unwrap();
+        assert!(lost.starts_with("job j: consumed and accounted rows differ by 1 at its last checkpoint: "), "{lost}");
+        let doubled = imbalance("j", &JobCounters { consumed: 8, open: 4, ..fine }).unwrap();
+        assert!(
+            doubled.contains("accounted rows differ by -1, rows in windows and rows of closed and open windows differ by -1 at"),
+            "{doubled}"
+        );
+    }
 
     #[test]
     fn a_problem_is_told_when_it_comes_changes_and_goes() {

@@ -6,7 +6,7 @@
 //!                                    one commit: Remove(e1…e48) + Add(data), dataChange = false, txn(maint/<table>, n)
 //! ```
 //!
-//! The replaced files stay on disk for an hour, so that readers of an older version do not break (`sweep`).
+//! The replaced files stay on disk for the history of the lake, so that readers of an older version do not break (`sweep`).
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -16,6 +17,7 @@ use crate::lake::catalog::{CatalogStore, Reference};
 use crate::lake::compact::{SealScope, SealedDay};
 use crate::lake::environment::Environment;
 use crate::lake::table::{LakeTable, TableSpec};
+use crate::limits::LAKE_HISTORY_S_DEFAULT;
 use crate::system::RealDisk;
 use crate::time::Micros;
 
@@ -65,12 +67,13 @@ impl Lake {
     /// Takes the lake at `root`, which is made if it is not there, and opens its tables. Work runs on `handle`, a runtime with
     /// threads of its own. Errors: `Conflict` if another process has the lake. A damaged table is no error here: see `damaged`.
     pub fn open(root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
-        Self::open_on(Arc::new(RealDisk), root, clock, handle)
+        Self::open_on(Arc::new(RealDisk), root, clock, handle, Duration::from_secs(LAKE_HISTORY_S_DEFAULT))
     }
 
-    /// Like `open`, on a disk that makes bytes and names durable in its own way.
-    pub fn open_on(disk: Arc<dyn Disk>, root: &Path, clock: Arc<dyn Clock>, handle: Handle) -> Result<Arc<Self>> {
-        let environment = Environment::open(root, disk, clock, handle)?;
+    /// Like `open`, on a disk that makes bytes and names durable in its own way, and with a time for which replaced files stay readable.
+    /// Errors: as `open`, and `Invalid` if that is below `LAKE_HISTORY_S_MIN`.
+    pub fn open_on(disk: Arc<dyn Disk>, root: &Path, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Arc<Self>> {
+        let environment = Environment::open(root, disk, clock, handle, history)?;
         for namespace in Namespace::ALL {
             environment.durable.create_dir_all(&environment.root.join(namespace.as_str()))?;
         }

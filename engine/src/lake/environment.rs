@@ -9,12 +9,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::contract::{Clock, Disk};
 use crate::error::{Error, Result};
 use crate::lake::durable::{Durable, Place};
+use crate::limits::{LAKE_HISTORY_S_DEFAULT, LAKE_HISTORY_S_MIN};
 use crate::time::Micros;
 
 /// Shared by a lake and its tables.
@@ -26,6 +28,8 @@ pub(super) struct Environment {
     pub(super) durable: Arc<Durable>,
     clock: Arc<dyn Clock>,
     handle: Handle,
+    /// Time for which replaced files stay readable.
+    pub(super) history: Duration,
     /// The lock of the lake, and the fence of this owner; `None` if this process only reads.
     owner: Option<(File, u64)>,
 }
@@ -33,8 +37,12 @@ pub(super) struct Environment {
 const FENCE: &str = "_fence";
 
 impl Environment {
-    /// Takes the lake at `root`. Errors: `Conflict` if another process has it.
-    pub(super) fn open(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
+    /// Takes the lake at `root`. Errors: `Conflict` if another process has it; `Invalid` for a history that is too short to read by.
+    pub(super) fn open(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Self> {
+        if history.as_secs() < LAKE_HISTORY_S_MIN {
+            return Err(Error::invalid(format!("replaced files of the lake cannot be kept for {history:?} only"))
+                .hint(format!("set lake-history to {LAKE_HISTORY_S_MIN} s or more: who reads a table meanwhile needs them")));
+        }
         std::fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).open(root.join("_lock"))?;
@@ -50,14 +58,14 @@ impl Environment {
         durable.sync_dir(&root)?;
         let fence = read_fence(&root)? + 1;
         durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any)?;
-        Ok(Self { root, durable, clock, handle, owner: Some((lock, fence)) })
+        Ok(Self { root, durable, clock, handle, history, owner: Some((lock, fence)) })
     }
 
     /// Reads the lake at `root`, which another process may own meanwhile.
     pub(super) fn open_to_read(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
         let root = root.canonicalize()?;
         let durable = Arc::new(Durable::to_read(disk, &root.join("_scratch")));
-        Ok(Self { root, durable, clock, handle, owner: None })
+        Ok(Self { root, durable, clock, handle, history: Duration::from_secs(LAKE_HISTORY_S_DEFAULT), owner: None })
     }
 
     /// Number of this owner; 0 if this process only reads.

@@ -39,7 +39,7 @@ impl TableFile {
     }
 }
 
-/// A table at one version: its files are readable for at least an hour after they were replaced.
+/// A table at one version: its files are readable for the history of the lake, an hour by default, after they were replaced.
 #[derive(Debug, Clone)]
 pub struct TableSnapshot {
     /// Version of the Delta log.

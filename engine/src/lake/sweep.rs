@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! on disk, in the newest version                        stays
-//! on disk, removed from the log more than an hour ago   removed by `sweep`
+//! on disk, replaced longer ago than the history         removed by `sweep`
 //! in data/, never in the log                            left by a crashed seal: removed when the table is opened
 //! in recent/ or keyed/, never in the log                orphan: staged and not committed; removed when its sink has committed that
 //!                                                       epoch, or on request once it is a day old
@@ -21,12 +21,8 @@ use crate::error::{Error, Result};
 use crate::ids::Epoch;
 use crate::lake::layout::Level;
 use crate::lake::table::LakeTable;
-use crate::limits::LAKE_LOG_HOURS;
 use crate::time::{MILLISECOND, Micros, SECOND};
 
-/// Time for which files that were replaced stay readable.
-const REPLACED_KEPT: Micros = 3600 * SECOND;
-const _: () = assert!(REPLACED_KEPT < LAKE_LOG_HOURS as Micros * 3600 * SECOND, "the log knows what is to be removed until it is");
 /// Where sinks put their files. Those in `data/` are never replaced.
 const STAGED: [Level; 2] = [Level::Recent, Level::Bucket];
 /// Age below which a staged file may still be committed by a job that is starting.
@@ -40,7 +36,8 @@ impl LakeTable {
             return Ok(0);
         }
         let removed_at = self.removed_at()?;
-        let is_old = |path: &&String| removed_at.get(*path).is_some_and(|at| at + REPLACED_KEPT <= now);
+        let kept = self.environment.history.as_micros() as Micros;
+        let is_old = |path: &&String| removed_at.get(*path).is_some_and(|at| at + kept <= now);
         let old: Vec<&String> = stray.iter().filter(is_old).collect();
         old.iter().try_for_each(|path| std::fs::remove_file(self.path().join(path)))?;
         Ok(old.len())

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::{Metadata, MetadataExt};
@@ -26,7 +27,7 @@ use crate::lake::sink::AppendSink;
 use crate::lake::snapshot::TableSnapshot;
 use crate::lake::store::DurableStore;
 use crate::lake::sweep::modified_at;
-use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS, LAKE_LOG_HOURS};
+use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS};
 use crate::time::{MILLISECOND, Micros};
 
 const TIME_COLUMN: &str = "lake.time_column";
@@ -108,7 +109,7 @@ impl LakeTable {
             .with_comment(&spec.about.description)
             .with_columns(columns)
             .with_partition_columns(partitions)
-            .with_configuration(properties(spec, &layout)?.into_iter().map(|(k, v)| (k, Some(v))))
+            .with_configuration(properties(spec, &layout, environment.history)?.into_iter().map(|(k, v)| (k, Some(v))))
             .with_raise_if_key_not_exists(false);
         environment.wait(async move { create.await })?;
         Self::open(environment, spec.namespace, spec.name.clone())
@@ -166,7 +167,7 @@ impl LakeTable {
         }
         let state = self.state();
         let old = state.delta.metadata().configuration();
-        let wanted = properties(spec, &layout)?;
+        let wanted = properties(spec, &layout, self.environment.history)?;
         // Rows stay in the buckets that they are in.
         let is_changed = |(key, value): &(String, String)| key != BUCKETS && old.get(key) != Some(value);
         let changed: HashMap<String, String> = wanted.into_iter().filter(is_changed).collect();
@@ -326,13 +327,13 @@ fn layout_of(columns: SchemaRef, configuration: &HashMap<String, String>) -> Res
     Layout::keyed(columns, time, &key, buckets.into()).map_err(|e| Error::corrupt(e.message()))
 }
 
-fn properties(spec: &TableSpec, layout: &Layout) -> Result<HashMap<String, String>> {
+fn properties(spec: &TableSpec, layout: &Layout, history: Duration) -> Result<HashMap<String, String>> {
     let mut properties = spec.about.to_properties()?;
     properties.insert("delta.checkpointInterval".into(), LAKE_CHECKPOINT_COMMITS.to_string());
-    // What was replaced is gone after an hour, so older versions could not be read; at a commit a second a week of them would be a million
-    // files, which every commit lists.
+    // What was replaced is gone after its history, so older versions could not be read; at a commit a second a week of them would be a
+    // million files, which every commit lists. The log is kept twice as long, so that it knows what is to be removed until it is.
     for property in ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"] {
-        properties.insert(property.into(), format!("interval {LAKE_LOG_HOURS} hours"));
+        properties.insert(property.into(), format!("interval {} seconds", 2 * history.as_secs()));
     }
     if !layout.statistics.is_empty() {
         properties.insert("delta.dataSkippingStatsColumns".into(), layout.statistics_property());

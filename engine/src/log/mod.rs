@@ -24,6 +24,7 @@ mod window;
 mod ahead;
 mod appender;
 mod chunk;
+mod floors;
 mod group;
 mod handoff;
 mod live;
@@ -32,6 +33,7 @@ mod pending;
 mod producer_snapshot;
 mod producers;
 mod reader;
+mod received;
 mod retention;
 mod space;
 mod sync;
@@ -54,6 +56,7 @@ mod conformance;
 #[cfg(test)]
 mod tests;
 
+pub use floors::{Floor, Floors};
 pub use memory::{Durability, MemoryLog};
 pub use retention::Retained;
 pub use scrub::Scrubbed;

@@ -14,11 +14,15 @@ use crate::limits::SCAN_WINDOW_BYTES;
 use crate::time::Micros;
 
 use super::appender::{Appender, Place};
+use super::floors::Floor;
 use super::live::Segment;
 use super::recovery::{self, Damage, Decision, Facts, Tail};
 use super::scan::{self, Scan, Stop};
 use super::segment::{self, FileKind, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES, Trailer};
 use super::window::Window;
+
+/// Copies of torn tails that a partition keeps, for whoever wants to know what was cut off.
+const TORN_KEPT: usize = 8;
 
 /// A partition's files, ready to be served.
 pub(super) struct Opened {
@@ -28,6 +32,8 @@ pub(super) struct Opened {
     pub(super) next: Offset,
     /// Receive time of the last readable record.
     pub(super) received_last: Micros,
+    /// Bytes of a torn tail that were cut off.
+    pub(super) torn_bytes: u64,
     /// Where to write, or why nothing may be written.
     pub(super) end: std::result::Result<Appender, String>,
 }
@@ -106,8 +112,8 @@ fn read_trailer(file: &dyn DiskFile, header: &SegmentHeader, bytes: u64) -> io::
     Ok(Trailer::decode(&tail[..read], header, bytes))
 }
 
-/// Opens a partition. Errors: the files cannot be read or synced.
-pub(super) fn open(place: &Place) -> Result<Opened> {
+/// Opens a partition that somebody has read up to `floor`. Errors: the files cannot be read or synced.
+pub(super) fn open(place: &Place, floor: Option<&Floor>) -> Result<Opened> {
     let disk = &*place.disk;
     let listing = list(disk, &place.dir)?;
     let mut facts = Vec::with_capacity(listing.segments.len());
@@ -116,7 +122,7 @@ pub(super) fn open(place: &Place) -> Result<Opened> {
         let file = disk.open(path, OpenMode::Read).map_err(|e| at(path, e))?;
         facts.push(facts_of(&*file, *base, newest).map_err(|e| at(path, e))?);
     }
-    match recovery::decide(place.partition, &facts) {
+    match recovery::keep_read(recovery::decide(place.partition, &facts), &facts, floor) {
         Decision::Open { discard_newest, tail } => {
             for path in &listing.leftovers {
                 disk.remove(path).map_err(|e| at(path, e))?;
@@ -136,6 +142,7 @@ pub(super) fn open(place: &Place) -> Result<Opened> {
 fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Result<Opened> {
     let mut segments: VecDeque<_> = sealed_segments(listing, facts);
     let mut received_last = segments.back().and_then(|s| s.received_last()).unwrap_or(Micros::MIN);
+    let mut torn_bytes = 0;
     let newest_file = |facts: &Facts| {
         let path = segment::path_of(&place.dir, facts.base);
         let file = place.disk.open(&path, OpenMode::ReadWrite).map_err(|e| at(&path, e))?;
@@ -148,6 +155,7 @@ fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Resul
             if let Some(until) = torn_until {
                 cut_tail(place, &path, &*file, scan, until)?;
                 bytes = scan.summary.data_end;
+                torn_bytes = until.saturating_sub(bytes);
             }
             make_durable(&*file, scan.summary.data_end - scan.summary.last_bytes, scan.summary.data_end).map_err(|e| at(&path, e))?;
             received_last = scan.summary.received.map_or(received_last, |(_, last)| last);
@@ -167,7 +175,7 @@ fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Resul
         }
         (Tail::Continue { .. }, _) => return Err(Error::internal("recovery continues a segment that was not examined")),
     };
-    Ok(Opened { segments, next: appender.next(), received_last, end: Ok(appender) })
+    Ok(Opened { segments, next: appender.next(), received_last, torn_bytes, end: Ok(appender) })
 }
 
 /// Makes the bytes from `from` to `to` durable, which were written last before the process ended. If their sync had failed,
@@ -206,7 +214,7 @@ fn refuse(place: &Place, listing: &Listing, facts: &[Facts], damage: &Damage) ->
     }
     let next = segments.back().map_or(0, |s| s.end());
     let received_last = segments.back().and_then(|s| s.received_last()).unwrap_or(Micros::MIN);
-    Ok(Opened { segments, next, received_last, end: Err(reason) })
+    Ok(Opened { segments, next, received_last, torn_bytes: 0, end: Err(reason) })
 }
 
 fn sealed_segments(listing: &Listing, facts: &[Facts]) -> VecDeque<Arc<Segment>> {
@@ -225,9 +233,24 @@ fn cut_tail(place: &Place, path: &Path, file: &dyn DiskFile, scan: &Scan, until:
     if let Err(e) = copy_range(&*place.disk, file, &copy, from, until) {
         tracing::warn!(file = %copy.display(), "no copy of the torn tail was kept: {e}");
     }
+    if let Err(e) = bound_torn(place) {
+        tracing::warn!(directory = %place.dir.display(), "old copies of torn tails stay: {e}");
+    }
     file.set_len(from).map_err(|e| at(path, e))?;
     file.sync_data().map_err(|e| at(path, e))?;
     place.disk.sync_dir(&place.dir).map_err(|e| at(&place.dir, e))
+}
+
+/// Removes the oldest copies of torn tails beyond those that are kept.
+fn bound_torn(place: &Place) -> io::Result<()> {
+    let named = place.disk.list(&place.dir)?.into_iter().filter_map(|path| Some((segment::torn_at(&path)?, path)));
+    let mut copies: Vec<_> = named.collect();
+    copies.sort();
+    for (_, old) in copies.iter().take(copies.len().saturating_sub(TORN_KEPT)) {
+        tracing::info!(file = %old.display(), "an old copy of a torn tail is removed; the newest {TORN_KEPT} of its partition stay");
+        place.disk.remove(old)?;
+    }
+    Ok(())
 }
 
 pub(super) fn copy_range(disk: &dyn Disk, file: &dyn DiskFile, to: &Path, mut from: u64, until: u64) -> io::Result<()> {

@@ -29,6 +29,7 @@ use super::live::Segment;
 use super::pending::Pending;
 use super::producers::Producers;
 use super::reader::Hint;
+use super::received::ReceiveTime;
 use super::record;
 
 /// One partition of an open stream.
@@ -78,7 +79,7 @@ pub(super) struct Intake {
     pub(super) next: Offset,
     /// What devices sent last, records that wait included.
     pub(super) producers: Producers,
-    received_last: Micros,
+    received: ReceiveTime,
 }
 
 /// Whether records are taken.
@@ -106,12 +107,14 @@ impl Partition {
     ) -> Self {
         let group = Group::default();
         let producers = Producers::default();
-        let intake = Intake { group, gate: Gate::Open, roll: false, next, producers, received_last };
+        let opened = clock.monotonic();
+        let received = ReceiveTime::new(received_last, opened);
+        let intake = Intake { group, gate: Gate::Open, roll: false, next, producers, received };
         Self {
             label,
             number,
             disk,
-            opened: clock.monotonic(),
+            opened,
             found: segments.front().map_or(next, |s| s.header.base)..next,
             clock,
             overdue: AtomicU64::new(0),
@@ -178,8 +181,8 @@ impl Partition {
             // What it repeats lies somewhere before the next offset, durable or on its way.
             return Ok((offset.saturating_sub(1), arrival));
         }
-        intake.received_last = now.max(intake.received_last);
-        intake.group.push(record, offset, intake.received_last);
+        let received = intake.received.next(now, &*self.clock);
+        intake.group.push(record, offset, received);
         intake.next += 1;
         Ok((offset, arrival))
     }

@@ -115,6 +115,10 @@ pub(super) fn recover(partition: &Partition, dir: &Path) -> Result<Recovered> {
     let is_unknown = read.is_err();
     let snapshot = read.ok().flatten();
     if is_unknown || snapshot.as_ref().is_some_and(|(uuid, offset, _)| !fits(uuid, *offset)) {
+        if let Some((_, offset, _)) = &snapshot {
+            tracing::warn!(file = %path.display(), offset, end = partition.durable(),
+                "what devices sent last is told here of records that the log does not hold; made anew from the records");
+        }
         // It may speak of records that are not here. When others have taken their offsets, it must not seem to speak of those.
         let removed = partition.disk.remove(&path).and_then(|()| partition.disk.sync_dir(dir));
         removed.map_err(|e| Error::from(e).context(path.display()))?;

@@ -21,6 +21,10 @@ use super::little_endian::{u32_at, u64_at};
 
 /// Sequences before the last that are told apart one by one.
 const WINDOW: u64 = u64::BITS as u64;
+/// What most devices take in a snapshot, in bytes, with a name of up to 18.
+const ENCODED_BYTES: usize = 48;
+
+const _: () = assert!(PRODUCERS_MAX <= u32::MAX as usize, "a snapshot counts them in 32 bits");
 
 /// The devices of a partition that number their records.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +135,8 @@ impl Producers {
 
     /// Appends them as bytes, in no order.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+        // Producers wait meanwhile: the buffer does not grow step by step.
+        bytes.reserve(4 + self.by_device.len() * ENCODED_BYTES);
         bytes.extend_from_slice(&(self.by_device.len() as u32).to_le_bytes());
         for (device, producer) in &self.by_device {
             bytes.push(device.len() as u8);

@@ -9,6 +9,7 @@
 //! | newest | frames, then nothing | go on writing there |
 //! | newest | frames, then a torn tail | cut the tail off, go on writing there |
 //! | newest | damage before a frame that proves it was durable | refuse |
+//! | the end | a reader has read what comes after it: it had been durable | refuse |
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::ids::{Offset, Partition};
 
+use super::floors::Floor;
 use super::scan::{Scan, Stop};
 use super::segment::{HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, Trailer};
 
@@ -114,6 +116,24 @@ pub(super) fn decide(partition: Partition, segments: &[Facts]) -> Decision {
     Decision::Refuse(Damage { segment: 0, byte: 0, offsets: 0..0, what })
 }
 
+/// What was decided, unless a reader has come further than the log would reach: then records are gone that had been durable.
+pub(super) fn keep_read(decision: Decision, segments: &[Facts], floor: Option<&Floor>) -> Decision {
+    let newest = segments.last();
+    let end = match &decision {
+        Decision::Open { tail: Tail::Create { base, .. }, .. } => Some((*base, 0)),
+        Decision::Open { .. } => newest.and_then(|facts| facts.scan.as_ref()).map(|scan| (scan.summary.end, scan.summary.data_end)),
+        Decision::Refuse(_) => None,
+    };
+    let Some(((end, byte), floor)) = end.zip(floor).filter(|((end, _), floor)| floor.offset > *end) else { return decision };
+    // All that is sealed can be read.
+    let segment = segments.len() - usize::from(newest.is_some_and(|facts| facts.trailer.is_none()));
+    let what = format!(
+        "{} has read all before offset {}, and the log ends at {end}: records that had been durable are gone",
+        floor.reader, floor.offset
+    );
+    Decision::Refuse(Damage { segment, byte, offsets: end..floor.offset, what })
+}
+
 /// The header, if it is whole and fits its place; otherwise the byte and what is wrong.
 fn check_header(partition: Partition, facts: &Facts, before: Option<(Offset, Uuid)>) -> Result<SegmentHeader, (u64, String)> {
     let header = match facts.header {
@@ -194,6 +214,23 @@ mod tests {
         assert_eq!(refused(&[sealed(0, 10, 1), Facts { blank: false, ..blank.clone() }]).segment, 1);
         assert_eq!(refused(&[blank.clone(), sealed(20, 30, 3)]).segment, 0);
         assert_eq!(refused(&[Facts { header: Err(HeaderFault::Version(2)), ..blank }]).what, "format 2 is unknown to this version");
+    }
+
+    #[test]
+    fn what_was_read_had_been_durable_and_is_not_cut() {
+        let floor = |offset| Some(Floor { offset, reader: "job hot".to_owned() });
+        let keep = |segments: &[Facts], floor: Option<Floor>| keep_read(decide(0, segments), segments, floor.as_ref());
+        let newest = Facts { trailer: None, scan: Some(Scan { summary: Summary::new(10), stop: Stop::Clean }), ..sealed(10, 20, 2) };
+        let blank = Facts { header: Err(HeaderFault::Damaged), trailer: None, blank: true, bytes: 30, ..sealed(10, 20, 2) };
+        for (segments, at) in [(vec![sealed(0, 10, 1)], 1), (vec![sealed(0, 10, 1), newest], 1), (vec![sealed(0, 10, 1), blank], 1)] {
+            for enough in [None, floor(9), floor(10)] {
+                assert_eq!(keep(&segments, enough), decide(0, &segments));
+            }
+            let Decision::Refuse(damage) = keep(&segments, floor(13)) else { panic!("{segments:?}") };
+            assert_eq!((damage.segment, damage.offsets), (at, 10..13));
+            assert!(damage.what.contains("job hot has read all before offset 13, and the log ends at 10"), "{}", damage.what);
+        }
+        assert_eq!(keep(&[], floor(3)), decide(0, &[]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::ids::{Name, Offset, Partition};
 use crate::limits::SCAN_WINDOW_BYTES;
 use crate::time::Micros;
 
+use super::floors::Floor;
 use super::frame::{self, Content, FRAME_HEADER_BYTES, Fault, FrameHeader};
 use super::open::{self, Newest};
 use super::recovery::Facts;
@@ -66,8 +67,9 @@ struct End {
     uuid: Uuid,
 }
 
-/// Reads every byte of a partition and says what a repair would do; nothing is changed.
-pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition)) -> Result<Examined> {
+/// Reads every byte of a partition, which somebody has read up to `floor`, and says what a repair would do; nothing is changed.
+pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition), floor: Option<&Floor>) -> Result<Examined> {
+    let read = floor.map_or(0, |floor| floor.offset);
     let dir = segment::partition_dir(&dir.join(stream.as_str()), number);
     let listing = open::list(disk, &dir)?;
     let mut all = Vec::with_capacity(listing.segments.len());
@@ -92,33 +94,39 @@ pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition)
                 return Err(Error::corrupt(format!("{}: the segment before it ends at offset {}", path.display(), end.offset))
                     .hint("two copies of a log were mixed; move one of them away"));
             }
-            Some(end) if end.offset < facts.base => examined.fill_gap(&dir, number, end, facts),
+            Some(end) if end.offset < facts.base => {
+                let uuid = facts.header.map_or_else(|_| Uuid::new_v4(), |h| h.previous);
+                examined.fill_gap(&dir, number, end, End { offset: facts.base, uuid })
+            }
             Some(end) => end,
         };
-        end = Some(examined.add_segment(file, path, (number, before), (facts, next))?);
+        end = Some(examined.add_segment(file, path, (number, before, read), (facts, next))?);
+    }
+    let end = end.unwrap_or(End { offset: all.first().map_or(0, |(_, _, facts)| facts.base), uuid: Uuid::nil() });
+    if end.offset < read {
+        examined.fill_gap(&dir, number, end, End { offset: read, uuid: Uuid::new_v4() });
     }
     Ok(examined)
 }
 
 impl Examined {
     /// Plans a segment in place of one that is gone.
-    fn fill_gap(&mut self, dir: &Path, partition: Partition, end: End, next: &Facts) -> End {
-        let uuid = next.header.map_or_else(|_| Uuid::new_v4(), |h| h.previous);
+    fn fill_gap(&mut self, dir: &Path, partition: Partition, end: End, next: End) -> End {
         let path = segment::path_of(dir, end.offset);
-        let lost = end.offset..next.base;
+        let lost = end.offset..next.offset;
         self.problems.push(format!("{}: the file is gone", path.display()));
         self.lost.push(lost.clone());
-        let header = SegmentHeader { uuid, previous: end.uuid, base: end.offset, partition };
+        let header = SegmentHeader { uuid: next.uuid, previous: end.uuid, base: end.offset, partition };
         self.rewrites.push(Rewrite { path, header, pieces: vec![Piece::Lost(lost)], sealed: true });
-        End { offset: next.base, uuid }
+        next
     }
 
-    /// Judges one segment that should follow `before`; returns where it ends.
+    /// Judges one segment that should follow `before`, in a partition of which all before `read` was read; returns where it ends.
     fn add_segment(
         &mut self,
         file: &Salvaged,
         path: &Path,
-        (partition, before): (Partition, End),
+        (partition, before, read): (Partition, End, Offset),
         (facts, next): (&Facts, Option<&Facts>),
     ) -> Result<End> {
         let context = |e: std::io::Error| Error::from(e).context(path.display());
@@ -143,7 +151,7 @@ impl Examined {
         let limit = match (&facts.trailer, &facts.scan) {
             (Some(trailer), _) => trailer.data_end,
             // What follows was never durable; recovery cuts it off.
-            (None, Some(Scan { summary, stop: Stop::Clean | Stop::Torn { .. } })) => summary.data_end,
+            (None, Some(Scan { summary, stop: Stop::Clean | Stop::Torn { .. } })) if read <= summary.end => summary.data_end,
             (None, _) => facts.bytes,
         };
         let known_end = facts.trailer.map(|t| t.end).or(next.map(|next| next.base));
@@ -153,7 +161,7 @@ impl Examined {
         if let Some(bad) = &bad {
             problem(&format!("not all bytes from {} to {} can be read", bad.start, bad.end));
         }
-        let end_told = known_end.unwrap_or_else(|| end_at_most(facts, end, &pieces, bad));
+        let end_told = known_end.unwrap_or_else(|| end_at_most(facts, end, &pieces, bad).max(read));
         if end_told > end {
             pieces.push(Piece::Lost(end..end_told));
             end = end_told;
@@ -238,10 +246,11 @@ pub fn repair(
     disk: &dyn Disk,
     dir: &Path,
     (stream, number): (&Name, Partition),
+    floor: Option<&Floor>,
     accepted: &[Range<Offset>],
     now: Micros,
 ) -> Result<Examined> {
-    let examined = examine(disk, dir, (stream, number))?;
+    let examined = examine(disk, dir, (stream, number), floor)?;
     if let Some(lost) = examined.lost.iter().find(|lost| !accepted.iter().any(|a| a.start <= lost.start && lost.end <= a.end)) {
         return Err(Error::conflict(format!("offsets {} to {} of {stream}/{number} would be lost", lost.start, lost.end - 1))
             .hint(format!("to accept that, say --accept-loss {}..{}", lost.start, lost.end)));

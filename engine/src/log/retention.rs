@@ -2,8 +2,8 @@
 //! hard limit, and none that is young, whatever the wall clock says.
 //!
 //! How old a segment is that took records since the start is told by monotonic time alone. Of what was there at the start only
-//! the wall clock tells, and it may have jumped. Receive times cannot bound what to believe of it: they never go back, so after a
-//! clock that was ahead they stand still while hours pass. Offsets and monotonic time can:
+//! the wall clock tells, and it may have jumped. Receive times cannot bound what to believe of it: every jump ahead is in them,
+//! and the time of a stop may not be. Offsets and monotonic time can:
 //!
 //! ```text
 //! found at the start   |▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░░░░░░░░░░░░░░░░░░|   the wall clock may call ▓ old: the share of it that the time since

@@ -83,6 +83,11 @@ impl Scrubber {
         lock(&self.found).damaged.values().cloned().collect()
     }
 
+    /// How many segments are damaged.
+    pub(super) fn damaged(&self) -> u64 {
+        lock(&self.found).damaged.len() as u64
+    }
+
     /// Sums since the start.
     pub(super) fn sums(&self) -> Scrubbed {
         lock(&self.found).sums

@@ -187,6 +187,12 @@ pub(super) fn kind_of(path: &Path) -> FileKind {
     }
 }
 
+/// Of a copy of a torn tail: the base offset of its segment, and the byte where it was cut off.
+pub(super) fn torn_at(path: &Path) -> Option<(Offset, u64)> {
+    let (digits, rest) = path.file_name()?.to_str()?.split_once(".log.")?;
+    Some((digits.parse().ok()?, rest.strip_suffix(".torn")?.parse().ok()?))
+}
+
 fn is_base(digits: &str) -> bool {
     digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())
 }
@@ -255,5 +261,7 @@ mod tests {
         assert_eq!(kind_of(&with_suffix(&path, "deleted")), FileKind::Leftover);
         assert_eq!(kind_of(&with_suffix(&path, "64.torn")), FileKind::Other);
         assert_eq!(kind_of(Path::new("p/42.log")), FileKind::Other);
+        assert_eq!(torn_at(&with_suffix(&path, "64.torn")), Some((42, 64)));
+        assert_eq!(torn_at(&with_suffix(&path, "damaged")), None);
     }
 }

@@ -19,6 +19,7 @@ use crate::time::Micros;
 
 use super::ahead::{Ahead, Maker};
 use super::appender::{Appender, Place, Uuids};
+use super::floors::Floors;
 use super::live::Segment;
 use super::meta::StreamMeta;
 use super::open::{self, Opened};
@@ -53,6 +54,8 @@ pub struct Log {
     maker: Mutex<Option<Maker>>,
     /// Records that retention removed although a reader had still to come to them, since the start.
     unread: AtomicU64,
+    /// See `torn_bytes`.
+    torn_bytes: u64,
 }
 
 impl Log {
@@ -80,13 +83,14 @@ impl Log {
     }
 
     /// Opens the log of a stream in `dir`. A partition that is damaged is open for reading what lies before the damage, and
-    /// says why it takes nothing.
+    /// says why it takes nothing; so does one that ends before what `floors` have read.
     pub(super) fn open(
         stream: &Name,
         dir: &Path,
         (disk, clock): (&Arc<dyn Disk>, &Arc<dyn Clock>),
         segment_bytes: u64,
         pending: &Pending,
+        floors: &Floors,
     ) -> Result<Self> {
         let meta = StreamMeta::read(&**disk, dir, stream)?;
         disk.sync_dir(dir).map_err(|e| Error::from(e).context(dir.display()))?;
@@ -99,18 +103,21 @@ impl Log {
             pins: Mutex::default(),
             maker: Mutex::new(None),
             unread: AtomicU64::new(0),
+            torn_bytes: 0,
         };
         let maker = Maker::start(stream.as_str())?;
         for number in 0..meta.partitions {
             let partition_dir = segment::partition_dir(dir, number);
             let ahead = Some(Ahead::new(disk.clone(), &partition_dir, &maker));
             let place = Place { disk: disk.clone(), dir: partition_dir, partition: number, segment_bytes, uuids: Uuids::Random, ahead };
-            let opened = open::open(&place).unwrap_or_else(|e| Opened {
+            let opened = open::open(&place, floors.of(stream, number)).unwrap_or_else(|e| Opened {
                 segments: Default::default(),
                 next: 0,
                 received_last: Micros::MIN,
+                torn_bytes: 0,
                 end: Err(e.to_string()),
             });
+            log.torn_bytes += opened.torn_bytes;
             let label = (format!("{stream}/{number}"), number);
             let state = (opened.next, opened.received_last);
             let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state, pending.clone()));
@@ -186,6 +193,11 @@ impl Log {
     /// Records that retention removed although a reader had still to come to them, since the start.
     pub fn dropped_unread(&self) -> u64 {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of torn tails that were cut off when it was opened: none was ever acknowledged.
+    pub fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
     }
 
     /// What is kept for readers that are far behind, by partition, as retention found it the last time.

@@ -18,6 +18,7 @@ use crate::limits::{PARTITIONS_MAX, SCRUB_BYTES_PER_SECOND, SEGMENT_BYTES_DEFAUL
 use crate::time::Micros;
 
 use super::ballast::Ballast;
+use super::floors::Floors;
 use super::meta;
 use super::partition::lock;
 use super::pending::Pending;
@@ -66,6 +67,8 @@ pub struct Logs {
     scrubber: Scrubber,
     upkeep_at: Mutex<Duration>,
     pending: Pending,
+    /// How far readers had come at the start: also in streams that are gone, and are made anew.
+    floors: Floors,
 }
 
 impl Logs {
@@ -73,6 +76,12 @@ impl Logs {
     /// holds the lock of the data directory. Blocks for disk I/O. Errors: `Invalid` for the configuration; those of reading
     /// `dir`. A stream that cannot be opened is no error here: see `problems`.
     pub fn open(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: LogConfig) -> Result<Arc<Self>> {
+        Self::open_read(dir, disk, clock, config, Floors::default())
+    }
+
+    /// Like `open`, for streams that somebody has read up to `floors`. A partition that ends before is damaged, and takes nothing: the
+    /// offsets of what was read are not used again.
+    pub fn open_read(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: LogConfig, floors: Floors) -> Result<Arc<Self>> {
         if !(1..=PARTITIONS_MAX).contains(&config.partitions_default) {
             return Err(Error::invalid(format!("{} partitions are not possible", config.partitions_default))
                 .hint(format!("use 1 to {PARTITIONS_MAX}")));
@@ -86,7 +95,7 @@ impl Logs {
         }
         let (mut streams, pending) = (BTreeMap::new(), Pending::default());
         for name in list(&*disk, dir)? {
-            let log = Log::open(&name, &dir.join(name.as_str()), (&disk, &clock), config.segment_bytes, &pending).map(Arc::new);
+            let log = Log::open(&name, &dir.join(name.as_str()), (&disk, &clock), config.segment_bytes, &pending, &floors).map(Arc::new);
             if let Err(e) = &log {
                 tracing::error!(stream = %name, "stream cannot be opened: {e}");
             }
@@ -95,7 +104,7 @@ impl Logs {
         let upkeep_at = Mutex::new(clock.monotonic());
         let ballast = Ballast::new(disk.clone(), dir.join("ballast"));
         let (dir, streams, scrubber) = (dir.to_owned(), RwLock::new(streams), Scrubber::default());
-        Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at, pending }))
+        Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at, pending, floors }))
     }
 
     /// The log of a stream, made if it does not exist (which blocks for disk I/O). Errors: why it could not be opened, or
@@ -113,7 +122,7 @@ impl Logs {
         }
         let dir = self.dir.join(name.as_str());
         Log::create(name, &dir, &self.disk, &*self.clock, self.config.partitions_default)?;
-        let log = Arc::new(Log::open(name, &dir, (&self.disk, &self.clock), self.config.segment_bytes, &self.pending)?);
+        let log = Arc::new(Log::open(name, &dir, (&self.disk, &self.clock), self.config.segment_bytes, &self.pending, &self.floors)?);
         streams.insert(name.clone(), Ok(log.clone()));
         Ok(log)
     }
@@ -152,6 +161,21 @@ impl Logs {
     /// What scrubbing has read since the start.
     pub fn scrubbed(&self) -> Scrubbed {
         self.scrubber.sums()
+    }
+
+    /// Sealed segments that scrubbing found damaged and that are still so.
+    pub fn damaged_segments(&self) -> u64 {
+        self.scrubber.damaged()
+    }
+
+    /// Bytes of torn tails that were cut off when the logs were opened: none was ever acknowledged.
+    pub fn torn_bytes(&self) -> u64 {
+        self.open_logs().iter().map(|log| log.torn_bytes()).sum()
+    }
+
+    /// Records of all streams that retention removed although a reader had still to come to them, since the start.
+    pub fn dropped_unread(&self) -> u64 {
+        self.open_logs().iter().map(|log| log.dropped_unread()).sum()
     }
 
     /// What has to be done from time to time, not before all readers have set their pins: holds space back for hard times,

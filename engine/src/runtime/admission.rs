@@ -80,7 +80,8 @@ impl Supervisor {
         Ok(self.newest_checkpoint(name)?.filter(|c| !c.sinks.is_empty()).map(|c| c.sql))
     }
 
-    /// Makes durable what the job begins with. Errors: as `check`; `Invalid` if it cannot begin where it was told to.
+    /// Makes durable what the job begins with. Errors: as `check`; `Invalid` if it cannot begin where it was told to; those of
+    /// `position::check_kept`.
     pub fn admit(&self, spec: &JobSpec, admission: &Admission) -> Result<()> {
         self.check_idle(&spec.name)?;
         let first = match self.source(&spec.name, admission)? {
@@ -127,7 +128,7 @@ impl Supervisor {
     }
 }
 
-/// Errors: `Conflict` if the log has lost what the job would read next.
+/// Errors: `Conflict` if the log has lost what the job would read next; `Corrupt` if it ends before that.
 fn check_offsets(spec: &JobSpec, first: &Checkpoint) -> Result<()> {
     spec.places().into_iter().zip(&first.partitions).try_for_each(|(place, state)| position::check_kept(spec, place, state.offset))
 }

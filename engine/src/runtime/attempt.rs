@@ -181,8 +181,6 @@ fn fallen_back(error: Error, newest: Option<Epoch>, checkpoint: Option<&Checkpoi
 fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option<&Checkpoint>) -> Result<(Box<dyn Chain>, Offset)> {
     let Place { scan, partition } = place;
     let mut chain = fresh_chain(spec, place)?;
-    let log = &spec.logs[scan];
-    let bounds = log.bounds(partition);
     let Some(checkpoint) = checkpoint else {
         return Ok((chain, position::first(spec, place)?));
     };
@@ -191,21 +189,6 @@ fn open_partition(spec: &JobSpec, place: Place, index: usize, checkpoint: Option
     let state =
         state.ok_or_else(|| Error::corrupt(format!("checkpoint {} has no partition {partition} of stream {stream}", checkpoint.epoch)))?;
     position::check_kept(spec, place, state.offset)?;
-    if state.offset > bounds.end {
-        // Damage explains it: the log serves what lies before.
-        if let Some(reason) = &log.progress(partition).borrow().failed {
-            return Err(Error::corrupt(format!(
-                "partition {partition} of stream {stream} is damaged, and job {} stood behind the damage: {reason}",
-                spec.name
-            ))
-            .hint("`thalweg log verify` shows the damage; restore the file from a backup"));
-        }
-        return Err(Error::corrupt(format!(
-            "job {} stood at offset {} of partition {partition} of stream {stream}, but the log holds {} to {}",
-            spec.name, state.offset, bounds.start, bounds.end
-        ))
-        .hint("the log and the checkpoints do not belong together; restore both from the same backup"));
-    }
     chain.restore(state.watermark, state.counters.clone(), &state.state)?;
     Ok((chain, state.offset))
 }

@@ -24,6 +24,9 @@ use crate::reference::{ReferenceTable, Version};
 use crate::state::{Checkpoint, ReferencePin};
 use crate::time::Micros;
 
+/// Fingerprints of archives begin so; the stream follows.
+pub(super) const ARCHIVE: &str = "archive:";
+
 /// What a job does.
 pub enum JobKind {
     /// Runs a plan; `references` holds a table for each of its lookups, by name.
@@ -174,7 +177,7 @@ impl JobSpec {
     pub fn fingerprint(&self) -> String {
         match &self.kind {
             JobKind::Query { plan, .. } => plan.fingerprint(),
-            JobKind::Archive { scan } => format!("archive:{}", scan.stream),
+            JobKind::Archive { scan } => format!("{ARCHIVE}{}", scan.stream),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Where a job begins, or goes on. Invariant: without a checkpoint it begins exactly where it was told to, or says that it cannot; what
 //! retention has removed is never passed over in silence.
 
+use std::ops::Range;
+
 use super::job::{JobKind, JobSpec, Place};
 use crate::contract::LogStore;
 use crate::error::{Error, Result};
@@ -52,13 +54,18 @@ pub(super) fn first(spec: &JobSpec, place: Place) -> Result<Offset> {
     }
 }
 
-/// Errors: `Conflict` if retention has removed what a job that stood at `offset` would read next.
+/// Errors: `Conflict` if retention has removed what a job that stood at `offset` would read next; `Corrupt` if the log ends before
+/// `offset`: what comes there next would be passed over.
 pub(super) fn check_kept(spec: &JobSpec, place: Place, offset: Offset) -> Result<()> {
-    let start = spec.logs[place.scan].bounds(place.partition).start;
+    let log = &*spec.logs[place.scan];
+    let Range { start, end } = log.bounds(place.partition);
+    let stream = spec.scans().get(place.scan).map_or("", |s| s.stream.as_str());
+    if offset > end {
+        return Err(beyond(spec, (log, place.partition, stream), offset));
+    }
     if offset >= start {
         return Ok(());
     }
-    let stream = spec.scans().get(place.scan).map_or("", |s| s.stream.as_str());
     Err(Error::conflict(format!(
         "retention has removed offsets {offset} to {} of partition {} of stream {stream} before job {} read them",
         start - 1,
@@ -69,6 +76,27 @@ pub(super) fn check_kept(spec: &JobSpec, place: Place, offset: Offset) -> Result
         "begin without its state: give the job another name, SET 'pipeline.name' = '…', and another table to write into; or restore the \
          log from a backup",
     ))
+}
+
+/// The error for a job that stood at `offset`, behind the end of the log.
+fn beyond(spec: &JobSpec, (log, partition, stream): (&dyn LogStore, Partition, &str), offset: Offset) -> Error {
+    // Damage explains it: the log serves what lies before.
+    if let Some(reason) = log.progress(partition).borrow().failed.clone() {
+        return Error::corrupt(format!(
+            "partition {partition} of stream {stream} is damaged, and job {} stood behind the damage: {reason}",
+            spec.name
+        ))
+        .hint("`thalweg log verify` and `thalweg log repair` show the damage; restore the file from a backup, or accept the loss");
+    }
+    let bounds = log.bounds(partition);
+    Error::corrupt(format!(
+        "job {} stood at offset {offset} of partition {partition} of stream {stream}, but the log holds {} to {}",
+        spec.name, bounds.start, bounds.end
+    ))
+    .hint(
+        "the log and the checkpoints do not belong together: restore both from the same backup; or begin without its state: give the job \
+         another name, SET 'pipeline.name' = '…', and another table to write into",
+    )
 }
 
 fn at_time(log: &dyn LogStore, partition: Partition, time: Micros) -> Result<Offset> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::job::JobStatus;
+use super::job::{ARCHIVE, JobStatus};
 use super::supervisor::Supervisor;
 use crate::contract::LogStore;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::plan::StateLayout;
 use crate::state::{Checkpoint, Savepoint, SavepointFiles};
 
 /// Beside the directories of jobs, whose names begin otherwise.
-const DIRECTORY: &str = "_savepoints";
+pub(super) const DIRECTORY: &str = "_savepoints";
 
 /// The logs of all streams.
 pub type LogsByName = BTreeMap<Name, Arc<dyn LogStore>>;
@@ -95,8 +95,11 @@ fn pin_name(savepoint: &str) -> String {
     format!("savepoint {savepoint}")
 }
 
-/// Streams by number of the scan.
-fn streams(checkpoint: &Checkpoint) -> Vec<Name> {
+/// Streams by number of the scan. The checkpoint of an archive names its stream in the fingerprint.
+pub(super) fn streams(checkpoint: &Checkpoint) -> Vec<Name> {
+    if let Some(stream) = checkpoint.fingerprint.strip_prefix(ARCHIVE) {
+        return Name::new(stream).into_iter().collect();
+    }
     let layout = checkpoint.layout.clone().and_then(|l| serde_json::from_value::<StateLayout>(l).ok()).unwrap_or_default();
     layout.scans.iter().filter_map(|scan| Name::new(&scan.stream).ok()).collect()
 }

@@ -47,7 +47,7 @@ pub struct ReferencePin {
     pub table: String,
     /// SHA-256 of the version's bytes, in hexadecimal.
     pub sha256: String,
-    /// From when on it is valid. If the versions before it are gone, it is valid from the beginning of time, and no longer the same.
+    /// From when on it is valid.
     pub valid_from: Micros,
 }
 

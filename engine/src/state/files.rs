@@ -103,7 +103,8 @@ impl CheckpointFiles {
         let temporary = self.temporary("next");
         self.write(&temporary, bytes)?.sync_data()?;
         self.disk.rename(&temporary, &self.path(epoch, FILE))?;
-        self.settle()?;
+        self.disk.sync_dir(&self.directory)?;
+        self.tidy()?;
         self.copy(epoch, bytes)
     }
 
@@ -153,9 +154,8 @@ impl CheckpointFiles {
         Err(Error::unavailable(format!("another process has written this checkpoint, {}", path.display())).hint("stop one of the two"))
     }
 
-    /// Makes the newest name durable, and removes what is not kept.
-    fn settle(&self) -> Result<()> {
-        self.disk.sync_dir(&self.directory)?;
+    /// Removes what is not kept.
+    fn tidy(&self) -> Result<()> {
         let epochs = self.epochs(FILE)?;
         for &old in epochs.iter().take(epochs.len().saturating_sub(CHECKPOINTS_KEPT)) {
             self.remove(&self.path(old, FILE))?;
@@ -173,6 +173,14 @@ impl CheckpointFiles {
     }
 }
 
+/// Takes back a name whose directory could not be synced. The next sync may succeed and have lost it all the same, so it is not tried
+/// again: whoever goes on writes another file.
+pub(super) fn take_back(disk: &dyn Disk, path: &Path) {
+    if let Err(error) = disk.remove(path) {
+        tracing::error!(path = %path.display(), %error, "a file whose name may not be durable cannot be removed");
+    }
+}
+
 impl CheckpointStore for CheckpointFiles {
     fn save(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
         let (temporary, path) = (self.temporary("next"), self.path(epoch, FILE));
@@ -181,7 +189,11 @@ impl CheckpointStore for CheckpointFiles {
             self.check_replaceable(epoch, e)?;
             self.disk.rename(&temporary, &path)?;
         }
-        self.settle()
+        if let Err(e) = self.disk.sync_dir(&self.directory) {
+            take_back(&*self.disk, &path);
+            return Err(Error::from(e).context(format!("checkpoint {epoch} is given up: {}", self.directory.display())));
+        }
+        self.tidy()
     }
 
     fn copy(&mut self, epoch: Epoch, bytes: &[u8]) -> Result<()> {
@@ -350,6 +362,22 @@ mod tests {
             files.save(newest + 1, &bytes(newest + 1)).unwrap();
             assert_eq!(loaded(&files), Some(newest + 1));
         }
+    }
+
+    #[test]
+    fn a_checkpoint_whose_name_could_not_be_synced_is_given_up_and_the_next_is_another_file() {
+        let disk = SimDisk::default();
+        let mut files = CheckpointFiles::open(Arc::new(disk.clone()), Path::new("job")).unwrap();
+        files.save(1, &sample(1).encode().unwrap()).unwrap();
+        let theirs = Checkpoint { sql: "again".into(), ..sample(2) }.encode().unwrap();
+        disk.faults.dir_sync_fails.store(true, Ordering::Relaxed);
+        let failed = files.save(2, &sample(2).encode().unwrap()).unwrap_err();
+        assert!(failed.message().contains("checkpoint 2 is given up"), "{failed}");
+        disk.faults.dir_sync_fails.store(false, Ordering::Relaxed);
+        let mut files = CheckpointFiles::open(Arc::new(disk.clone()), Path::new("job")).unwrap();
+        assert_eq!(loaded(&files), Some(1), "a later sync does not bring it back");
+        files.save(2, &theirs).unwrap();
+        assert!(files.load().unwrap().unwrap() == (2, theirs));
     }
 
     #[test]

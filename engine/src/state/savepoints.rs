@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
+use super::files::take_back;
 use crate::contract::{Disk, OpenMode};
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
@@ -71,7 +72,10 @@ impl SavepointFiles {
         file.sync_data()?;
         drop(file);
         self.disk.rename(&temporary, &path)?;
-        self.disk.sync_dir(&self.directory)?;
+        if let Err(e) = self.disk.sync_dir(&self.directory) {
+            take_back(&*self.disk, &path);
+            return Err(Error::from(e).context(format!("savepoint '{name}' is given up: {}", self.directory.display())));
+        }
         Ok(about(name, checkpoint, bytes.len() as u64))
     }
 

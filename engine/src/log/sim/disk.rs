@@ -21,6 +21,8 @@ const SECTOR: usize = 512;
 pub struct Faults {
     /// Every sync of a file fails.
     pub sync_fails: AtomicBool,
+    /// Every sync of a directory fails.
+    pub dir_sync_fails: AtomicBool,
     /// Every sync of a file takes until this ends.
     pub sync_hangs: AtomicBool,
     /// Every write fails for lack of space, after half of it was written.
@@ -317,6 +319,9 @@ impl Disk for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if self.faults.step(Operation::SyncDir, path, 0)? == Action::Nothing {
             return Ok(());
+        }
+        if self.faults.dir_sync_fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("injected"));
         }
         let mut names = lock(&self.names);
         let names = &mut *names;

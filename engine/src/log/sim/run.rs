@@ -179,7 +179,7 @@ impl World {
 
     fn open(&self) -> Result<Open, String> {
         let place = self.place();
-        let opened = open::open(&place).map_err(|e| e.to_string())?;
+        let opened = open::open(&place, None).map_err(|e| e.to_string())?;
         let appender = opened.end?;
         let state = (opened.next, opened.received_last);
         let partition = Arc::new(Partition::new(

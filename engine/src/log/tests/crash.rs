@@ -88,6 +88,7 @@ fn a_tail_torn_at_any_byte_leaves_exactly_what_was_durable_before() {
             assert_eq!(read_frames(&stream(&logs)), whole, "cut at {cut}");
             let copies = torn.files().into_keys().filter(|p| p.extension().is_some_and(|e| e == "torn")).count();
             assert_eq!(copies, usize::from(cut > start && cut < end), "cut at {cut}");
+            assert_eq!(logs.torn_bytes() > 0, copies > 0, "cut at {cut}");
             logs.close();
             let once = torn.files();
             open(&torn, 1 << 20).close();
@@ -97,6 +98,30 @@ fn a_tail_torn_at_any_byte_leaves_exactly_what_was_durable_before() {
             assert_eq!(read_frames(&stream(&logs)), whole + 2);
         }
     }
+}
+
+#[test]
+fn of_torn_tails_a_bounded_number_of_copies_is_kept() {
+    let mut disk = SimDisk::default();
+    let copies = |disk: &SimDisk| disk.files().into_keys().filter_map(|p| segment::torn_at(&p)).collect::<std::collections::BTreeSet<_>>();
+    let mut made = std::collections::BTreeSet::new();
+    let mut next = 0;
+    for _ in 0..11 {
+        let logs = open(&disk, 1 << 20);
+        made.extend(copies(&disk));
+        append_frames(&stream(&logs), next..next + 2);
+        let running = disk.copy();
+        let path = segment_files(&running).pop().unwrap();
+        let mut bytes = running.files().remove(&path).unwrap();
+        let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+        bytes[end] ^= 1;
+        running.overwrite(&path, bytes);
+        (disk, next) = (running, next + 1);
+    }
+    open(&disk, 1 << 20).close();
+    made.extend(copies(&disk));
+    let newest: std::collections::BTreeSet<_> = made.iter().rev().take(8).copied().collect();
+    assert_eq!((made.len(), copies(&disk)), (11, newest));
 }
 
 #[test]

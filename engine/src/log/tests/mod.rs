@@ -1,5 +1,6 @@
 //! Tests of the log as a whole. Invariant: they run on a simulated disk, so that every crash and fault can be chosen.
 
+mod clock;
 mod crash;
 mod damage;
 mod faults;

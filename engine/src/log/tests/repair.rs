@@ -7,6 +7,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::log::inspect;
 use crate::log::repair::{examine, repair};
+use crate::log::{Floor, Floors};
 
 const FRAME: usize = 48 + 16 + 2;
 
@@ -27,15 +28,15 @@ fn telemetry() -> Name {
 fn repaired(disk: &SimDisk) -> Vec<Range<u64>> {
     let name = telemetry();
     let place = (&name, 0);
-    let examined = examine(disk, Path::new("log"), place).unwrap();
+    let examined = examine(disk, Path::new("log"), place, None).unwrap();
     assert!(!examined.problems.is_empty());
     let before = disk.files();
     if !examined.lost.is_empty() {
-        assert_eq!(repair(disk, Path::new("log"), place, &[], 5).unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(repair(disk, Path::new("log"), place, None, &[], 5).unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(disk.files(), before, "nothing is changed that nobody accepted");
     }
-    let lost = repair(disk, Path::new("log"), place, &examined.lost, 5).unwrap().lost;
-    let clean = examine(disk, Path::new("log"), place).unwrap();
+    let lost = repair(disk, Path::new("log"), place, None, &examined.lost, 5).unwrap().lost;
+    let clean = examine(disk, Path::new("log"), place, None).unwrap();
     assert_eq!((clean.problems.len(), clean.lost.len()), (0, 0), "{:?}", clean.problems);
     assert_eq!(inspect::verify(disk, Path::new("log")).unwrap().problems, []);
     lost
@@ -168,7 +169,7 @@ fn a_bad_sector_at_the_end_is_never_taken_for_the_end() {
 fn a_whole_log_and_a_torn_tail_need_no_repair() {
     let disk = sample();
     let name = telemetry();
-    assert_eq!(examine(&disk, Path::new("log"), (&name, 0)).unwrap().problems.len(), 0);
+    assert_eq!(examine(&disk, Path::new("log"), (&name, 0), None).unwrap().problems.len(), 0);
     let logs = open(&disk, 1 << 20);
     append_frames(&stream(&logs), 60..64);
     let running = disk.copy();
@@ -177,5 +178,72 @@ fn a_whole_log_and_a_torn_tail_need_no_repair() {
     let end = bytes.iter().rposition(|b| *b != 0).unwrap();
     bytes[end] ^= 1;
     running.overwrite(&path, bytes);
-    assert_eq!(examine(&running, Path::new("log"), (&name, 0)).unwrap().problems.len(), 0);
+    assert_eq!(examine(&running, Path::new("log"), (&name, 0), None).unwrap().problems.len(), 0);
+}
+
+/// The newest frame, of a log that was not closed, does not validate: it looks like a torn tail.
+fn torn_at_the_end() -> SimDisk {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 900);
+    append_frames(&stream(&logs), 0..60);
+    let running = disk.copy();
+    let path = segment_files(&running).pop().unwrap();
+    let mut bytes = running.files().remove(&path).unwrap();
+    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+    bytes[end] ^= 1;
+    running.overwrite(&path, bytes);
+    running
+}
+
+#[test]
+fn what_a_job_has_read_is_never_cut_as_a_torn_tail_and_its_offsets_are_not_used_again() {
+    // The newest segment is gone with its name: what is left is whole.
+    let without_newest = sample();
+    let newest = segment_files(&without_newest).pop().unwrap();
+    without_newest.remove(&newest).unwrap();
+    let base: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let name = telemetry();
+    let floor = Floor { offset: 60, reader: "job hot".to_owned() };
+    let mut floors = Floors::default();
+    floors.add(&name, 0, floor.clone());
+    floors.add(&name, 0, Floor { offset: 3, reader: "job slow".to_owned() });
+    assert_eq!((floors.of(&name, 0), floors.of(&name, 1)), (Some(&floor), None));
+    let open_read = |disk: &SimDisk| {
+        let clock = Arc::new(SimClock::default());
+        Logs::open_read(Path::new("log"), Arc::new(disk.clone()), clock, config(900), floors.clone()).unwrap()
+    };
+    for (disk, end) in [(torn_at_the_end(), 59), (without_newest, base)] {
+        let segments = || segment_files(&disk).into_iter().filter_map(|path| disk.files().remove(&path)).collect::<Vec<_>>();
+        let before = segments();
+        for _ in 0..2 {
+            let logs = open_read(&disk);
+            let problems = logs.problems();
+            assert!(problems.len() == 1 && problems[0].contains("job hot has read all before offset 60"), "{problems:?}");
+            let log = stream(&logs);
+            assert_eq!((log.bounds(0), read_frames(&log)), (0..end, end), "what is before is served");
+            assert_eq!(log.append(&record("d", b"x")).unwrap_err().kind(), ErrorKind::Internal);
+            assert_eq!(logs.poisoned(), None, "a new start would change nothing");
+            logs.close();
+        }
+        assert_eq!(segments(), before, "nothing is cut");
+
+        let examined = examine(&disk, Path::new("log"), (&name, 0), Some(&floor)).unwrap();
+        assert_eq!(examined.lost.iter().map(|l| (l.start, l.end)).collect::<Vec<_>>(), [(end, 60)]);
+        assert_eq!(examine(&disk, Path::new("log"), (&name, 0), None).unwrap().problems.len(), 0);
+        repair(&disk, Path::new("log"), (&name, 0), Some(&floor), &examined.lost, 5).unwrap();
+        let logs = open_read(&disk);
+        assert_eq!(logs.problems(), [] as [String; 0]);
+        logs.close();
+        check(&disk, 60, &examined.lost);
+    }
+}
+
+#[test]
+fn a_stream_that_is_gone_and_made_anew_does_not_begin_with_offsets_that_were_read() {
+    let mut floors = Floors::default();
+    floors.add(&telemetry(), 0, Floor { offset: 7, reader: "savepoint 'a'".to_owned() });
+    let disk = Arc::new(SimDisk::default());
+    let logs = Logs::open_read(Path::new("log"), disk, Arc::new(SimClock::default()), config(900), floors).unwrap();
+    assert_eq!(stream(&logs).append(&record("d", b"x")).unwrap_err().kind(), ErrorKind::Internal);
+    assert!(logs.problems()[0].contains("savepoint 'a' has read all before offset 7"), "{:?}", logs.problems());
 }

@@ -78,6 +78,7 @@ fn a_hard_limit_goes_past_pins_and_says_what_was_lost() {
     let start = log.bounds(0).start;
     assert!(start > 7 && log.bytes() > 500 && log.bytes() <= 1_000, "{start}, {} bytes", log.bytes());
     assert_eq!((retained.records, retained.unread, log.dropped_unread()), (start, start - 7, start - 7));
+    assert_eq!(logs.dropped_unread(), start - 7);
     assert_eq!(logs.upkeep().unwrap(), Retained::default(), "below the hard limit pins hold");
     let problems = logs.problems();
     assert!(problems[0].contains(&format!("{} records", start - 7)), "{problems:?}");
@@ -135,7 +136,7 @@ fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
     append_frames(&log, 30..34);
     clock.set(100 * crate::time::SECOND);
     assert_eq!(logs.upkeep().unwrap().segments, 0);
-    // Receive times stand still far in the future now; what is old goes all the same.
+    // Receive times go on far in the future now; what is old goes all the same.
     for _ in 0..200 {
         clock.pass(Duration::from_secs(30));
         logs.upkeep().unwrap();

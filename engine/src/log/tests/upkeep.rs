@@ -25,11 +25,13 @@ fn scrubbing_reads_every_sealed_segment_and_reports_damage_until_it_is_gone() {
     clock.pass(Duration::from_secs(1));
     logs.upkeep().unwrap();
     assert!(logs.problems()[0].contains("telemetry/0") && logs.problems()[0].contains("offsets"), "{:?}", logs.problems());
+    assert_eq!(logs.damaged_segments(), 1);
     assert!(logs.poisoned().is_none(), "damage to old records does not stop new ones");
     append_frames(&log, 60..62);
     disk.overwrite(&path, good);
     clock.pass(Duration::from_secs(1));
     logs.upkeep().unwrap();
+    assert_eq!(logs.damaged_segments(), 0);
     assert_eq!(logs.problems(), [] as [String; 0]);
 }
 

@@ -1,10 +1,11 @@
 //! Where jobs begin and what they take over. Invariant checked: no record is read twice or left out that was not asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::*;
 
 use crate::error::ErrorKind;
+use crate::log::Floor;
 use crate::runtime::admission::{Admission, Resumed};
 use crate::runtime::adopt::Unclaimed;
 use crate::runtime::savepoints::LogsByName;
@@ -273,6 +274,31 @@ fn what_retention_has_removed_is_told_before_the_job_runs_with_what_to_do() {
     // So does one that is started by a restart.
     bench.start(rows(None), &[0]);
     assert_eq!(bench.failed(), refused.to_string());
+}
+
+#[test]
+fn a_log_that_ends_before_a_job_is_told_before_other_records_get_its_offsets() {
+    let bench = Bench::stopped();
+    let read = |reader: &str| Some(Floor { offset: 2, reader: reader.to_owned() });
+    let floors = || {
+        let disk: Arc<dyn crate::contract::Disk> = Arc::new(bench.disk.clone());
+        crate::runtime::floors(&disk, Path::new("checkpoints")).unwrap()
+    };
+    assert_eq!(floors().of(&Name::new("a").unwrap(), 0).cloned(), read("job job"));
+    assert_eq!(floors().of(&Name::new("b").unwrap(), 0), None);
+
+    // Another log is there in place of the one that it has read.
+    let refused = bench.supervisor.admit(&bench.spec("job", rows(None), &[1]), &Admission::default()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    assert_eq!(refused.message(), "job job stood at offset 2 of partition 0 of stream a, but the log holds 0 to 0");
+    assert!(refused.hint_text().unwrap().contains("restore both from the same backup"), "{refused}");
+
+    let savepoint = bench.supervisor.stop_with_savepoint("job", Some("kept"), &bench.logs_by_name()).unwrap().1;
+    let admission = Admission { savepoint: Some(savepoint.name), ..Admission::default() };
+    let refused = bench.supervisor.admit(&bench.spec("other", rows(None), &[1]), &admission).unwrap_err();
+    assert_eq!(refused.message(), "job other stood at offset 2 of partition 0 of stream a, but the log holds 0 to 0");
+    bench.files("checkpoint").iter().for_each(|(path, _)| crate::contract::Disk::remove(&bench.disk, path).unwrap());
+    assert_eq!(floors().of(&Name::new("a").unwrap(), 0).cloned(), read("savepoint 'kept'"));
 }
 
 #[test]
