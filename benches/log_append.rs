@@ -4,6 +4,9 @@
 //! `THALWEG_BENCH_DIR` names a directory on the disk to measure (default: below the target directory), `THALWEG_BENCH_GIB` the
 //! size of the log that is recovered (default 2).
 
+#[path = "../src/cli/publish/raw.rs"]
+mod raw;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -91,7 +94,7 @@ fn throughput(dir: &Path) -> f64 {
         produce(&log, ROUND_RECORDS);
         let seconds = start.elapsed().as_secs_f64();
         let bytes = log.bytes() - bytes;
-        let raw_seconds = write_raw(&dir.join(format!("raw-{round}")), bytes);
+        let raw_seconds = raw::write(&dir.join(format!("raw-{round}")), bytes).expect("a disk that can be written");
         records.push(ROUND_RECORDS as f64 / seconds);
         ours.push(bytes as f64 / MIB / seconds);
         raw.push(bytes as f64 / MIB / raw_seconds);
@@ -131,72 +134,38 @@ fn produce(log: &Log, records: u64) {
     });
 }
 
-/// Seconds for sequential writes of `bytes` in pieces of 4 MiB, each made durable.
-fn write_raw(path: &Path, bytes: u64) -> f64 {
-    let file = File::create(path).expect("a file");
-    let chunk: Vec<u8> = (0..4 << 20).map(|i: u32| (i % 251) as u8).collect();
-    let start = Instant::now();
-    let mut at = 0;
-    while at < bytes {
-        let length = chunk.len().min((bytes - at) as usize);
-        file.write_all_at(&chunk[..length], at).expect("a write");
-        file.sync_data().expect("a sync");
-        at += length as u64;
-    }
-    // The file stays: where freed space is discarded at once, that would slow down what is measured next.
-    start.elapsed().as_secs_f64()
-}
-
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(LATENCY_US_MAX, 3).expect("a histogram")
-}
-
-/// A file of zeros, all of them durable.
-fn zeros(path: &Path, bytes: u64) -> File {
-    let file = File::create(path).expect("a file");
-    let piece = vec![0; 1 << 20];
-    (0..bytes >> 20).for_each(|n| file.write_all_at(&piece, n << 20).expect("a write"));
-    file.sync_all().expect("a sync");
-    file
 }
 
 /// Acknowledgement latency at `rate` records a second, that of a bare fdatasync, and that of plain loops at the same rate, in
 /// turns. Measured once every partition has filled its first segment, which is the only one without zeros ahead.
 fn latency(dir: &Path, rate: f64) {
     let (logs, log) = open(&dir.join(format!("latency-{rate:.0}")), partitions());
-    let bare = zeros(&dir.join("bare"), 8 << 20);
-    let files: Vec<File> = (0..partitions()).map(|n| zeros(&dir.join(format!("plain-{n}")), SEGMENT_BYTES_DEFAULT)).collect();
+    let zeros = |name: String, bytes| raw::zeros(&dir.join(name), bytes).expect("a disk that can be written");
+    let bare = zeros("bare".to_owned(), 8 << 20);
+    let files: Vec<File> = (0..partitions()).map(|n| zeros(format!("plain-{n}"), SEGMENT_BYTES_DEFAULT)).collect();
     while log.bytes() < u64::from(partitions()) * SEGMENT_BYTES_DEFAULT * 9 / 8 {
         paced(&log, rate, Duration::from_secs(1), &mut histogram());
     }
-    let (mut acknowledged, mut raw, mut plain) = (histogram(), histogram(), histogram());
+    let (mut acknowledged, mut synced, mut plain) = (histogram(), histogram(), histogram());
     for _ in 0..ROUNDS {
-        bare_sync(&bare, &mut raw);
+        raw::sync(&bare, &mut synced).expect("a disk that can be written");
         plain_loops(&files, rate, Duration::from_secs(3), &mut plain);
         paced(&log, rate, Duration::from_secs(3), &mut acknowledged);
     }
     logs.close();
     let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let (ours, bare, floor) = (ms(&acknowledged, 0.99), ms(&raw, 0.99), ms(&plain, 0.99));
+    let (ours, bare, floor) = (ms(&acknowledged, 0.99), ms(&synced, 0.99), ms(&plain, 0.99));
     println!(
         "acknowledgement at {rate:.0} records/s: p50 {:.2} ms, p99 {ours:.2} ms = {:.2} x fdatasync (p50 {:.2} ms, p99 {bare:.2} ms) \
          = {:.2} x plain loops (p50 {:.2} ms, p99 {floor:.2} ms)",
         ms(&acknowledged, 0.5),
         ours / bare,
-        ms(&raw, 0.5),
+        ms(&synced, 0.5),
         ours / floor,
         ms(&plain, 0.5),
     );
-}
-
-/// Latency in microseconds of writing 4 KiB into a file of zeros and making it durable.
-fn bare_sync(file: &File, latency: &mut Histogram<u64>) {
-    for n in 0..400u64 {
-        let start = Instant::now();
-        file.write_all_at(&[n as u8; 4096], n * 4096).expect("a write");
-        file.sync_data().expect("a sync");
-        latency.saturating_record(start.elapsed().as_micros() as u64);
-    }
 }
 
 /// What a group commit cannot beat: a thread a file that writes what would have come since its last write, and makes it durable.

@@ -1,10 +1,12 @@
-//! SQL as data: every `.slt` file below `tests/sql/server` is run twice, once straight and once with a checkpoint and a restart of
-//! everything after each feed. Invariant checked: both give the rows that the file says.
+//! SQL as data: every `.slt` file below `tests/sql/server` is run straight, with a checkpoint and a restart of everything after each
+//! feed, and, unless it says itself how parallel its jobs are, with two threads for the keys of each job. Invariant checked: all give the
+//! rows that the file says.
 //!
 //! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, and `FILE <path>` followed by its content. Files in
 //! a folder `reference` are chapters of docs/sql.md: there the first row of each result is the names of its columns. With
 //! `UPDATE_FIXTURES` set, what comes out is written.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,12 +28,17 @@ use thalweg_engine::topic::telemetry_topic;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Chapters of the reference.
 const REFERENCE: &str = "reference";
+/// The setting of `Mode::Parallel`.
+const PARALLELISM: &str = "parallelism.default";
 
-/// Whether everything is restarted after each feed.
+/// How a file is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Straight,
+    /// Everything is restarted after each feed.
     Resumed,
+    /// Two threads share the keys of a job.
+    Parallel,
 }
 
 struct Database {
@@ -109,7 +116,9 @@ impl Database {
     async fn sql(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>> {
         self.settle().await?;
         let principal = Principal { name: Name::new("tests")?, role: Role::Admin };
-        match Service(self.core().engine.clone()).execute(&principal, sql).await? {
+        let settings: BTreeMap<_, _> =
+            (self.mode == Mode::Parallel).then(|| (PARALLELISM.to_owned(), "2".to_owned())).into_iter().collect();
+        match Service(self.core().engine.clone()).execute_with(&principal, sql, &settings).await? {
             SqlOutcome::Message(_) => Ok(DBOutput::StatementComplete(0)),
             SqlOutcome::Rows(rows) => {
                 let types = vec![DefaultColumnType::Any; rows.schema.fields().len()];
@@ -186,7 +195,8 @@ fn run(mode: Mode) {
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/server"), &mut found);
     assert!(found.len() >= 4, "the files are gone: {found:?}");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    for path in found {
+    let chooses = |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains(PARALLELISM));
+    for path in found.into_iter().filter(|path| mode != Mode::Parallel || !chooses(path)) {
         let named = path.parent().is_some_and(|folder| folder.ends_with(REFERENCE));
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let mut runner = Runner::new(|| {
@@ -211,4 +221,9 @@ fn files_run_straight() {
 #[test]
 fn files_run_with_a_restart_after_each_feed() {
     run(Mode::Resumed);
+}
+
+#[test]
+fn files_run_with_two_threads_for_keys() {
+    run(Mode::Parallel);
 }

@@ -1,5 +1,5 @@
-//! T5: the n-th call of each kind fails with an input/output error, for n = 1, 2, 3 and so on. Invariant: after a sync failed,
-//! not one record is acknowledged; and after a restart the log keeps every promise.
+//! T5: the n-th call of each kind fails with an input/output error, for n = 1, 2, 3 and so on; once, and at every third n also
+//! all that follow. Invariant: after a sync failed, not one record is acknowledged; and after a restart the log keeps every promise.
 //!
 //! strace answers for the kernel, and writes down the failed call and what the writer told the oracle in one order. The
 //! writer sends record by record, so no acknowledgement is on its way when a call fails.
@@ -18,11 +18,13 @@ const CALLS: &[&str] =
 /// No workload here has as many calls of one kind on a thread.
 const ERRORS_MAX: u64 = 1000;
 const GATE_ERRORS: u64 = 96;
+/// At every so many-th call the error stays, too.
+const LASTING_EVERY: u64 = 3;
 
 /// The test.
 pub static TEST: Test = Test {
     name: "ioerrors",
-    about: "an input/output error at the n-th sync, write, rename, open and so on",
+    about: "an input/output error at the n-th sync, write, rename, open and so on; once, or from then on",
     unit: "errors",
     count: u64::MAX,
     gate: Some(GATE_ERRORS),
@@ -49,7 +51,10 @@ fn run(settings: &Settings) -> Result<Report, String> {
     for calls in CALLS {
         for start in [Start::Empty, Start::Torn] {
             let (mut number, until) = (1, if settings.bug.is_some() { settings.count } else { each });
-            while number <= until && fail_at(settings, calls, start, number, &mut report)? {
+            while number <= until && fail_at(settings, calls, start, &number.to_string(), &mut report)? {
+                if number % LASTING_EVERY == 1 {
+                    fail_at(settings, calls, start, &format!("{number}+"), &mut report)?;
+                }
                 number += 1;
             }
         }
@@ -60,8 +65,9 @@ fn run(settings: &Settings) -> Result<Report, String> {
     Ok(report)
 }
 
-/// Lets a call fail and looks at what follows. Returns whether there was a call of this number.
-fn fail_at(settings: &Settings, calls: &str, start: Start, number: u64, report: &mut Report) -> Result<bool, String> {
+/// Lets a call fail, and with a `+` behind its number all later ones, and looks at what follows. Returns whether there was a call of
+/// this number.
+fn fail_at(settings: &Settings, calls: &str, start: Start, number: &str, report: &mut Report) -> Result<bool, String> {
     let memory = machine::scratch()?;
     let (journal, dir, trace) = (Journal::new(memory.path()), memory.path().join("log"), memory.path().join("trace"));
     if start == Start::Torn {
@@ -90,7 +96,7 @@ fn fail_at(settings: &Settings, calls: &str, start: Start, number: u64, report: 
     Ok(true)
 }
 
-fn wrapper(calls: &str, number: u64, trace: &Path) -> Vec<String> {
+fn wrapper(calls: &str, number: &str, trace: &Path) -> Vec<String> {
     let words = [
         "strace".to_owned(),
         "-f".to_owned(),

@@ -25,7 +25,7 @@ pub static TEST: Test = Test {
     about: "kill -9 of the writer at random times, 50 times over one log, then over the next",
     unit: "rounds",
     count: 20,
-    gate: Some(5),
+    gate: Some(20),
     needs: &[],
     canaries: &[
         Canary { name: "ack-on-append", about: "records are acknowledged when they are taken", count: 10 },

@@ -31,6 +31,7 @@ pub mod fuzz;
 mod ioerrors;
 mod kill;
 mod killpoints;
+mod loom;
 mod powercut;
 mod simulate;
 mod sql;
@@ -51,6 +52,7 @@ pub static TESTS: &[&Test] = &[
     &ioerrors::TEST,
     &kill::TEST,
     &killpoints::TEST,
+    &loom::TEST,
     &powercut::TEST,
     &simulate::TEST,
     &sql::TEST,

@@ -33,7 +33,7 @@ pub static TEST: Test = Test {
     about: "power cuts of an ext4 disk at random times, over one log",
     unit: "cuts",
     count: 20,
-    gate: Some(5),
+    gate: Some(20),
     needs: &[Need::Root, Need::Program("mkfs.ext4"), Need::Program("mount"), Need::Program("python3"), Need::File("/dev/loop-control")],
     canaries: &[
         Canary { name: "ack-before-sync", about: "a sync returns at once and is done 30 ms later", count: 10 },

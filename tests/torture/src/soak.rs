@@ -104,13 +104,13 @@ async fn soak(options: &Options) -> Result<(Vec<Sample>, Vec<String>), String> {
     watcher.spawn(fleet::watch(server.clone(), seen.clone()));
     tasks.spawn(fleet::probe(server.clone(), seen.clone(), key));
     let (began, end) = (Instant::now(), Instant::now() + Duration::from_secs(60 * options.minutes));
-    let (mut samples, mut violations, mut kept, mut before) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut samples, mut violations, mut kept, mut before) = (Vec::new(), Vec::new(), Vec::new(), (0, began));
     while Instant::now() < end && violations.is_empty() {
         tokio::time::sleep(SAMPLE_EVERY).await;
         let (memory, threads, descriptors) = process(id)?;
         let ((acknowledged, shown), total) = (seen.take(), seen.acknowledged.load(Ordering::Relaxed));
-        let rate = (total - before) as f64 / SAMPLE_EVERY.as_secs_f64();
-        before = total;
+        let rate = (total - before.0) as f64 / before.1.elapsed().as_secs_f64();
+        before = (total, Instant::now());
         let at = began.elapsed().as_secs_f64();
         let sample = Sample { at, memory, descriptors, threads, disk: size(&server.data), acknowledged, seen: shown, rate };
         println!(
@@ -134,7 +134,7 @@ async fn soak(options: &Options) -> Result<(Vec<Sample>, Vec<String>), String> {
     if failed > 0 {
         violations.push(format!("{failed} requests failed or were refused"));
     }
-    println!("soak: {before} records acknowledged, {} checkpoints", server.jobs().await?.1);
+    println!("soak: {} records acknowledged, {} checkpoints", before.0, server.jobs().await?.1);
     watcher.shutdown().await;
     Ok((samples, violations))
 }

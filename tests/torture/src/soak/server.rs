@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "admin token: ";
 /// What one partition of the log keeps.
 const RETENTION_BYTES: u64 = 256 << 20;
+/// How long the lake keeps what was replaced. With the hour that it keeps by default, an hour's run would end while that still fills;
+/// with this, it shows more than ten turns of everything that is kept and removed again.
+const LAKE_HISTORY: &str = "4min";
 
 /// A running server.
 pub struct Server {
@@ -34,7 +37,10 @@ impl Server {
     /// Starts `program` over a new data directory in `home`, with a checkpoint each second.
     pub async fn start(program: &Path, home: &Path) -> Result<Self, String> {
         let failed = |e: std::io::Error| format!("{}: {e}", home.display());
-        let settings = format!("checkpoint-interval = '1s'\nretention-bytes = {RETENTION_BYTES}\nsegment-bytes = {}\n", 64 << 20);
+        let settings = format!(
+            "checkpoint-interval = '1s'\nlake-history = '{LAKE_HISTORY}'\nretention-bytes = {RETENTION_BYTES}\nsegment-bytes = {}\n",
+            64 << 20
+        );
         std::fs::write(home.join("thalweg.toml"), settings).map_err(failed)?;
         let said = std::fs::File::create(home.join("said")).map_err(failed)?;
         let (http, data) = (free()?, home.join("data"));
