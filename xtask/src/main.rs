@@ -10,6 +10,7 @@ mod install;
 mod layers;
 mod links;
 mod marks;
+mod modules;
 mod reference;
 mod registries;
 mod rust;

@@ -1,5 +1,6 @@
 //! The whole gate, step by step. Invariant: every step runs even if one before it failed, and the last line counts all of
-//! it: `N passed, N failed`. A step without tests inside counts as one.
+//! it: `N passed, N failed`. A step without tests inside counts as one. What failed is told once more at the end, by name and with the
+//! last lines that its program printed: whoever sees only the end of a long output must see why.
 //!
 //! Lints run in a build and not in a check. `cargo clippy` checks, and a check compiles every dependency once more, without
 //! code, into files that no build can use. A build with clippy's compiler as wrapper of our own crates takes the
@@ -7,6 +8,7 @@
 //! added by clippy's compiler come last and win. For the same reason every step builds `--workspace` with its tests:
 //! another choice of targets would choose other features of the dependencies, and build them again.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,12 +18,28 @@ use crate::cargo::{cargo, succeed};
 use crate::tree::{Tree, root};
 use crate::{features, install, tidy, torture};
 
+/// How cargo begins to tell of a test program that a signal ended: it has printed no result.
+const DIED: &str = "  process didn't exit successfully";
+/// Lines of a program that failed which are told again at the end.
+const LINES_TOLD_AGAIN: usize = 60;
+
 /// What a step found.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// What the programs with failures printed last.
+    said: Vec<String>,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.said.extend(other.said);
+    }
 }
 
 /// One step.
@@ -69,16 +87,17 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         let start = Instant::now();
         let count = (step.run)(&target).unwrap_or_else(|message| {
             println!("{message}");
-            Count { failed: 1, ..Count::default() }
+            Count { failed: 1, said: vec![message], ..Count::default() }
         });
         let verdict = if count.failed == 0 { "ok" } else { "FAILED" };
         println!("== {}: {verdict} in {:.1} s", step.name, start.elapsed().as_secs_f64());
         if count.failed > 0 {
             failures.push(step.name);
         }
-        total = Count { passed: total.passed + count.passed, failed: total.failed + count.failed, skipped: total.skipped + count.skipped };
+        total.add(count);
     }
     if !failures.is_empty() {
+        total.said.iter().for_each(|line| println!("| {line}"));
         println!("failed: {}", failures.join(", "));
     }
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
@@ -122,7 +141,7 @@ fn examples(target: &Path) -> Result<Count, String> {
             Ok(()) => count.passed += 1,
             Err(message) => {
                 println!("{message}");
-                count.failed += 1;
+                count.add(Count { failed: 1, said: vec![message], ..Count::default() });
             }
         }
     }
@@ -142,24 +161,39 @@ fn tortured(target: &Path) -> Result<Count, String> {
     counted(torture::gate(target))
 }
 
-/// Runs tests, shows what they print, and adds up the results that they end with.
+/// Runs tests, shows what they print, and adds up the results that they end with. A program that ends without a result counts as a
+/// failure.
 fn counted(mut command: Command) -> Result<Count, String> {
     let name = command.get_program().display().to_string();
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| format!("{name}: {e}"))?;
-    let output = child.stdout.take().ok_or("the output was not piped")?;
-    let mut count = Count::default();
+    let failed = |e: std::io::Error| format!("{name}: {e}");
+    // One pipe for both, so that an error stays behind what came before it.
+    let (output, input) = std::io::pipe().map_err(failed)?;
+    command.stdout(input.try_clone().map_err(failed)?).stderr(input);
+    let mut child = command.spawn().map_err(failed)?;
+    // The command holds the ends that are written to; the output ends when nobody does.
+    drop(command);
+    let (mut count, mut last) = (Count::default(), VecDeque::new());
     for line in BufReader::new(output).split(b'\n') {
-        let line = line.map_err(|e| format!("{name}: {e}"))?;
-        let line = String::from_utf8_lossy(&line);
+        let line = String::from_utf8_lossy(&line.map_err(failed)?).into_owned();
         println!("{line}");
-        if let Some(found) = result_line(&line) {
-            count =
-                Count { passed: count.passed + found.passed, failed: count.failed + found.failed, skipped: count.skipped + found.skipped };
+        let found = result_line(&line);
+        let is_told = found.as_ref().is_some_and(|found| found.failed > 0) || line.starts_with(DIED);
+        last.push_back(line);
+        if is_told {
+            count.said.extend(last.drain(..));
+        }
+        if let Some(found) = found {
+            count.add(found);
+            last.clear();
+        } else if last.len() > LINES_TOLD_AGAIN {
+            last.pop_front();
         }
     }
-    let status = child.wait().map_err(|e| format!("{name}: {e}"))?;
+    let status = child.wait().map_err(failed)?;
     if !status.success() && count.failed == 0 {
         count.failed = 1;
+        count.said.extend(last);
+        count.said.push(format!("{name}: {status}"));
     }
     Ok(count)
 }
@@ -174,7 +208,7 @@ fn result_line(line: &str) -> Option<Count> {
     let mut take = |what: &str| parts.next()?.trim().strip_suffix(what)?.trim().parse().ok();
     let (passed, failed) = (take("passed")?, take("failed")?);
     let skipped = parts.next().and_then(|p| p.split(' ').next()?.parse().ok()).unwrap_or(0);
-    Some(Count { passed, failed, skipped })
+    Some(Count { passed, failed, skipped, said: Vec::new() })
 }
 
 #[cfg(test)]
@@ -184,17 +218,28 @@ mod tests {
     #[test]
     fn results_of_both_runners_are_counted() {
         let rust = "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 5 filtered out; finished in 0.01s";
-        assert_eq!(result_line(rust), Some(Count { passed: 3, failed: 1, skipped: 2 }));
-        assert_eq!(result_line("4 passed, 0 failed, 1 skipped"), Some(Count { passed: 4, failed: 0, skipped: 1 }));
-        assert_eq!(result_line("4 passed, 0 failed"), Some(Count { passed: 4, failed: 0, skipped: 0 }));
+        assert_eq!(result_line(rust), Some(Count { passed: 3, failed: 1, skipped: 2, said: Vec::new() }));
+        assert_eq!(result_line("4 passed, 0 failed, 1 skipped"), Some(Count { passed: 4, failed: 0, skipped: 1, said: Vec::new() }));
+        assert_eq!(result_line("4 passed, 0 failed"), Some(Count { passed: 4, failed: 0, skipped: 0, said: Vec::new() }));
         assert_eq!(result_line("test tests::a ... ok"), None);
     }
 
     #[test]
-    fn a_run_that_dies_counts_as_failed() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo 2 passed, 0 failed; exit 3"]);
-        assert_eq!(counted(command), Ok(Count { passed: 2, failed: 1, skipped: 0 }));
+    fn what_failed_is_told_again() {
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            counted(command).unwrap()
+        };
+        let dies = run("echo 2 passed, 0 failed; echo here >&2; exit 3");
+        assert_eq!((dies.passed, dies.failed, dies.said[0].as_str()), (2, 1, "here"));
+        assert!(dies.said[1].contains("exit status: 3"), "{:?}", dies.said);
+        let fails = run("echo fine; echo 1 passed, 0 failed; echo why; echo 1 passed, 1 failed; echo 3 passed, 0 failed; exit 1");
+        assert_eq!((fails.passed, fails.failed), (5, 1));
+        assert_eq!(fails.said, ["why", "1 passed, 1 failed"]);
+        let aborts = run("echo 1 passed, 1 failed; echo begun; echo \"  process didn't exit successfully: x (signal: 6)\" >&2; exit 1");
+        assert_eq!(aborts.said, ["1 passed, 1 failed", "begun", "  process didn't exit successfully: x (signal: 6)"]);
+        assert_eq!(run("echo 2 passed, 0 failed").said, [""; 0]);
     }
 
     #[test]

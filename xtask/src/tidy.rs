@@ -2,7 +2,7 @@
 //! test of this crate, and has beside it a test in which it finds a made-up violation.
 
 use crate::tree::{Finding, Tree, root};
-use crate::{codegen, dependencies, layers, links, marks, registries, sizes};
+use crate::{codegen, dependencies, layers, links, marks, modules, registries, sizes};
 
 /// One check.
 struct Check {
@@ -14,6 +14,7 @@ struct Check {
 static CHECKS: &[Check] = &[
     Check { name: "absent marks", run: marks::absent },
     Check { name: "complete registries", run: registries::complete },
+    Check { name: "declared modules", run: modules::declared },
     Check { name: "directed dependencies", run: dependencies::directed },
     Check { name: "documented files", run: sizes::documented },
     Check { name: "fresh documents", run: codegen::fresh },
