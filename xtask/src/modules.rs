@@ -14,7 +14,9 @@ pub fn declared(tree: &Tree) -> Vec<Finding> {
 
 fn is_root(path: &str) -> bool {
     let (name, folder) = (path.rsplit('/').next().unwrap_or(path), directory(path).rsplit('/').next().unwrap_or(""));
-    ["lib.rs", "main.rs", "build.rs"].contains(&name) || (ROOTS.contains(&folder) && name != "mod.rs")
+    let is_source = path.starts_with("src/") || path.contains("/src/");
+    let is_folder = ROOTS.contains(&folder) && (folder == "bin" || !is_source);
+    ["lib.rs", "main.rs", "build.rs"].contains(&name) || (is_folder && name != "mod.rs")
 }
 
 fn is_declared(tree: &Tree, path: &str) -> bool {
@@ -63,6 +65,7 @@ mod tests {
             ("a/src/b.rs", "mod inner;\n// mod lost;\n"),
             ("a/src/b/inner.rs", ""),
             ("a/src/b/lost.rs", ""),
+            ("a/src/b/tests/lost.rs", ""),
             ("a/src/d/mod.rs", ""),
             ("a/tests/t.rs", "#[path = \"t/x.rs\"]\nmod x;\n#[path = \"../../shared/y.rs\"]\nmod y;\n"),
             ("a/tests/t/x.rs", ""),
@@ -72,6 +75,6 @@ mod tests {
             ("shared/y.rs", ""),
         ]);
         let found: Vec<String> = declared(&tree).into_iter().map(|f| f.path).collect();
-        assert_eq!(found, ["a/src/b/lost.rs", "a/tests/t/z.rs"]);
+        assert_eq!(found, ["a/src/b/lost.rs", "a/src/b/tests/lost.rs", "a/tests/t/z.rs"]);
     }
 }

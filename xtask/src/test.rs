@@ -177,7 +177,9 @@ fn counted(mut command: Command) -> Result<Count, String> {
         let line = String::from_utf8_lossy(&line.map_err(failed)?).into_owned();
         println!("{line}");
         let found = result_line(&line);
-        let is_told = found.as_ref().is_some_and(|found| found.failed > 0) || line.starts_with(DIED);
+        let has_died = line.starts_with(DIED);
+        count.failed += u64::from(has_died);
+        let is_told = has_died || found.as_ref().is_some_and(|found| found.failed > 0);
         last.push_back(line);
         if is_told {
             count.said.extend(last.drain(..));
@@ -238,6 +240,7 @@ mod tests {
         assert_eq!((fails.passed, fails.failed), (5, 1));
         assert_eq!(fails.said, ["why", "1 passed, 1 failed"]);
         let aborts = run("echo 1 passed, 1 failed; echo begun; echo \"  process didn't exit successfully: x (signal: 6)\" >&2; exit 1");
+        assert_eq!((aborts.passed, aborts.failed), (1, 2));
         assert_eq!(aborts.said, ["1 passed, 1 failed", "begun", "  process didn't exit successfully: x (signal: 6)"]);
         assert_eq!(run("echo 2 passed, 0 failed").said, [""; 0]);
     }

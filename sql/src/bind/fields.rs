@@ -55,7 +55,7 @@ impl VisitorMut for Fields {
 }
 
 /// The names of the tables of a SELECT.
-fn tables(select: &Select) -> BTreeSet<String> {
+pub(super) fn tables(select: &Select) -> BTreeSet<String> {
     let factors = select.from.iter().flat_map(|f| std::iter::once(&f.relation).chain(f.joins.iter().map(|j| &j.relation)));
     let alias = |factor: &TableFactor| match factor {
         TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } | TableFactor::UNNEST { alias, .. } => {
@@ -67,7 +67,7 @@ fn tables(select: &Select) -> BTreeSet<String> {
 }
 
 /// The name that an item has by itself, empty if it has none; `None` for many items.
-fn named(item: &SelectItem, tables: &BTreeSet<String>) -> Option<String> {
+pub(super) fn named(item: &SelectItem, tables: &BTreeSet<String>) -> Option<String> {
     Some(match item {
         SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
         SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value.clone(),
@@ -80,7 +80,7 @@ fn named(item: &SelectItem, tables: &BTreeSet<String>) -> Option<String> {
 }
 
 /// The field that an expression is.
-fn field<'e>(expression: &'e Expr, tables: &BTreeSet<String>) -> Option<&'e Ident> {
+pub(super) fn field<'e>(expression: &'e Expr, tables: &BTreeSet<String>) -> Option<&'e Ident> {
     match expression {
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
             [] | [_] => None,

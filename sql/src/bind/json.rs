@@ -28,6 +28,8 @@ pub(super) fn resolve(expression: &mut Expr) {
     }
     let span = Span::new(start(&*expression), start(&*expression));
     let mut args: Vec<Expr> = list.args.iter().filter_map(plain).collect();
+    // ERROR ON ERROR is also of the conversion.
+    let is_strict = outcomes[1].as_deref() == Some(json::ERROR);
     let mut name = json::VALUE;
     // Otherwise it says itself what it takes.
     if args.len() == 2 {
@@ -38,7 +40,10 @@ pub(super) fn resolve(expression: &mut Expr) {
     let data_type = returning(list);
     let called = call(name, args);
     *expression = match data_type {
-        Some(data_type) => Expr::Cast { kind: CastKind::TryCast, expr: Box::new(called), data_type, array: false, format: None },
+        Some(data_type) => {
+            let kind = if is_strict { CastKind::Cast } else { CastKind::TryCast };
+            Expr::Cast { kind, expr: Box::new(called), data_type, array: false, format: None }
+        }
         None => called,
     };
 }

@@ -7,6 +7,7 @@
 //! clauses     each clause of each SELECT -> known, or refused
 //! expressions each function, type and literal -> known, or refused
 //! names       each column -> as declared, if it was written in another case
+//! repeats     each item called like an earlier one -> a name of its own
 //! unnest      each UNNEST -> a table whose condition has the list
 //! fields      each item that is a field of a row -> named like it
 //! ```
@@ -23,6 +24,7 @@ mod names;
 mod patterns;
 mod proctime;
 mod relations;
+mod repeats;
 mod size;
 mod spelling;
 mod units;
@@ -83,6 +85,7 @@ pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) ->
     }
     expressions::check(&mut query, &tokens, functions, mode)?;
     names::resolve(&mut query, &relations, !windows.is_empty());
+    repeats::name(&mut query);
     fields::name(&mut query);
     match mode {
         Mode::Stream => unnest::rewrite(&mut query, &mut relations, &tokens)?,

@@ -11,12 +11,13 @@
 //! a -> 'k', a ->> 'k'                 JSON_GET(a, 'k'), JSON_GET_TEXT(a, 'k')
 //! GROUPING_ID(a, b)                   GROUPING(a, b)
 //! JSON_VALUE(a, '$.k' RETURNING t)    TRY_CAST(JSON_VALUE(a, '$.k') AS t)
+//! CAST(1.005 AS DECIMAL(5, 2))        CAST('1.005' AS DECIMAL(5, 2)): as a number it is a DOUBLE, which is a little less
 //! ```
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, Value,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
 };
 use sqlparser::tokenizer::{Location, Span};
 
@@ -38,6 +39,17 @@ pub(super) fn respell(expression: &mut Expr) {
         Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(field) } => {
             if let Some(unit) = unit(field) {
                 *expression = ceil(unit, expr.as_ref().clone());
+            }
+        }
+        Expr::Cast {
+            kind: CastKind::Cast | CastKind::TryCast | CastKind::SafeCast,
+            expr,
+            data_type: DataType::Decimal(_) | DataType::Numeric(_) | DataType::Dec(_),
+            ..
+        } => {
+            if let Some(text) = exact(expr) {
+                let at = start(&**expr);
+                **expr = Expr::Value(Value::SingleQuotedString(text).with_span(Span::new(at, at)));
             }
         }
         Expr::Function(function) => {
@@ -81,6 +93,24 @@ fn function_as(function: &mut Function) -> Option<Expr> {
             array: false,
             format: None,
         }),
+        _ => None,
+    }
+}
+
+/// The digits of a number that is written down, unless they are a BIGINT or have an exponent.
+fn exact(number: &Expr) -> Option<String> {
+    match number {
+        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Plus, expr: inner } => exact(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
+            let digits = exact(inner)?;
+            Some(digits.strip_prefix('-').map_or_else(|| format!("-{digits}"), str::to_owned))
+        }
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) if digits.parse::<i64>().is_err() && digits.bytes().all(|b| b == b'.' || b.is_ascii_digit()) => {
+                Some(digits.clone())
+            }
+            _ => None,
+        },
         _ => None,
     }
 }

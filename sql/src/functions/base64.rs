@@ -5,12 +5,19 @@ use std::sync::Arc;
 
 use arrow::array::StringViewBuilder;
 use arrow::datatypes::DataType;
-use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use datafusion::common::{Result, exec_datafusion_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use super::arguments::{is_text, result, rows, texts};
+
+/// As Java's decoder, which Flink asks: what fills up the end may be missing, and bits that are left over are ignored.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+);
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,7 +78,7 @@ impl ScalarUDFImpl for Base64 {
 }
 
 fn decoded(text: &str) -> Result<String> {
-    let bytes = STANDARD.decode(text).ok();
+    let bytes = LENIENT.decode(text).ok();
     let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     decoded.ok_or_else(|| exec_datafusion_err!("{text:?} is no text in base 64"))
 }
@@ -83,6 +90,7 @@ mod tests {
     #[test]
     fn a_text_comes_back_and_others_are_errors() {
         assert_eq!(decoded("aGVsbG8gd29ybGQ=").unwrap(), "hello world");
+        assert_eq!(decoded("aGVsbG8").unwrap(), "hello", "nothing fills it up");
         assert!(decoded("aGVsbG8?").is_err(), "no digit");
         assert!(decoded("/w==").is_err(), "no text");
     }

@@ -45,9 +45,12 @@ fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
         Expr::Cast { expr, data_type, .. } if !is_literal(expr) && narrows(scope.kind(expr), data_type) => {
             report.add(&NARROWING, scope.begins(expr.as_ref(), &["CAST", "TRY_CAST"]), format!("a cast to {data_type}"));
         }
-        Expr::BinaryOp { left, op: BinaryOperator::Divide, right } if !is_literal(left) && !is_literal(right) => {
+        Expr::BinaryOp { left, op: BinaryOperator::Divide, right } => {
+            // Of a whole literal and a decimal another rule tells.
+            let is_bare = |e: &Expr| matches!(e, Expr::Value(_));
             let of_decimals = match (scope.kind(left), scope.kind(right)) {
-                (Some(a), Some(b)) => a.together(b) == Some(Kind::Decimal),
+                (Some(Kind::Decimal), Some(Kind::Decimal)) => true,
+                (Some(a), Some(b)) => !is_bare(left) && !is_bare(right) && a.together(b) == Some(Kind::Decimal),
                 _ => false,
             };
             if of_decimals {
@@ -68,7 +71,7 @@ fn expression(expression: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
 fn narrows(from: Option<Kind>, to: &DataType) -> bool {
     match (from, Kind::of(to)) {
         (Some(Kind::Integer(from)), Kind::Integer(to)) => to < from,
-        (Some(Kind::Floating), Kind::Integer(_)) => true,
+        (Some(Kind::Floating | Kind::Decimal), Kind::Integer(_)) => true,
         _ => false,
     }
 }

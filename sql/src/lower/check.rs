@@ -3,13 +3,16 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Spans};
-use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::common::{DFSchema, ScalarValue, Spans};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Union, Volatility};
 use sqlparser::tokenizer::Location;
 
 use super::reject::Unsupported;
 use crate::diagnostics::{Problem, Result};
 use crate::types;
+
+/// Functions that give one of their arguments.
+const CHOICES: [&str; 2] = ["coalesce", "nvl"];
 
 /// Checks every expression of the plan of a stream.
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
@@ -17,6 +20,12 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Distinct(Distinct::On(_)) = node {
             problem = Some(Unsupported::DISTINCT_ON.at(Location { line: 0, column: 0 }));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        if let LogicalPlan::Union(union) = node
+            && let Err(p) = check_union(union)
+        {
+            problem = Some(p);
             return Ok(TreeNodeRecursion::Stop);
         }
         let schema = input_schema(node);
@@ -41,6 +50,22 @@ fn input_schema(node: &LogicalPlan) -> DFSchema {
     schema
 }
 
+/// A column of a UNION has values of one kind.
+fn check_union(union: &Union) -> Result<()> {
+    let Some((first, others)) = union.inputs.split_first() else { return Ok(()) };
+    let unknown = Expr::Literal(ScalarValue::Null, None);
+    for other in others {
+        for (i, (a, b)) in first.schema().fields().iter().zip(other.schema().fields()).enumerate() {
+            let item = match &**other {
+                LogicalPlan::Projection(node) => node.expr.get(i).unwrap_or(&unknown),
+                _ => &unknown,
+            };
+            comparable(Some(a.data_type().clone()), Some(b.data_type().clone()), false, item)?;
+        }
+    }
+    Ok(())
+}
+
 fn check_expression(expression: &Expr, schema: &DFSchema) -> Result<()> {
     let type_of = |e: &Expr| e.get_type(schema).ok();
     match expression {
@@ -60,10 +85,22 @@ fn check_expression(expression: &Expr, schema: &DFSchema) -> Result<()> {
             let of = type_of(&list.expr);
             list.list.iter().try_for_each(|e| comparable(of.clone(), type_of(e), is_literal(e), expression))
         }
+        Expr::Case(case) => {
+            let results = case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());
+            alike(results, schema, expression)
+        }
+        Expr::ScalarFunction(call) if CHOICES.contains(&call.func.name()) => alike(call.args.iter(), schema, expression),
         Expr::Cast(cast) => convertible(type_of(&cast.expr), cast.field.data_type(), &cast.expr),
         Expr::TryCast(cast) => convertible(type_of(&cast.expr), cast.field.data_type(), &cast.expr),
         _ => Ok(()),
     }
+}
+
+/// Whether values of which one is taken have types that meet.
+fn alike<'e>(values: impl Iterator<Item = &'e Expr>, schema: &DFSchema, whole: &Expr) -> Result<()> {
+    let mut typed = values.filter_map(|e| Some((e, e.get_type(schema).ok().filter(|t| *t != DataType::Null)?)));
+    let Some((first, of)) = typed.next() else { return Ok(()) };
+    typed.try_for_each(|(e, other)| comparable(Some(of.clone()), Some(other), is_literal(first) || is_literal(e), whole))
 }
 
 /// Whether two types meet in an operator without a hidden conversion.

@@ -45,7 +45,7 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<TypeName> {
 /// Reads a type inside of `depth` others; `owed` are the closing brackets that were read but not yet used.
 fn nested(cursor: &mut Cursor, owed: &mut usize, depth: usize) -> Result<TypeName> {
     let mut parsed = prefixed(cursor, owed, depth)?;
-    let mut depth = depth;
+    let mut depth = depth + height(&parsed);
     // What follows a bracket that is not used yet belongs to the type around this one.
     while *owed == 0 && cursor.sees("ARRAY") {
         check_depth(cursor, depth)?;
@@ -55,6 +55,16 @@ fn nested(cursor: &mut Cursor, owed: &mut usize, depth: usize) -> Result<TypeNam
     }
     refuse_multiset(cursor)?;
     Ok(parsed)
+}
+
+/// How many types are nested in one another.
+fn height(parsed: &TypeName) -> usize {
+    match parsed {
+        TypeName::Plain(_) => 0,
+        TypeName::Array(item) => 1 + height(item),
+        TypeName::Map(key, value) => 1 + height(key).max(height(value)),
+        TypeName::Row(fields) => 1 + fields.iter().map(|(_, of)| height(of)).max().unwrap_or(0),
+    }
 }
 
 fn check_depth(cursor: &Cursor, depth: usize) -> Result<()> {

@@ -47,9 +47,10 @@ fn call(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
         clauses.push(FunctionArgumentClause::JsonReturningClause(JsonReturningClause { data_type }));
     }
     let mut given = Vec::new();
-    while let Some((clause, arg)) = outcome(parser)? {
+    loop {
+        let at = parser.peek_token_ref().span.start;
+        let Some((clause, arg)) = outcome(parser)? else { break };
         if given.contains(&clause) {
-            let at = parser.peek_token_ref().span.start;
             return Err(refused(at, &format!("{clause} of JSON_VALUE is given twice"), "leave one of them out"));
         }
         given.push(clause);

@@ -88,6 +88,7 @@ fn literal(text: &str) -> Option<(String, &str)> {
     }
     // An interval in quotes is written as one.
     let inner = inner.strip_prefix(INTERVAL).and_then(|parts| interval(parts.strip_suffix(" }")?)).unwrap_or_else(|| inner.to_owned());
+    let inner = if around[0] == "'" { inner.replace('\'', "''") } else { inner };
     Some((format!("{}{inner}{}", around[0], around[1]), after))
 }
 
@@ -104,7 +105,8 @@ fn interval(parts: &str) -> Option<String> {
             None => format!("INTERVAL '{}' SECOND", seconds(nanos)),
         });
     }
-    Some(all.join(" + "))
+    let sum = all.join(" + ");
+    Some(if all.len() > 1 { format!("({sum})") } else { sum })
 }
 
 /// Seconds with the digits that they need.
@@ -129,6 +131,7 @@ mod tests {
             "project CAST(CAST(a@1 AS BIGINT) AS BIGINT) AS x, CAST(s@2 AS TIMESTAMP) AS t, CAST(n@0 AS DECIMAL(9, 2)) AS d"
         );
         assert_eq!(in_sql("coalesce(t.s,Utf8(\"?\"))@0 > Float64(80)"), "coalesce(t.s,'?')@0 > 80");
+        assert_eq!(in_sql("Utf8(\"it's\")"), "'it''s'");
         assert_eq!(in_sql("MyInt64(1), CAST(x AS INT)"), "MyInt64(1), CAST(x AS INT)");
     }
 
@@ -141,7 +144,7 @@ mod tests {
         assert_eq!(sql(0, 0, 90 * 60 * SECOND), "x - INTERVAL '90' MINUTE < y");
         assert_eq!(sql(0, 0, -1_500_000_000), "x - INTERVAL '-1.5' SECOND < y");
         assert_eq!(sql(0, 0, 0), "x - INTERVAL '0' SECOND < y");
-        assert_eq!(sql(2, 3, 0), "x - INTERVAL '2' MONTH + INTERVAL '3' DAY < y");
+        assert_eq!(sql(2, 3, 0), "x - (INTERVAL '2' MONTH + INTERVAL '3' DAY) < y");
         let quoted = "IntervalMonthDayNano(\"IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }\")";
         assert_eq!(in_sql(quoted), "INTERVAL '1' DAY");
     }
