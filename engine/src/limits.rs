@@ -286,8 +286,10 @@ pub const LAKE_BUCKETS: u32 = 16;
 pub const LAKE_KEYED_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Time for which files of the lake that were replaced stay readable, in seconds; the log of a table remembers commits for twice as long.
 pub const LAKE_HISTORY_S_DEFAULT: u64 = 3600;
-/// Least time for which they can be set to stay, in seconds.
-pub const LAKE_HISTORY_S_MIN: u64 = 60;
+/// Least time for which they can be set to stay, in seconds: a few rounds of upkeep, which removes them.
+pub const LAKE_HISTORY_S_MIN: u64 = 240;
+/// Longest time for which they can be set to stay, in seconds.
+pub const LAKE_HISTORY_S_MAX: u64 = 24 * 3600;
 /// Commits between two checkpoints of a Delta log.
 pub const LAKE_CHECKPOINT_COMMITS: u32 = 16;
 /// Commits after which the state of a table is read from its log again.

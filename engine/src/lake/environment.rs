@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use crate::contract::{Clock, Disk};
 use crate::error::{Error, Result};
 use crate::lake::durable::{Durable, Place};
-use crate::limits::{LAKE_HISTORY_S_DEFAULT, LAKE_HISTORY_S_MIN};
+use crate::limits::{LAKE_HISTORY_S_DEFAULT, LAKE_HISTORY_S_MAX, LAKE_HISTORY_S_MIN};
 use crate::time::Micros;
 
 /// Shared by a lake and its tables.
@@ -37,11 +37,13 @@ pub(super) struct Environment {
 const FENCE: &str = "_fence";
 
 impl Environment {
-    /// Takes the lake at `root`. Errors: `Conflict` if another process has it; `Invalid` for a history that is too short to read by.
+    /// Takes the lake at `root`. Errors: `Conflict` if another process has it; `Invalid` for a history that is too short to read by, or too long
+    /// to be listed by each commit.
     pub(super) fn open(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Self> {
-        if history.as_secs() < LAKE_HISTORY_S_MIN {
-            return Err(Error::invalid(format!("replaced files of the lake cannot be kept for {history:?} only"))
-                .hint(format!("set lake-history to {LAKE_HISTORY_S_MIN} s or more: who reads a table meanwhile needs them")));
+        if !(LAKE_HISTORY_S_MIN..=LAKE_HISTORY_S_MAX).contains(&history.as_secs()) {
+            return Err(Error::invalid(format!("replaced files of the lake cannot be kept for {history:?}")).hint(format!(
+                "set lake-history to {LAKE_HISTORY_S_MIN} to {LAKE_HISTORY_S_MAX} s: readers need them, and every commit lists them"
+            )));
         }
         std::fs::create_dir_all(root)?;
         let root = root.canonicalize()?;

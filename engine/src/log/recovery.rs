@@ -128,7 +128,8 @@ pub(super) fn keep_read(decision: Decision, segments: &[Facts], floor: Option<&F
     // All that is sealed can be read.
     let segment = segments.len() - usize::from(newest.is_some_and(|facts| facts.trailer.is_none()));
     let what = format!(
-        "{} has read all before offset {}, and the log ends at {end}: records that had been durable are gone",
+        "{} has read all before offset {}, and the log ends at {end}: records that had been durable are gone, or it has read another log: then \
+         remove its checkpoints or its savepoint",
         floor.reader, floor.offset
     );
     Decision::Refuse(Damage { segment, byte, offsets: end..floor.offset, what })

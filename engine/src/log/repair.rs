@@ -49,6 +49,8 @@ struct Rewrite {
     header: SegmentHeader,
     pieces: Vec<Piece>,
     sealed: bool,
+    /// Receive time of the last record before it.
+    received: Micros,
 }
 
 /// A part of a segment.
@@ -65,6 +67,8 @@ enum Piece {
 struct End {
     offset: Offset,
     uuid: Uuid,
+    /// Receive time of the last record before it; 0 if there is none.
+    received: Micros,
 }
 
 /// Reads every byte of a partition, which somebody has read up to `floor`, and says what a repair would do; nothing is changed.
@@ -89,22 +93,23 @@ pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition)
             break;
         }
         let before = match end {
-            None => End { offset: facts.base, uuid: facts.header.map_or(Uuid::nil(), |h| h.previous) },
+            None => End { offset: facts.base, uuid: facts.header.map_or(Uuid::nil(), |h| h.previous), received: 0 },
             Some(end) if end.offset > facts.base => {
                 return Err(Error::corrupt(format!("{}: the segment before it ends at offset {}", path.display(), end.offset))
                     .hint("two copies of a log were mixed; move one of them away"));
             }
             Some(end) if end.offset < facts.base => {
                 let uuid = facts.header.map_or_else(|_| Uuid::new_v4(), |h| h.previous);
-                examined.fill_gap(&dir, number, end, End { offset: facts.base, uuid })
+                examined.fill_gap(&dir, number, end, End { offset: facts.base, uuid, received: end.received })
             }
             Some(end) => end,
         };
         end = Some(examined.add_segment(file, path, (number, before, read), (facts, next))?);
     }
-    let end = end.unwrap_or(End { offset: all.first().map_or(0, |(_, _, facts)| facts.base), uuid: Uuid::nil() });
+    let first = || End { offset: all.first().map_or(0, |(_, _, facts)| facts.base), uuid: Uuid::nil(), received: 0 };
+    let end = end.unwrap_or_else(first);
     if end.offset < read {
-        examined.fill_gap(&dir, number, end, End { offset: read, uuid: Uuid::new_v4() });
+        examined.fill_gap(&dir, number, end, End { offset: read, uuid: Uuid::new_v4(), received: end.received });
     }
     Ok(examined)
 }
@@ -117,7 +122,7 @@ impl Examined {
         self.problems.push(format!("{}: the file is gone", path.display()));
         self.lost.push(lost.clone());
         let header = SegmentHeader { uuid: next.uuid, previous: end.uuid, base: end.offset, partition };
-        self.rewrites.push(Rewrite { path, header, pieces: vec![Piece::Lost(lost)], sealed: true });
+        self.rewrites.push(Rewrite { path, header, pieces: vec![Piece::Lost(lost)], sealed: true, received: end.received });
         next
     }
 
@@ -172,9 +177,11 @@ impl Examined {
         }
         self.lost.extend(lost);
         if self.problems.len() > problems_before {
-            self.rewrites.push(Rewrite { path: path.to_owned(), header, pieces, sealed });
+            self.rewrites.push(Rewrite { path: path.to_owned(), header, pieces, sealed, received: before.received });
         }
-        Ok(End { offset: end, uuid })
+        let scanned = || facts.scan.as_ref()?.summary.received.map(|(_, last)| last);
+        let received = facts.trailer.map(|t| t.received_last).or_else(scanned).map_or(before.received, |last| last.max(before.received));
+        Ok(End { offset: end, uuid, received })
     }
 }
 
@@ -331,7 +338,7 @@ fn write_lost(file: &dyn DiskFile, lost: &Range<Offset>, rewrite: &Rewrite, summ
     let mut base = lost.start;
     while base < lost.end {
         let count = u32::try_from(lost.end - base).unwrap_or(u32::MAX);
-        let received_last = summary.received.map_or(0, |(_, last)| last);
+        let received_last = summary.received.map_or(rewrite.received, |(_, last)| last);
         let header = FrameHeader { bytes: 0, checksum: 0, count, base, synced: base, received_last, content: Content::Lost };
         let mut bytes = [0; FRAME_HEADER_BYTES];
         let header = frame::seal(&mut bytes, rewrite.header.key(), &header);

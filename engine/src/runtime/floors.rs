@@ -20,7 +20,7 @@ pub fn floors(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Floors> {
     for path in disk.list(directory)? {
         let Some(job) = path.file_name().and_then(|name| name.to_str()).filter(|name| *name != DIRECTORY) else { continue };
         let newest = CheckpointFiles::at(disk.clone(), &path).load();
-        match newest.and_then(|kept| kept.map(|(_, bytes)| Checkpoint::decode(&bytes)).transpose()) {
+        match newest.and_then(|kept| kept.map(|(_, bytes)| Checkpoint::decode_head(&bytes)).transpose()) {
             Ok(checkpoint) => checkpoint.iter().for_each(|c| add(&mut floors, &format!("job {job}"), c)),
             Err(error) => tracing::warn!(path = %path.display(), %error, "a checkpoint does not tell how far its job has come"),
         }

@@ -156,15 +156,18 @@ impl JobSpec {
         references.iter().filter_map(pin).collect()
     }
 
-    /// Errors: `Corrupt` if reference data is gone that rows before the checkpoint have met: those after it would meet other data.
+    /// Errors: `Corrupt` if reference data is gone that rows before the checkpoint have met: those after it would meet other data. A version
+    /// that was dropped for newer ones is no error: rows of its time are rejected.
     pub(super) fn check_references(&self, checkpoint: &Checkpoint) -> Result<()> {
         let JobKind::Query { references, .. } = &self.kind else { return Ok(()) };
         for pin in &checkpoint.references {
             let table = references.iter().find(|table| table.name().as_str() == pin.table);
             let is_it = |version: &Version| version.content.sha256 == pin.sha256 && version.valid_from == pin.valid_from;
-            if table.is_some_and(|table| !table.versions().iter().any(is_it)) {
+            let was_dropped = |oldest: &Version| oldest.valid_from > Micros::MIN && pin.valid_from < oldest.valid_from;
+            let is_gone = |versions: &[Version]| !versions.iter().any(is_it) && !versions.first().is_some_and(was_dropped);
+            if table.is_some_and(|table| is_gone(&table.versions())) {
                 return Err(Error::corrupt(format!(
-                    "checkpoint {} of job {} was computed with version {} of reference table {}, which is not there or has lost its predecessors",
+                    "checkpoint {} of job {} was computed with version {} of reference table {}, which is not there",
                     checkpoint.epoch, self.name, pin.sha256, pin.table
                 ))
                 .hint(format!("restore references/{} from a backup, or start a new job", pin.table)));

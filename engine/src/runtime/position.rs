@@ -86,7 +86,7 @@ fn beyond(spec: &JobSpec, (log, partition, stream): (&dyn LogStore, Partition, &
             "partition {partition} of stream {stream} is damaged, and job {} stood behind the damage: {reason}",
             spec.name
         ))
-        .hint("`thalweg log verify` and `thalweg log repair` show the damage; restore the file from a backup, or accept the loss");
+        .hint("`thalweg log repair` shows the damage; restore the file from a backup, or accept the loss");
     }
     let bounds = log.bounds(partition);
     Error::corrupt(format!(

@@ -75,7 +75,7 @@ impl CheckpointFiles {
     /// Whole checkpoints before `epoch`, oldest first, without state: that may be large, and only the newest is gone on from.
     pub fn older(&self, epoch: Epoch) -> Result<Vec<Checkpoint>> {
         let older = self.epochs(FILE)?.into_iter().filter(|&older| older < epoch);
-        Ok(older.filter_map(|older| Some(Checkpoint::decode(&self.read_either(older).ok()?).ok()?.without_state())).collect())
+        Ok(older.filter_map(|older| Some(Checkpoint::decode_head(&self.read_either(older).ok()?).ok()?)).collect())
     }
 
     /// What the checkpoints may still commit; nothing if this is no directory. Errors: one of them is damaged, and nobody knows what
@@ -89,7 +89,7 @@ impl CheckpointFiles {
         for epoch in self.epochs(FILE)? {
             let path = self.path(epoch, FILE);
             match self.read_either(epoch) {
-                Ok(bytes) => prepared.extend(Checkpoint::decode(&bytes)?.sinks),
+                Ok(bytes) => prepared.extend(Checkpoint::decode_head(&bytes)?.sinks),
                 // Its job has gone on meanwhile and removed it.
                 Err(_) if !self.disk.exists(&path) => {}
                 Err(flaw) => return Err(flaw.error().clone().context(path.display())),

@@ -45,6 +45,11 @@ impl Bound {
         self.bytes = 0;
     }
 
+    /// Allows another row for each of so many that were kept: state has a bound of its own, and may leave at once when time jumps.
+    pub fn credit(&mut self, rows: u64) {
+        self.bytes = self.bytes.saturating_sub(rows.saturating_mul(self.row_bytes));
+    }
+
     /// How many rows may still leave.
     pub fn rows_left(&self) -> u64 {
         self.max.saturating_sub(self.bytes) / self.row_bytes

@@ -101,6 +101,7 @@ impl IntervalJoinOperator {
 
     /// Takes one row at its time: notes its candidates and keeps it.
     fn take(&mut self, side: usize, time: Micros, key: Option<u32>, out: &mut Vec<Changes>) -> Result<()> {
+        self.pairing.bound.credit(1);
         let number = self.sides[side].keep(time, key, !self.sides[side].outer);
         let Some(key) = key else {
             if self.sides[side].outer {

@@ -90,6 +90,7 @@ impl WindowJoinOperator {
     /// Joins a complete window.
     fn close(&mut self, window: [RowBuffer; 2], out: &mut Vec<Changes>) -> Result<()> {
         let (left, right) = (self.sorted(0, &window[0])?, self.sorted(1, &window[1])?);
+        self.pairing.bound.credit((left.num_rows() + right.num_rows()) as u64);
         let mut closing = Closing::new(&self.plan, &left, &right)?;
         let mut keys = JoinKeys::new(&self.plan.left, &self.plan.right)?;
         let by_key = RightByKey::new(&mut keys, &right)?;
