@@ -13,7 +13,7 @@ use sqlparser::tokenizer::Span;
 use super::fields;
 use crate::diagnostics::start;
 
-/// Names the repeated items of every SELECT: `SELECT v, v, COUNT(*), COUNT(*) FROM t` gives `v`, `v0`, a column without a name, and `EXPR$3`.
+/// Names the repeated items of every SELECT: those of `SELECT v, v, n + 1, n + 1 FROM t` are `v`, `v0`, one without a name, and `EXPR$3`.
 pub(super) fn name(query: &mut Query) {
     let _: ControlFlow<()> = query.visit(&mut Repeats);
 }
@@ -32,7 +32,7 @@ impl VisitorMut for Repeats {
             }
             ControlFlow::Continue(())
         });
-        let mut bodies: Vec<&mut SetExpr> = vec![&mut query.body];
+        let mut bodies: Vec<&mut SetExpr> = vec![&mut *query.body];
         while let Some(body) = bodies.pop() {
             match body {
                 SetExpr::Select(select) => rename(select, &ordered),
@@ -75,7 +75,7 @@ fn rename(select: &mut Select, ordered: &BTreeSet<String>) {
             _ if is_new_name => continue,
             column => numbered(column, 0, &mut taken),
         };
-        let at = start(expr);
+        let at = start(&*expr);
         let alias = Ident { value: free, quote_style: Some('"'), span: Span::new(at, at) };
         *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
     }
