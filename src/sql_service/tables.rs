@@ -179,7 +179,7 @@ impl Engine {
             schema,
             primary_key: definition.primary_key.clone(),
             time_column: time,
-            sort_columns: Vec::new(),
+            sort_columns: definition.partitioned_by.clone(),
             about: About {
                 owner: owner.clone(),
                 description: description.clone(),

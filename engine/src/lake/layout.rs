@@ -74,16 +74,23 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a table with these columns; names that do not exist are left out.
+    /// The layout of a table with these columns, sorted by some of them, then by device and time; names that do not exist are left out.
     pub(super) fn new(columns: SchemaRef, time_column: Option<&str>, sort_columns: &[String]) -> Self {
+        let index = |name: &str| columns.index_of(name).ok();
+        let mut sort: Vec<usize> = sort_columns.iter().filter_map(|name| index(name)).collect();
+        let device = index("_device_id").or_else(|| index("device_id"));
+        for i in device.into_iter().chain(time_column.and_then(index)) {
+            if !sort.contains(&i) {
+                sort.push(i);
+            }
+        }
+        Self::sorted(columns, time_column, sort)
+    }
+
+    fn sorted(columns: SchemaRef, time_column: Option<&str>, sort: Vec<usize>) -> Self {
         let index = |name: &str| columns.index_of(name).ok();
         let time = time_column.and_then(index);
         let received = index("_received_at").filter(|&i| *columns.field(i).data_type() == time::timestamp_type());
-        let mut sort: Vec<usize> = sort_columns.iter().filter_map(|name| index(name)).collect();
-        if sort.is_empty() {
-            sort.extend(index("_device_id").or_else(|| index("device_id")));
-            sort.extend(time);
-        }
         let statistics = (0..columns.fields().len()).filter(|&i| has_statistics(&columns, i, &sort)).collect();
         Self { columns, key: None, time, received, sort, statistics }
     }
@@ -109,13 +116,18 @@ impl Layout {
         if indices.is_empty() || buckets == 0 {
             return Err(Error::invalid("a primary key needs a column and a bucket"));
         }
-        Ok(Self { key: Some(Key { columns: indices, buckets }), ..Self::new(columns, time_column, key) })
+        Ok(Self { key: Some(Key { columns: indices.clone(), buckets }), ..Self::sorted(columns, time_column, indices) })
     }
 
     /// Columns of the primary key; none if there is none.
     pub(super) fn key_names(&self) -> Vec<String> {
         let columns = self.key.iter().flat_map(|k| &k.columns);
         columns.map(|&i| self.columns.field(i).name().clone()).collect()
+    }
+
+    /// Columns that sealed files are sorted by.
+    pub(super) fn sort_names(&self) -> Vec<&str> {
+        self.sort.iter().map(|&i| self.columns.field(i).name().as_str()).collect()
     }
 
     /// Newest time of some rows; `None` if none has any, or the newest is none that a date can name.
@@ -197,7 +209,7 @@ fn has_statistics(columns: &Schema, i: usize, sort: &[usize]) -> bool {
     let wanted = match field.data_type() {
         DataType::Timestamp(..) => true,
         DataType::Int32 | DataType::Int64 => field.name() == "_offset" || sort.contains(&i),
-        DataType::Utf8View => sort.contains(&i),
+        DataType::Utf8View | DataType::Int8 | DataType::Int16 | DataType::Date32 => sort.contains(&i),
         _ => false,
     };
     plain && wanted
@@ -243,6 +255,9 @@ fn text(bytes: &[u8]) -> Bound {
 fn delta_value(data_type: &DataType, bound: Option<Bound>) -> Option<Value> {
     Some(match bound? {
         Bound::Number(n) if matches!(data_type, DataType::Timestamp(..)) => Value::String(is_plain_time(n).then(|| time::format(n))?),
+        Bound::Number(n) if *data_type == DataType::Date32 => {
+            Value::String(n.checked_mul(DAY).filter(|&t| is_plain_time(t)).map(time::date)?)
+        }
         Bound::Number(n) => Value::from(n),
         Bound::Text(bytes) => Value::String(String::from_utf8(bytes).ok()?),
     })
@@ -261,5 +276,7 @@ mod tests {
         assert!(!is_plain_time(parse("9999-12-31T23:59:59.999999Z") + 1));
         assert_eq!(delta_value(&time::timestamp_type(), Some(Bound::Number(i64::MAX))), None);
         assert_eq!(delta_value(&DataType::Int64, Some(Bound::Number(7))), Some(Value::from(7)));
+        assert_eq!(delta_value(&DataType::Date32, Some(Bound::Number(-1))), Some(Value::from("1969-12-31")));
+        assert_eq!(delta_value(&DataType::Date32, Some(Bound::Number(i32::MAX.into()))), None);
     }
 }

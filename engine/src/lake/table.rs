@@ -50,8 +50,8 @@ pub struct TableSpec {
     /// Column whose UTC day is the partition. Where it is NULL, `_received_at` stands in if there is one, else the day of
     /// writing. A table with a primary key is not partitioned, and this is what its freshness is told by.
     pub time_column: Option<String>,
-    /// Columns that sealed files are sorted by; if empty, the device id (if there is one) and the time. Files of a table with a
-    /// primary key are sorted by the key.
+    /// Columns that sealed files are sorted by first; the device id (if there is one) and the time follow. Files of a table with a primary
+    /// key are sorted by the key alone.
     pub sort_columns: Vec<String>,
     /// What people should know of it.
     pub about: About,
@@ -161,6 +161,8 @@ impl LakeTable {
         let difference = difference.or_else(|| (layout.time != self.layout.time).then(|| "another time column".to_owned()));
         let (key, wanted_key) = (self.layout.key_names(), layout.key_names());
         let difference = difference.or_else(|| (key != wanted_key).then(|| format!("its primary key is ({})", key.join(", "))));
+        let sorted = || format!("its rows lie by ({})", self.layout.sort_names().join(", "));
+        let difference = difference.or_else(|| (layout.sort != self.layout.sort).then(sorted));
         if let Some(difference) = difference {
             return Err(Error::conflict(format!("lake table {} exists with other columns: {difference}", self.full_name()))
                 .hint("use another name, or move the old table away"));

@@ -1,5 +1,5 @@
-//! `CREATE TABLE [IF NOT EXISTS] name (columns, WATERMARK, PRIMARY KEY) WITH ('key' = 'value', …) LIKE other (…)`. Invariant: what is
-//! parsed here is only syntax; whether the table makes sense is decided where it is declared.
+//! `CREATE TABLE [IF NOT EXISTS] name (columns, WATERMARK, PRIMARY KEY) PARTITIONED BY (columns) WITH ('key' = 'value', …)
+//! LIKE other (…)`. Invariant: what is parsed here is only syntax; whether the table makes sense is decided where it is declared.
 
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::tokenizer::{Location, Token};
@@ -18,6 +18,7 @@ pub(crate) struct CreateTable {
     /// `WATERMARK FOR column AS expression`.
     pub(crate) watermark: Option<WatermarkDeclaration>,
     pub(crate) primary_key: Option<Vec<Ident>>,
+    pub(crate) partitioned_by: Option<Vec<Ident>>,
     /// Keys, values, and where each key stands.
     pub(crate) options: Vec<(String, String, Location)>,
     /// Where `WITH` stands, or the end.
@@ -73,6 +74,7 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
         columns: Vec::new(),
         watermark: None,
         primary_key: None,
+        partitioned_by: None,
         options: Vec::new(),
         options_at: Location { line: 0, column: 0 },
         like: None,
@@ -86,10 +88,13 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
             }
         }
         cursor.expect_symbol(&Token::RParen)?;
-    } else if !["AS", "LIKE", "WITH"].iter().any(|word| cursor.sees(word)) {
+    } else if !["AS", "LIKE", "PARTITIONED BY", "WITH"].iter().any(|word| cursor.sees(word)) {
         return Err(cursor.unexpected("'(' and the columns, WITH or LIKE"));
     }
     refuse_clauses(cursor)?;
+    if cursor.takes("PARTITIONED BY") {
+        table.partitioned_by = Some(cursor.names("a column of the table")?);
+    }
     table.options_at = cursor.at();
     if cursor.takes("WITH") {
         table.options = options(cursor)?;
@@ -181,7 +186,6 @@ fn primary_key(cursor: &mut Cursor, table: &mut CreateTable, key: Vec<Ident>, at
 /// Clauses between the columns and WITH that Flink knows and this engine does not.
 fn refuse_clauses(cursor: &mut Cursor) -> Result<()> {
     let refused: &[(&str, &str)] = &[
-        ("PARTITIONED BY", "leave it out: tables of the lake are partitioned by date"),
         ("DISTRIBUTED", "leave it out: a stream is distributed by device"),
         ("COMMENT", "write it as 'description' in WITH (…), or as an SQL comment"),
     ];

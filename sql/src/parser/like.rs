@@ -43,7 +43,7 @@ pub(crate) enum Feature {
     Metadata,
     /// `WITH (…)`.
     Options,
-    /// No table here has some.
+    /// `PARTITIONED BY`.
     Partitions,
     /// `WATERMARK FOR`.
     Watermarks,
@@ -115,7 +115,11 @@ impl fmt::Display for CreateTable {
         elements.extend(self.primary_key.iter().map(|key| format!("PRIMARY KEY ({}) NOT ENFORCED", names(key))));
         let option = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let options: Vec<String> = self.options.iter().map(|(key, value, _)| format!("{} = {}", option(key), option(value))).collect();
-        write!(f, "CREATE TABLE {} (\n  {}\n) WITH (\n  {}\n)", self.name, elements.join(",\n  "), options.join(",\n  "))
+        write!(f, "CREATE TABLE {} (\n  {}\n)", self.name, elements.join(",\n  "))?;
+        if let Some(columns) = &self.partitioned_by {
+            write!(f, " PARTITIONED BY ({})", names(columns))?;
+        }
+        write!(f, " WITH (\n  {}\n)", options.join(",\n  "))
     }
 }
 

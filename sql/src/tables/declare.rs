@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use sqlparser::ast::Ident;
 use thalweg_engine::contract::{ConnectorSpec, Role};
 use thalweg_engine::decode;
@@ -16,6 +17,7 @@ use super::definition::{TableDefinition, TableKind, Tier};
 use super::options::{Defaults, table_kind};
 use crate::diagnostics::{Problem, Result, suggestion};
 use crate::parser::CreateTable;
+use crate::types;
 
 /// Checks a table; `sql` is its text. Returns the definition and what was assumed.
 pub(crate) fn declare(
@@ -34,6 +36,7 @@ pub(crate) fn declare(
     let kind = table_kind(connector, &name, pairs, defaults, &mut notices)
         .map_err(|e| option_place(table, Problem::from(e.clone()), e.message()))?;
     let primary_key = primary_key(table, &columns, connector.role)?;
+    let partitioned_by = partitioned_by(table, &columns, connector.role)?;
     if let TableKind::Lake { tier, .. } = &kind {
         check_tier(table, *tier)?;
         for column in columns.iter_mut().filter(|c| primary_key.contains(c.field.name())) {
@@ -48,7 +51,8 @@ pub(crate) fn declare(
         return Err(Problem::new(table.columns[c].name.span.start, "METADATA columns belong to streams").hint("leave METADATA out"));
     }
     let sql = sql.trim().to_owned();
-    let definition = TableDefinition { name, sql, columns, processing_time, primary_key, watermark, watermark_expression, kind };
+    let definition =
+        TableDefinition { name, sql, columns, processing_time, primary_key, partitioned_by, watermark, watermark_expression, kind };
     check_format(table, &definition)?;
     Ok((definition, notices))
 }
@@ -107,6 +111,34 @@ fn primary_key(table: &CreateTable, columns: &[Column], role: Role) -> Result<Ve
             Ok(names)
         }
     }
+}
+
+/// The columns that rows of the lake lie by. Errors: the table is elsewhere, its rows lie by a key, or a column cannot be one of them.
+fn partitioned_by(table: &CreateTable, columns: &[Column], role: Role) -> Result<Vec<String>> {
+    let Some(idents @ [first, ..]) = table.partitioned_by.as_deref() else { return Ok(Vec::new()) };
+    let at = first.span.start;
+    if !matches!(role, Role::Lake) {
+        return Err(Problem::new(at, "PARTITIONED BY belongs to tables of the lake")
+            .hint("leave it out: a stream is distributed by device, reference data are not divided"));
+    }
+    if table.primary_key.is_some() {
+        return Err(Problem::new(at, "a table with a primary key has no PARTITIONED BY").hint("leave it out: its rows lie by the key"));
+    }
+    let mut names = Vec::new();
+    for ident in idents {
+        let field = &columns[find(columns, ident)?].field;
+        let (name, at) = (field.name().clone(), ident.span.start);
+        let whole = field.data_type().is_signed_integer();
+        if !whole && !matches!(field.data_type(), DataType::Utf8View | DataType::Date32 | DataType::Boolean) {
+            return Err(Problem::new(at, format!("'{name}' is {}: tables are not PARTITIONED BY it", types::name(field.data_type())))
+                .hint("name columns of text, whole numbers, DATE or BOOLEAN; rows with the same values lie by device and time anyway"));
+        }
+        if names.contains(&name) {
+            return Err(Problem::new(at, format!("column '{name}' is named twice")).hint("name it once"));
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 /// Rows of an archive are never replaced.

@@ -23,6 +23,8 @@ pub struct TableDefinition {
     pub processing_time: Vec<String>,
     /// Names of the key columns; empty if none was declared.
     pub primary_key: Vec<String>,
+    /// Names of the columns that rows of the lake lie by, `PARTITIONED BY`; empty if none was declared.
+    pub partitioned_by: Vec<String>,
     /// `WATERMARK FOR`, if declared.
     pub watermark: Option<RowTime>,
     /// The expression of the watermark, if it is not the event time minus a delay.
@@ -147,8 +149,8 @@ impl TableDefinition {
     /// Nothing but these columns: what expressions can be planned over.
     pub(crate) fn of_columns(name: Name, columns: Vec<Column>) -> Self {
         let kind = TableKind::View { query: String::new(), columns: Vec::new() };
-        let (processing_time, primary_key) = (Vec::new(), Vec::new());
-        Self { name, sql: String::new(), columns, processing_time, primary_key, watermark: None, watermark_expression: None, kind }
+        let (processing_time, primary_key, partitioned_by, sql) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+        Self { name, sql, columns, processing_time, primary_key, partitioned_by, watermark: None, watermark_expression: None, kind }
     }
 
     /// Its columns as an Arrow schema.

@@ -47,6 +47,7 @@ pub(crate) fn describe_declared(definition: &TableDefinition) -> Result<RecordBa
     let rows = definition.columns.iter().enumerate().map(|(i, column)| {
         let row = Row::new(&column.field, types::declared_name(column.field.data_type(), column.time_unit));
         let mut row = row.keyed(&definition.primary_key, is_lake);
+        row.extras.extend(definition.partitioned_by.contains(&row.name).then(|| "PARTITIONED BY".to_owned()));
         match &column.source {
             ColumnSource::Payload => {}
             ColumnSource::Metadata(m) => {

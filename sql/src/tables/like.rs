@@ -25,6 +25,11 @@ pub(crate) fn merged(table: CreateTable, like: &Like, source: CreateTable) -> Re
         (_, None, theirs) => theirs,
         (_, Some(_), Some(_)) => return Err(twice("PRIMARY KEY", "CONSTRAINTS")),
     };
+    let partitioned_by = match (like.of(Feature::Partitions), table.partitioned_by, source.partitioned_by) {
+        (Merge::Excluding, own, _) | (_, own, None) => own,
+        (_, None, theirs) => theirs,
+        (_, Some(_), Some(_)) => return Err(twice("PARTITIONED BY", "PARTITIONS")),
+    };
     let mut options = Vec::new();
     if like.of(Feature::Options) != Merge::Excluding {
         let own = |key: &String| table.options.iter().find(|(k, ..)| k == key);
@@ -40,7 +45,7 @@ pub(crate) fn merged(table: CreateTable, like: &Like, source: CreateTable) -> Re
         }
     }
     options.extend(table.options);
-    Ok(CreateTable { columns, watermark, primary_key, options, like: None, ..table })
+    Ok(CreateTable { columns, watermark, primary_key, partitioned_by, options, like: None, ..table })
 }
 
 /// Columns of the other table that are taken, then the new ones.

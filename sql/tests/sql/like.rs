@@ -67,6 +67,31 @@ fn a_table_like_another_has_what_that_has_and_what_is_said_instead() {
     }
 }
 
+#[test]
+fn a_table_like_another_is_partitioned_as_that_is() {
+    let session = bare();
+    let sited = "CREATE TABLE sited (site STRING, \"Zone\" INT, v DOUBLE) PARTITIONED BY (Site, \"Zone\") WITH ('connector' = 'lake')";
+    let (definition, _) = create(&session, sited);
+    assert_eq!(definition.partitioned_by, ["site", "Zone"]);
+    session.declare(definition).unwrap();
+    let (copy, _) = create(&session, "CREATE TABLE copy (w INT) LIKE sited");
+    assert_eq!(
+        copy.sql,
+        "CREATE TABLE copy (\n  site STRING,\n  \"Zone\" INT,\n  v DOUBLE,\n  w INT\n) PARTITIONED BY (Site, \"Zone\") WITH (\n  \
+         'connector' = 'lake'\n)"
+    );
+    assert_eq!(format!("{:?}", create(&bare(), &copy.sql).0), format!("{copy:?}"));
+    let (own, _) = create(&session, "CREATE TABLE own PARTITIONED BY (site) LIKE sited (EXCLUDING PARTITIONS)");
+    assert_eq!(own.partitioned_by, ["site"]);
+    let (plain, _) = create(&session, "CREATE TABLE plain LIKE sited (EXCLUDING PARTITIONS)");
+    assert!(plain.partitioned_by.is_empty());
+    let error = |sql: &str| session.prepare(sql, &Settings::default()).unwrap_err().to_string();
+    let twice = error("CREATE TABLE x PARTITIONED BY (site) LIKE sited");
+    assert!(twice.starts_with("1:43: 'sited' has a PARTITIONED BY too") && twice.contains("EXCLUDING PARTITIONS"), "{twice}");
+    let stream = error("CREATE TABLE x WITH ('connector' = 'log') LIKE sited");
+    assert!(stream.starts_with("1:48: PARTITIONED BY belongs to tables of the lake"), "{stream}");
+}
+
 struct Sampler(Vec<(&'static str, &'static str)>);
 
 impl StreamSampler for Sampler {

@@ -1,5 +1,7 @@
 //! Small files into sorted ones. Invariant checked: a seal moves rows and changes none.
 
+use arrow::array::Date32Array;
+
 use super::*;
 
 #[test]
@@ -55,6 +57,52 @@ fn files_from_before_and_after_a_column_could_be_null_are_sealed_together() {
     let sealed: Vec<_> = table.seal(SealScope::All, 0).unwrap().into_iter().map(|day| (day.replaced, day.rows)).collect();
     assert_eq!(sealed, [(2, 2), (2, 2), (1, 1)]);
     assert_eq!(contents(&table), before);
+}
+
+#[test]
+fn sealed_rows_lie_by_the_columns_that_a_table_names_then_by_device_and_time() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let sited = |columns: &[&str]| {
+        let mut fields = spec("sited").schema.fields().to_vec();
+        fields.push(Arc::new(Field::new("site", DataType::Utf8View, true)));
+        fields.push(Arc::new(Field::new("day", DataType::Date32, true)));
+        let sort_columns = columns.iter().map(|&name| name.to_owned()).collect();
+        TableSpec { schema: Arc::new(Schema::new(fields)), sort_columns, ..spec("sited") }
+    };
+    let table = lake.create(sited(&["site", "day"])).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    for (epoch, site) in [(1, Some("west")), (2, None), (3, Some("east"))] {
+        let readings = rows(&[("pump-2", Some(DAY + 1), 1.0), ("pump-1", Some(DAY + 3), 2.0), ("pump-1", Some(DAY + 2), 3.0)]);
+        let mut columns = readings.columns().to_vec();
+        columns.push(Arc::new([site; 3].into_iter().collect::<StringViewArray>()));
+        columns.push(Arc::new(Date32Array::from(vec![Some(1), Some(2), Some(2)])));
+        run(sink.as_mut(), epoch, &RecordBatch::try_new(table.columns().clone(), columns).unwrap());
+    }
+    let before = table.snapshot().unwrap().rows;
+    assert_eq!(table.seal(SealScope::All, 0).unwrap().len(), 1);
+    let snapshot = table.snapshot().unwrap();
+    assert_eq!((snapshot.files.len(), snapshot.rows), (1, before));
+    let file = &snapshot.files[0].path;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap().build().unwrap();
+    let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    let sites = arrow::compute::cast(&batches[0]["site"], &DataType::Utf8View).unwrap();
+    let sites: Vec<Option<&str>> = sites.as_string_view().iter().collect();
+    assert_eq!(sites, [None, None, None, Some("east"), Some("east"), Some("east"), Some("west"), Some("west"), Some("west")]);
+    let values: Vec<String> = read(file).into_iter().map(|row| row.2).collect();
+    assert_eq!(values, ["1", "3", "2"].repeat(3), "by site, day, device and time");
+    // What readers skip files by.
+    let commit = table.path().join("_delta_log").join(format!("{:020}.json", snapshot.version));
+    let commit = std::fs::read_to_string(commit).unwrap().replace('\\', "");
+    for bounds in [r#""day":"1970-01-02","device_id":"pump-1","site":"east""#, r#""day":"1970-01-03","device_id":"pump-2","site":"west""#] {
+        assert!(commit.contains(bounds), "{commit}");
+    }
+    let e = lake.create(sited(&["day"])).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict);
+    assert!(e.message().contains("its rows lie by (site, day, device_id, ts)"), "{e}");
+    drop((sink, table, lake));
+    let again = world.open().unwrap().create(sited(&["site", "day"])).unwrap();
+    assert_eq!(again.snapshot().unwrap().version, snapshot.version);
 }
 
 #[test]
