@@ -168,6 +168,7 @@ async fn a_directory_of_0_1_0_is_gone_on_from() {
         assert_eq!(query(&core, "SELECT COUNT(*) FROM totals").await, 4);
         let late = core.engine.supervisor().status("windows").unwrap().committed;
         assert_eq!((late.late, late.rejected), (1, 1));
+        assert_eq!(query(&core, "SELECT COUNT(*) FROM late.windows WHERE reason IS NULL").await, 1);
         close(core).await;
     }
 }

@@ -227,6 +227,7 @@ pub(crate) const SCALARS: &[&str] = &[
 
 /// Aggregate functions.
 pub(crate) const AGGREGATES: &[&str] = &[
+    "any_value",
     "approx_distinct",
     "approx_median",
     "approx_percentile_cont",

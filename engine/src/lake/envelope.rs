@@ -4,7 +4,7 @@
 //! ```text
 //! cold  _partition _offset _device_id _received_at _topic _content_type _producer_epoch _producer_sequence _reject
 //!       <declared columns, NULL in rejects> _payload _payload_raw
-//! late  _partition _offset _device_id _received_at event_time watermark payload payload_raw
+//! late  _partition _offset _device_id _received_at event_time watermark reason payload payload_raw
 //! dlq   _partition _offset _device_id _received_at _topic job reason payload payload_raw
 //! ```
 //!
@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::ids::Offset;
 use crate::json;
 use crate::lake::schema::stored;
-use crate::time::{Micros, timestamp_type};
+use crate::time::{Micros, SECOND, timestamp_type};
 
 fn field(name: &str, data_type: DataType) -> FieldRef {
     Arc::new(Field::new(name, data_type, false))
@@ -69,6 +69,8 @@ pub fn late_schema() -> SchemaRef {
     fields.extend([
         field("event_time", timestamp_type()),
         field("watermark", timestamp_type()),
+        // Rows of 0.1.0 have none.
+        nullable("reason", DataType::Utf8View),
         nullable("payload", DataType::Utf8View),
         nullable("payload_raw", DataType::Binary),
     ]);
@@ -119,8 +121,15 @@ pub fn late_rows(records: &Records, late: &LateRows) -> Result<RecordBatch> {
     let mut columns = origin_columns(records, &entries)?;
     columns.push(times(late.times.iter().copied()));
     columns.push(times(late.watermarks.iter().copied()));
+    let reasons = late.times.iter().zip(&late.watermarks).map(|(&time, &watermark)| Some(behind(time, watermark)));
+    columns.push(Arc::new(reasons.collect::<StringViewArray>()));
     columns.extend(payloads(records, &entries)?);
     finish(&late_schema(), columns)
+}
+
+/// Why a row is late, in seconds.
+fn behind(time: Micros, watermark: Micros) -> String {
+    format!("late: {} s behind the watermark", watermark.saturating_sub(time) as f64 / SECOND as f64)
 }
 
 /// One row for each reject; `job` names the job that rejected it, `None` the decoder. Errors: `Internal` if a rejected record is
@@ -331,9 +340,11 @@ mod tests {
     #[test]
     fn late_and_rejected_rows_find_their_records() {
         let records = records(&[b"a", b"b", b"\xfe"]);
-        let late = LateRows { offsets: UInt64Array::from(vec![12, 10]), times: vec![5, 6], watermarks: vec![7, 7] };
+        let late = LateRows { offsets: UInt64Array::from(vec![12, 10]), times: vec![5, 6], watermarks: vec![3_200_005, 6] };
         let rows = late_rows(&records, &late).unwrap();
         assert_eq!(rows.schema(), late_schema());
+        let reasons = [Some("late: 3.2 s behind the watermark"), Some("late: 0 s behind the watermark")];
+        assert_eq!(rows["reason"].as_string_view().iter().collect::<Vec<_>>(), reasons);
         assert_eq!(rows["payload"].as_string_view().iter().collect::<Vec<_>>(), [None, Some("a")]);
         assert_eq!(rows["payload_raw"].as_binary::<i32>().value(0), b"\xfe");
 

@@ -1,11 +1,12 @@
-//! Files of a table that are read again. Invariant: rows come in the columns of the table, in the order of the file.
+//! Files of a table that are read again. Invariant: rows come in the columns of the table, in the order of the file; a column that is newer
+//! than the file is NULL.
 
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
@@ -21,20 +22,25 @@ pub(super) struct Source<'a> {
     file: &'a TableFile,
     layout: &'a Layout,
     footer: ArrowReaderMetadata,
+    /// Where each column of the table is among those of the file, which are in the same order.
+    places: Vec<Option<usize>>,
 }
 
 impl<'a> Source<'a> {
     /// Reads the footer.
     pub(super) fn open(layout: &'a Layout, file: &'a TableFile) -> Result<Self> {
-        let footer = || -> Result<ArrowReaderMetadata> {
+        let read = || -> Result<(ArrowReaderMetadata, Vec<Option<usize>>)> {
             let found = ArrowReaderMetadata::load(&File::open(&file.path)?, ArrowReaderOptions::new())?;
+            let places = layout.columns.fields().iter().map(|own| found.schema().index_of(own.name()).ok()).collect();
             // A file that is older than the right of a column to be NULL says that it is not, and is read as it says.
-            let as_found = layout.columns.fields().iter().zip(found.schema().fields());
-            let fields: Vec<Field> = as_found.map(|(own, found)| own.as_ref().clone().with_nullable(found.is_nullable())).collect();
+            let as_found =
+                |f: &FieldRef| -> Result<Field> { Ok(layout.columns.field_with_name(f.name())?.clone().with_nullable(f.is_nullable())) };
+            let fields = found.schema().fields().iter().map(as_found).collect::<Result<Vec<Field>>>()?;
             let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
-            Ok(ArrowReaderMetadata::try_new(found.metadata().clone(), options)?)
+            Ok((ArrowReaderMetadata::try_new(found.metadata().clone(), options)?, places))
         };
-        Ok(Self { file, layout, footer: footer().map_err(|e| of(file, e))? })
+        let (footer, places) = read().map_err(|e| of(file, e))?;
+        Ok(Self { file, layout, footer, places })
     }
 
     /// Rows in it.
@@ -49,22 +55,33 @@ impl<'a> Source<'a> {
 
     /// All its rows.
     pub(super) fn read(&self) -> Result<Vec<RecordBatch>> {
-        self.batches(ProjectionMask::all(), &self.layout.columns)
+        self.batches(&(0..self.places.len()).collect::<Vec<_>>())
     }
 
     /// The values of one column.
     fn column(&self, i: usize) -> Result<Vec<ArrayRef>> {
-        let mask = ProjectionMask::roots(self.footer.parquet_schema(), [i]);
-        let batches = self.batches(mask, &Arc::new(self.layout.columns.project(&[i])?))?;
-        Ok(batches.iter().map(|rows| rows.column(0).clone()).collect())
+        if self.places[i].is_none() {
+            return Ok(vec![new_null_array(self.layout.columns.field(i).data_type(), self.rows() as usize)]);
+        }
+        Ok(self.batches(&[i])?.iter().map(|rows| rows.column(0).clone()).collect())
     }
 
-    fn batches(&self, mask: ProjectionMask, columns: &Arc<Schema>) -> Result<Vec<RecordBatch>> {
+    /// Rows of these columns of the table, which are in its order; the file has one of them at least.
+    fn batches(&self, wanted: &[usize]) -> Result<Vec<RecordBatch>> {
+        let columns = Arc::new(self.layout.columns.project(wanted)?);
+        let mask = ProjectionMask::roots(self.footer.parquet_schema(), wanted.iter().filter_map(|&i| self.places[i]));
+        let as_wanted = |rows: RecordBatch| -> Result<RecordBatch> {
+            let mut found = rows.columns().iter();
+            let null = |i: usize| new_null_array(self.layout.columns.field(i).data_type(), rows.num_rows());
+            let values = wanted.iter().map(|&i| self.places[i].and_then(|_| found.next().cloned()).unwrap_or_else(|| null(i)));
+            let values = values.collect::<Vec<ArrayRef>>();
+            Ok(RecordBatch::try_new(columns.clone(), values)?)
+        };
         let read = || -> Result<Vec<RecordBatch>> {
             let file = File::open(&self.file.path)?;
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone());
             let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
-            reader.map(|rows| Ok(RecordBatch::try_new(columns.clone(), rows?.columns().to_vec())?)).collect()
+            reader.map(|rows| as_wanted(rows?)).collect()
         };
         read().map_err(|e| of(self.file, e))
     }

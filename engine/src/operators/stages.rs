@@ -13,6 +13,7 @@ use crate::contract::{Operator, Output, Stateful};
 use crate::error::{Error, Result};
 use crate::operators::filter::Filter;
 use crate::operators::project::Project;
+use crate::operators::unnest::UnnestOperator;
 use crate::plan::Stage;
 use crate::reference::ReferenceTable;
 use crate::time::Micros;
@@ -20,6 +21,8 @@ use crate::time::Micros;
 enum Compiled {
     Filter(Filter),
     Project(Project),
+    /// Makes any number of rows of each; they do what it did.
+    Unnest(UnnestOperator),
     /// Makes other rows of rows; only rows that do not change come here.
     Other(Box<dyn Operator>),
 }
@@ -36,6 +39,7 @@ impl Stages {
         let compile = |stage: &Stage| match stage {
             Stage::Filter(predicate) => Ok(Compiled::Filter(Filter::new(predicate.clone()))),
             Stage::Project(project) => Ok(Compiled::Project(Project::new(project.clone()))),
+            Stage::Unnest(unnest) => Ok(Compiled::Unnest(UnnestOperator::new(unnest.clone()))),
             other => Ok(Compiled::Other(open_stage(other, references)?)),
         };
         Ok(Self { stages: stages.iter().map(compile).collect::<Result<_>>()?, failed: Vec::new() })
@@ -52,6 +56,7 @@ impl Stages {
                 if mask.true_count() == changes.len() { Ok(changes) } else { changes.keep(&mask) }
             }
             Compiled::Project(project) => Ok(Changes { rows: project.apply(&changes.rows)?, kinds: changes.kinds }),
+            Compiled::Unnest(operator) => through(operator, changes),
             Compiled::Other(operator) => through(operator.as_mut(), changes),
         };
         salvage(changes, &mut compute, out, failed);
@@ -59,13 +64,16 @@ impl Stages {
     }
 }
 
-/// Rows through an operator that was made for the partitions: here there are neither offsets nor late rows.
+/// Rows through an operator that was made for the partitions: here there are no late rows, and their places stand in for offsets.
 fn through(operator: &mut dyn Operator, changes: Changes) -> Result<Changes> {
-    let schema = changes.schema();
-    let offsets = UInt64Array::from(vec![0; changes.len()]);
+    let Changes { rows, kinds } = changes;
+    let (schema, offsets) = (rows.schema(), UInt64Array::from_iter_values(0..rows.num_rows() as u64));
     let mut out = Output::default();
-    let left = operator.push(Batch { rows: changes.rows, offsets, watermarks: None }, &mut out)?;
-    Ok(Changes::inserts(left.map_or_else(|| RecordBatch::new_empty(schema), |b| b.rows)))
+    let Some(left) = operator.push(Batch { rows, offsets, watermarks: None }, &mut out)? else {
+        return Ok(Changes::inserts(RecordBatch::new_empty(schema)));
+    };
+    let kinds = kinds.map(|kinds| left.offsets.values().iter().map(|&place| kinds[place as usize]).collect());
+    Ok(Changes { rows: left.rows, kinds })
 }
 
 impl Stateful for Stages {
@@ -103,7 +111,7 @@ impl Stateful for Stages {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::array::{ArrayRef, AsArray, Int64Array, Int64Builder, ListBuilder};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use datafusion_common::ScalarValue;
     use datafusion_expr_common::operator::Operator;
@@ -140,6 +148,31 @@ mod tests {
         assert_eq!(out.len(), 1, "nothing leaves when no row is left");
         stages(2).push(0, Changes::inserts(rows(&[Some(4)])), &mut out).unwrap();
         assert_eq!(out[1].kinds, None);
+    }
+
+    #[test]
+    fn elements_do_what_their_row_did() {
+        use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
+        let lists: [Vec<i64>; 5] = [vec![1, 2], vec![], vec![3, 4, 5], vec![6], vec![7]];
+        let mut builder = ListBuilder::new(Int64Builder::new());
+        lists.into_iter().for_each(|list| builder.append_value(list.into_iter().map(Some)));
+        let rows = RecordBatch::try_from_iter([("list", Arc::new(builder.finish()) as ArrayRef)]).unwrap();
+        let fields = vec![rows.schema().field(0).clone(), Field::new("element", DataType::Int64, true)];
+        let kinds = vec![Insert, UpdateBefore, UpdateAfter, Delete, Insert];
+        for outer in [false, true] {
+            let unnest = plan::Unnest { column: 0, ordinality: false, outer, schema: Arc::new(Schema::new(fields.clone())) };
+            let (mut stages, mut out) = (Stages::new(&[Stage::Unnest(unnest)], &[]).unwrap(), Vec::new());
+            stages.push(0, Changes::new(rows.clone(), kinds.clone()), &mut out).unwrap();
+            let elements = out[0].rows.column(1).as_primitive::<Int64Type>().iter();
+            let left: Vec<(Option<i64>, RowKind)> = elements.enumerate().map(|(i, element)| (element, out[0].kind(i))).collect();
+            let mut want: Vec<(Option<i64>, RowKind)> = vec![(Some(1), Insert), (Some(2), Insert), (None, UpdateBefore)];
+            want.extend([3, 4, 5].map(|element| (Some(element), UpdateAfter)));
+            want.extend([(Some(6), Delete), (Some(7), Insert)]);
+            want.retain(|(element, _)| outer || element.is_some());
+            assert_eq!(left, want);
+            stages.push(0, Changes::inserts(rows.slice(2, 2)), &mut out).unwrap();
+            assert_eq!((out[1].len(), &out[1].kinds), (4, &None));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::contract::{Operator, Output};
 use crate::error::{Error, Result};
 use crate::plan;
 
-/// Makes a row of each element of a list.
+/// Makes a row of each element of a list; the offsets of rows tell which row they come from, whatever these are.
 pub struct UnnestOperator {
     plan: plan::Unnest,
 }

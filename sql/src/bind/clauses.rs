@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    GroupByExpr, LimitClause, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableWithJoins, Visit, Visitor,
+    GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableWithJoins, Visit, Visitor,
     WildcardAdditionalOptions,
 };
 use sqlparser::tokenizer::Location;
@@ -151,8 +151,9 @@ fn odd_item(item: &SelectItem) -> bool {
     }
 }
 
+/// An ASOF join that is global was written as an inner one.
 fn global_join(table: &TableWithJoins) -> bool {
-    table.joins.iter().any(|j| j.global)
+    table.joins.iter().any(|j| j.global && !matches!(j.join_operator, JoinOperator::AsOf { .. }))
 }
 
 /// Refuses what a stream cannot do; call after `check`.

@@ -9,12 +9,15 @@ use sqlparser::tokenizer::Span;
 use super::proctime::is_newest;
 use super::relations::{Relation, RelationKind};
 use super::spelling::call;
-use super::windows::{ASOF_MARKER, VERSION_MARKER};
+use super::windows::{ASOF_INNER_MARKER, ASOF_MARKER, VERSION_MARKER};
 
 /// ```text
 /// ASOF JOIN r MATCH_CONDITION (a >= b) ON c           ->  LEFT JOIN r ON c AND "$asof"(a >= b)
+/// INNER ASOF JOIN r MATCH_CONDITION (a >= b) ON c     ->  LEFT JOIN r ON c AND "$asof_inner"(a >= b)
 /// JOIN r FOR SYSTEM_TIME AS OF t AS x ON c            ->  JOIN r AS x ON c AND "$version"(t, x.key)
 /// ```
+///
+/// An inner one is a LEFT JOIN too: behind an inner join DataFusion would choose among the rows of `r` before the newest is.
 pub(super) fn rewrite(query: &mut Query, relations: &[Relation]) {
     let _: ControlFlow<()> = query.visit(&mut Joins(relations));
 }
@@ -27,7 +30,8 @@ impl VisitorMut for Joins<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         for join in select.from.iter_mut().flat_map(|f| &mut f.joins) {
             if let JoinOperator::AsOf { match_condition, constraint } = &join.join_operator {
-                let marked = call(ASOF_MARKER, vec![match_condition.clone()]);
+                let marker = if std::mem::take(&mut join.global) { ASOF_INNER_MARKER } else { ASOF_MARKER };
+                let marked = call(marker, vec![match_condition.clone()]);
                 let on = match constraint {
                     JoinConstraint::On(on) => and(on.clone(), marked),
                     _ => marked,

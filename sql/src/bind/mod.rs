@@ -47,7 +47,9 @@ pub(crate) use proctime::is_newest;
 pub(crate) use relations::{Relation, RelationKind};
 pub(crate) use units::takes_unit;
 pub(crate) use unnest::Elements;
-pub(crate) use windows::{ASOF_MARKER, KEPT_MARKER, MARKERS, ONE_WINDOW, UNNEST_MARKER, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec};
+pub(crate) use windows::{
+    ASOF_INNER_MARKER, ASOF_MARKER, KEPT_MARKER, MARKERS, ONE_WINDOW, UNNEST_MARKER, VERSION_MARKER, WINDOW_COLUMNS, WindowSpec,
+};
 
 /// A query whose tables are known.
 pub(crate) enum Bound {

@@ -35,6 +35,8 @@ pub(crate) const MARKERS: [&str; 3] = ["$window_start", "$window_end", "$window_
 pub(crate) const VERSION_MARKER: &str = "$version";
 /// Function that stands for the condition of an ASOF join.
 pub(crate) const ASOF_MARKER: &str = "$asof";
+/// Function that stands for the condition of an inner one.
+pub(crate) const ASOF_INNER_MARKER: &str = "$asof_inner";
 
 /// Function that stands for UNNEST in ON: (list, a column of its elements, which keeps it in its place).
 pub(crate) const UNNEST_MARKER: &str = "$unnest";

@@ -22,7 +22,7 @@ use crate::diagnostics::{Problem, Result};
 use crate::types;
 
 /// Aggregates whose result depends on the order of rows: computed behind the exchange, in the order of time.
-const ORDERED: [&str; 5] = ["array_agg", "first_value", "last_value", "nth_value", "string_agg"];
+const ORDERED: [&str; 6] = ["any_value", "array_agg", "first_value", "last_value", "nth_value", "string_agg"];
 
 /// Aggregates whose sliding accumulator gives back only the oldest row.
 const OLDEST_FIRST: [&str; 2] = ["max", "min"];

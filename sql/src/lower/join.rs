@@ -4,7 +4,7 @@
 //! ```text
 //! both sides have windows, and ON compares both ends       window join
 //! ON bounds right.time - left.time on both sides           interval join
-//! "$asof"(left.time >= right.time)                         ASOF join
+//! "$asof"(left.time >= right.time), or "$asof_inner"       ASOF join
 //! anything else with an equality                           regular join, with a declared lifetime
 //! ```
 //!
@@ -245,7 +245,7 @@ fn asof<'a>(lowering: &mut Lowering<'a>, mut parts: Parts, mut left: Rel<'a>, mu
     }
     let (marked, rest): (Vec<Expr>, Vec<Expr>) = parts.conjuncts.into_iter().partition(|c| markers::asof(c).is_some());
     let [marked] = marked.as_slice() else { return Err(Unsupported::ASOF.at(at)) };
-    let Some(Expr::BinaryExpr(BinaryExpr { left: x, op, right: y })) = markers::asof(marked) else {
+    let Some((Expr::BinaryExpr(BinaryExpr { left: x, op, right: y }), kind)) = markers::asof(marked) else {
         return Err(Unsupported::ASOF.at(at));
     };
     let (x, y, op) = match left.covers(x) {
@@ -262,9 +262,9 @@ fn asof<'a>(lowering: &mut Lowering<'a>, mut parts: Parts, mut left: Rel<'a>, mu
     if !rest.is_empty() || parts.on.is_empty() {
         return Err(Unsupported::ASOF.at(at));
     }
-    parts.conjuncts = rest;
+    (parts.conjuncts, parts.kind) = (rest, kind);
     let Sides { mut rel, left: a, right: b, schema, .. } = sides(&parts, &left, &right, (l, r), node)?;
-    let plan = AsofJoin { kind: JoinKind::Left, left: a, right: b, or_equal, within: lowering.ttl, schema: schema.clone() };
+    let plan = AsofJoin { kind, left: a, right: b, or_equal, within: lowering.ttl, schema: schema.clone() };
     let inputs = vec![lowering.behind(&mut left, Late::Row(l))?, lowering.behind(&mut right, Late::Row(r))?];
     rel.at = At::Behind(lowering.step(inputs, StepKind::AsofJoin(plan), schema));
     rel.times = BTreeSet::from([l]);

@@ -7,21 +7,23 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use thalweg_engine::plan::JoinKind;
 use thalweg_engine::time::timestamp_type;
 
-use crate::bind::{ASOF_MARKER, KEPT_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER};
+use crate::bind::{ASOF_INNER_MARKER, ASOF_MARKER, KEPT_MARKER, MARKERS, UNNEST_MARKER, VERSION_MARKER};
 
 /// The marker of this name.
 pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
     let (name, result) = match MARKERS.iter().find(|m| **m == name) {
         Some(name) => (*name, timestamp_type()),
         None if name == ASOF_MARKER => (ASOF_MARKER, DataType::Boolean),
+        None if name == ASOF_INNER_MARKER => (ASOF_INNER_MARKER, DataType::Boolean),
         None if name == KEPT_MARKER => (KEPT_MARKER, DataType::Boolean),
         None if name == VERSION_MARKER => (VERSION_MARKER, DataType::Boolean),
         None if name == UNNEST_MARKER => (UNNEST_MARKER, DataType::Boolean),
         None => return None,
     };
-    let arguments = if name == ASOF_MARKER || name == KEPT_MARKER { 1 } else { 2 };
+    let arguments = if [ASOF_INNER_MARKER, ASOF_MARKER, KEPT_MARKER].contains(&name) { 1 } else { 2 };
     let signature = Signature::any(arguments, Volatility::Volatile);
     Some(Arc::new(ScalarUDF::new_from_impl(Marker { name, result, signature })))
 }
@@ -34,9 +36,10 @@ pub(super) fn window(expression: &Expr) -> Option<(&Expr, usize, usize)> {
     Some((time, part, usize::try_from(*number).ok()?))
 }
 
-/// The condition of an ASOF join.
-pub(super) fn asof(expression: &Expr) -> Option<&Expr> {
-    first_argument(expression, ASOF_MARKER)
+/// The condition of an ASOF join, and its kind.
+pub(super) fn asof(expression: &Expr) -> Option<(&Expr, JoinKind)> {
+    let left = first_argument(expression, ASOF_MARKER).map(|condition| (condition, JoinKind::Left));
+    left.or_else(|| Some((first_argument(expression, ASOF_INNER_MARKER)?, JoinKind::Inner)))
 }
 
 /// Whether a condition says anything of rows: it is neither that the columns of a window stay nor the version of a lookup.

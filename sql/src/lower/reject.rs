@@ -76,7 +76,6 @@ impl Unsupported {
         "over tables of the lake a column is not unnested in FROM",
         "unnest it in SELECT: SELECT id, UNNEST(list) AS element FROM t",
     );
-    pub(crate) const UNNEST_UPDATING: Self = Self::new("UNNEST needs rows that do not change", "unnest before grouping");
     pub(crate) const LOOKUP_KIND: Self =
         Self::new("a join with a reference table is inner or left", "write JOIN or LEFT JOIN reference FOR SYSTEM_TIME AS OF t.ts");
     pub(crate) const NULL_AWARE: Self = Self::new(

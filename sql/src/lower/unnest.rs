@@ -83,9 +83,6 @@ pub(super) fn unnest<'a>(lowering: &mut Lowering<'a>, node: &Join, relation: &'a
     rest.extend(node.on.iter().map(|(l, r)| l.clone().eq(r.clone())));
     let Some(list) = marked.first().and_then(markers::list) else { return Err(Unsupported::UNNEST_KIND.at(at)) };
     let mut rel = lowering.lower(&node.left)?;
-    if rel.updating {
-        return Err(Unsupported::UNNEST_UPDATING.at(at));
-    }
     let column = computed(lowering, &mut rel, list)?;
     let scan = scan(&node.right).ok_or_else(|| Error::internal("UNNEST without a scan"))?;
     let first = rel.physical.len();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{DataType, Expr, Ident, Query};
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::cast::plain_type;
 use super::dialect::StreamDialect;
@@ -42,7 +42,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn over(dialect: &'a StreamDialect, tokens: Tokens, text: Rc<Text<'a>>, first: usize) -> Self {
-        let parser = Parser::new(dialect).with_tokens_with_locations(tokens.all().to_vec());
+        let parser = Parser::new(dialect).with_tokens_with_locations(spelled(tokens.all()));
         Self { dialect, parser, tokens, text, first }
     }
 
@@ -215,6 +215,17 @@ impl<'a> Cursor<'a> {
         Problem::new(self.at(), format!("expected {expected}, found {found}"))
             .hint("check the words before this place: a comma, a quote, a parenthesis or a keyword")
     }
+}
+
+/// Tokens as sqlparser reads them. It knows no `INNER ASOF JOIN`: that becomes a `GLOBAL` one, which otherwise has no meaning here, and
+/// what was written as one becomes what it refuses.
+fn spelled(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let spell = |(i, token): (usize, &TokenWithSpan)| {
+        let before_asof = tokens.get(i + 1).is_some_and(|next| is_word(&next.token, "ASOF"));
+        let other = [("INNER", "GLOBAL"), ("GLOBAL", "INNER")].into_iter().find(|(word, _)| before_asof && is_word(&token.token, word));
+        other.map_or_else(|| token.clone(), |(_, word)| TokenWithSpan::new(Token::make_keyword(word), token.span))
+    };
+    tokens.iter().enumerate().map(spell).collect()
 }
 
 /// sqlparser leaves out the place of an error at the end of the text.

@@ -154,7 +154,7 @@ fn how_to_read(table: &Path, partitioning: &[String]) -> HowToRead {
         duckdb: format!(
             "import duckdb; from deltalake import DeltaTable; files = DeltaTable({path}).file_uris(); \
              duckdb.read_parquet(files{})",
-            if partitioning.is_empty() { "" } else { ", hive_partitioning=True" }
+            if partitioning.is_empty() { "" } else { ", hive_partitioning=True, union_by_name=True" }
         ),
         // Without partitions no file is ever final, and only the log knows which are the table's.
         pyarrow: (!partitioning.is_empty()).then(|| {
