@@ -76,6 +76,27 @@ class Commands(ServerTest):
         script.write_text("-- a comment\nSHOW TABLES;\n\nSHOW JOBS;   SELECT x\nFROM nothing;\n")
         self.assertIn("5:6: table 'nothing' does not exist", self.refused("sql", "--file", script))
 
+    def test_the_lint_names_places_of_a_file_and_its_exit_code_tells_whether_there_are_any(self):
+        script = self.server.home / "script.sql"
+        hop = "FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '4' SECOND, INTERVAL '10' SECOND)) GROUP BY window_start, window_end"
+        script.write_text(f"SELECT window_start, window_end, COUNT(*) AS n\n{hop};\n")
+        for arguments in ([script], ["--file", script], [script.read_text()]):
+            code, out, err = run_binary("sql", "--lint", "flink", *arguments)
+            self.assertEqual((code, err), (1, "1 findings: 1 refused, 0 read differently\n"), arguments)
+            self.assertTrue(out.startswith("2:12: Flink refuses this HOP: "), out)
+            self.assertIn("[hop-multiple]\n", out)
+        code, out, _ = run_binary("sql", "--lint", "flink", "--format", "json", script)
+        found = json.loads(out)
+        self.assertEqual((code, found["line"], found["column"], found["rule"], found["flink"]), (1, 2, 12, "hop-multiple", "refuses"))
+        script.write_text("SHOW TABLES;\n")
+        for output in ("table", "json"):
+            done = run_binary("sql", "--lint", "flink", "--format", output, script)
+            self.assertEqual(done, (0, "", "no findings\n"))
+        code, out, err = run_binary("sql", "--lint", "flink", "--file", self.server.home / "nothing.sql")
+        self.assertNotEqual(code, 0)
+        self.assertEqual(out, "")
+        self.assertTrue(err.startswith("error: ") and "nothing.sql" in err, err)
+
     def test_csv_holds_no_formula_and_a_table_is_as_wide_as_a_terminal(self):
         fleet.submit(self.server, fleet.names(1))
         rows = "SELECT '=1+1' AS f, -1.5 AS n FROM (SELECT COUNT(*) AS c FROM cold.telemetry) AS x"

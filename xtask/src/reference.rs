@@ -12,7 +12,7 @@
 //! ```
 
 use crate::links::anchor;
-use crate::tree::Tree;
+use crate::tree::{Finding, Tree};
 
 /// Where chapters are: those that run in memory, and those that run in a server. They are ordered by the names of their files.
 const FOLDERS: [&str; 2] = ["tests/sql/reference/", "tests/sql/server/reference/"];
@@ -43,6 +43,20 @@ pub fn document(tree: &Tree, note: &str, generated: &dyn Fn(&str) -> Option<Stri
         chapter.write(&mut out, &made);
     }
     Some(out)
+}
+
+/// Statements of chapters that are refused without words: the document would show an error that says nothing.
+pub fn unsaid(tree: &Tree) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for file in tree.files.iter().filter(|f| f.path.ends_with(".slt") && FOLDERS.iter().any(|folder| f.path.starts_with(folder))) {
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (i, _) in lines.iter().enumerate().filter(|(_, line)| line.trim_end() == "statement error") {
+            if lines[i..].iter().take_while(|line| !line.is_empty()).all(|line| *line != "----") {
+                found.push(Finding::new(&file.path, i + 1, "an error of which nothing is expected: write what is said behind it"));
+            }
+        }
+    }
+    found
 }
 
 /// A line of links.
@@ -288,6 +302,13 @@ show
         let files =
             [("tests/sql/server/reference/10-w.slt", CHAPTER), ("tests/sql/reference/00-intro.slt", INTRO), ("tests/sql/a.slt", "# A\n")];
         document(&Tree::of(&files), "note\n", &|name| (name == "things").then(|| "one, two\n".to_owned())).expect("there are chapters")
+    }
+
+    #[test]
+    fn a_refusal_without_words_is_found() {
+        let text = "# A\n\nstatement error\nSELECT x\n\nstatement error\nSELECT y\n----\nno y\n\n\nstatement error no z\nSELECT z\n";
+        let lines = |path: &str| unsaid(&Tree::of(&[(path, text)])).iter().map(|f| f.line).collect::<Vec<_>>();
+        assert_eq!((lines("tests/sql/reference/00-a.slt"), lines("tests/sql/a.slt")), (vec![3], vec![]));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! batch    WITH b1 AS (… date_bin(…) …), w1 AS (… FROM b1 …), w2 AS (…) SELECT … FROM w2
 //! ```
 
+use thalweg_engine::time::{MILLISECOND, Micros};
+
 use crate::bugs::Bug;
 use crate::clock::Clock;
 use crate::columns::{Column, Kind, decisive};
@@ -54,7 +56,7 @@ impl Rel {
 pub struct Query {
     /// Name of its shape.
     pub shape: &'static str,
-    /// For the stream.
+    /// For the stream; settings before it.
     pub stream: String,
     /// For the oracle.
     pub batch: String,
@@ -73,6 +75,8 @@ pub struct Draft {
     pub depth: u32,
     /// What the oracle gets wrong, to see that it is found.
     pub bug: Option<Bug>,
+    /// How long rows of the stream's query live, if that is bounded.
+    pub lifetime: Option<Micros>,
     with: Vec<Part>,
     names: usize,
 }
@@ -80,7 +84,7 @@ pub struct Draft {
 impl Draft {
     /// An empty one.
     pub fn new(dice: Dice, clock: Clock, bug: Option<Bug>) -> Self {
-        Self { dice, clock, depth: 0, bug, with: Vec::new(), names: 0 }
+        Self { dice, clock, depth: 0, bug, lifetime: None, with: Vec::new(), names: 0 }
     }
 
     /// A name that nothing has yet.
@@ -144,6 +148,8 @@ impl Draft {
             if parts.is_empty() { last.to_owned() } else { format!("WITH {} {last}", parts.join(", ")) }
         };
         let (stream, batch) = (both(|w| w.1.as_ref()), both(|w| Some(&w.2)));
+        let set = self.lifetime.map(|l| format!("SET 'table.exec.state.ttl' = '{} ms'; ", l / MILLISECOND));
+        let stream = set.unwrap_or_default() + &stream;
         Query { shape, stream, batch }
     }
 }

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use thalweg_engine::changes::{Changes, RowKind};
 use thalweg_engine::error::Error;
 use thalweg_engine::plan::JobPlan;
-use thalweg_replay::{Before, Database, Prepared, Ran, run_pieces, shown};
+use thalweg_replay::{Before, Database, Ran, run_pieces, shown};
 
 use crate::bugs::Bug;
 use crate::case::Case;
@@ -81,9 +81,10 @@ impl Judge {
     }
 
     fn compare(&mut self, case: &Case, entries: &[Entry], way: &Way) -> Verdict {
-        let plan = match self.database.prepare(&case.query.stream) {
-            Ok(Prepared::Stream(plan)) => plan,
-            Ok(_) => return failed("it is not a query over streams"),
+        // What the case before has set is not for this one.
+        let plan = match self.database.prepare("RESET").and_then(|_| self.database.plan(&case.query.stream)) {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return failed("it is not a query over streams"),
             Err(e) => return Verdict::Refused(reason(e.message())),
         };
         let fates: Vec<Fate> = TABLES.iter().map(|t| Fate::of(&plan, t.name)).collect();

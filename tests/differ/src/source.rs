@@ -6,7 +6,7 @@ use crate::shapes::{Gives, SHAPES, Shape};
 use crate::tables::{Fill, TABLES, Table};
 
 /// Queries are nested so deep at most.
-const DEPTH_MAX: u32 = 2;
+pub const DEPTH_MAX: u32 = 2;
 
 /// What rows must have beside columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

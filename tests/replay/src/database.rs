@@ -21,7 +21,7 @@ use thalweg_engine::time::{DAY, Micros};
 use thalweg_sql::{BatchQuery, LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
 use crate::rows::{difference, folded, shown, stored};
-use crate::run::{WAYS, Way, run};
+use crate::run::{Ran, WAYS, Way, run};
 
 /// When the first record is received: 2026-01-02, later than the event times of the files.
 const RECEIVED: Micros = 20_455 * DAY;
@@ -179,8 +179,8 @@ impl Database {
 
     /// The changes that a plan's first output gives record by record, each with what it does.
     fn changes(&self, plan: &JobPlan) -> Result<Vec<Vec<String>>> {
-        let (outputs, _) = run(plan, &self.needed(plan), &self.fed, Way { partitions: 1, batch: 1, restart_every: 0, threads: [1, 1] })?;
-        let signed = outputs.first().into_iter().flatten().map(|changes| shown(&changes.signed()?));
+        let ran = self.ran(plan, Way { partitions: 1, batch: 1, restart_every: 0, threads: [1, 1] })?;
+        let signed = ran.outputs.first().into_iter().flatten().map(|changes| shown(&changes.signed()?));
         Ok(signed.collect::<Result<Vec<_>>>()?.concat())
     }
 
@@ -195,6 +195,12 @@ impl Database {
 
     /// What each output of a plan gives over everything fed, and how many rows were late.
     pub fn replay(&self, plan: &JobPlan, way: Way) -> Result<(Vec<Vec<Changes>>, u64)> {
+        let ran = self.ran(plan, way)?;
+        Ok((ran.outputs, ran.late.iter().map(|rows| rows.num_rows() as u64).sum()))
+    }
+
+    /// All that a plan gives over everything fed.
+    pub fn ran(&self, plan: &JobPlan, way: Way) -> Result<Ran> {
         run(plan, &self.needed(plan), &self.fed, way)
     }
 
@@ -257,7 +263,7 @@ impl AsyncDB for Database {
             return Ok(DBOutput::StatementComplete(0));
         }
         if text.trim() == "WAYS 1" {
-            self.ways.retain(|w| w.partitions == 1);
+            self.ways.iter_mut().for_each(|way| way.partitions = 1);
             return Ok(DBOutput::StatementComplete(0));
         }
         let (sql, one_by_one) = text.strip_prefix("CHANGES ").map_or((text, false), |sql| (sql, true));

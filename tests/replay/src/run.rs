@@ -18,7 +18,7 @@ use crate::database::Fed;
 pub struct Way {
     /// Partitions of each stream.
     pub partitions: usize,
-    /// Records of a batch.
+    /// Records of a batch, at most: where there are few, the run begins again in their middle all the same.
     pub batch: usize,
     /// Begin again from the state after so many batches; 0 never does.
     pub restart_every: usize,
@@ -31,7 +31,7 @@ pub struct Way {
 pub const WAYS: [Way; 4] = [
     Way { partitions: 1, batch: usize::MAX, restart_every: 0, threads: [1, 1] },
     Way { partitions: 1, batch: 3, restart_every: 2, threads: [1, 1] },
-    Way { partitions: 2, batch: 5, restart_every: 3, threads: [2, 3] },
+    Way { partitions: 2, batch: 2, restart_every: 2, threads: [2, 3] },
     Way { partitions: 3, batch: 1, restart_every: 4, threads: [1, 1] },
 ];
 
@@ -68,15 +68,15 @@ pub struct Ran {
     pub rejected: u64,
 }
 
-/// What each output of a plan gives for some records, and how many rows were late.
-pub fn run(plan: &JobPlan, references: &[Arc<ReferenceTable>], fed: &[Fed], way: Way) -> Result<(Vec<Vec<Changes>>, u64)> {
+/// What a plan gives for some records.
+pub fn run(plan: &JobPlan, references: &[Arc<ReferenceTable>], fed: &[Fed], way: Way) -> Result<Ran> {
     let piece = |(number, records): (usize, _)| {
         let restart = way.restart_every > 0 && number > 0 && number % way.restart_every == 0;
         Piece { before: if restart { Before::Restart } else { Before::Nothing }, records }
     };
-    let pieces = fed.chunks(way.batch.min(fed.len().max(1))).enumerate().map(piece);
-    let ran = run_pieces(plan, references, pieces, way.partitions, way.threads)?;
-    Ok((ran.outputs, ran.late.iter().map(|rows| rows.num_rows() as u64).sum()))
+    let most = if way.restart_every > 0 { fed.len().div_ceil(2 * way.restart_every) } else { fed.len() };
+    let pieces = fed.chunks(way.batch.min(most.max(1))).enumerate().map(piece);
+    run_pieces(plan, references, pieces, way.partitions, way.threads)
 }
 
 /// The same for records that are cut anyhow. `threads` is the parallelism of the plan until the first restart, and from then to the next

@@ -1,12 +1,13 @@
 //! Shapes of queries, one a file. Invariant: each writes a query for both sides that must give the same rows.
 //!
-//! Left out: joins of streams that are bounded by a lifetime alone, which goes beside the text of the query.
+//! Left out: what a lifetime does to rows that change, which depends on when they come.
 
 use crate::draft::{Draft, Rel};
 
 // rows one by one
 mod plain;
 mod union;
+mod unnest;
 
 // windows
 mod assigned;
@@ -24,11 +25,13 @@ mod asof_join;
 mod interval_join;
 mod lookup_join;
 mod pair;
+mod regular_join;
 mod semi_join;
 mod window_join;
 
 // rows in order
 mod first_row;
+mod lead;
 mod over_range;
 mod over_rows;
 mod window_rank;
@@ -73,6 +76,7 @@ pub static SHAPES: &[&Shape] = &[
     &grouping_sets::SHAPE,
     &hop::SHAPE,
     &interval_join::SHAPE,
+    &lead::SHAPE,
     &legacy::SHAPE,
     &lookup_join::SHAPE,
     &over_range::SHAPE,
@@ -80,10 +84,12 @@ pub static SHAPES: &[&Shape] = &[
     &plain::SHAPE,
     &rank::SHAPE,
     &regrouped::SHAPE,
+    &regular_join::SHAPE,
     &semi_join::SHAPE,
     &session::SHAPE,
     &tumble::SHAPE,
     &union::SHAPE,
+    &unnest::SHAPE,
     &window_join::SHAPE,
     &window_rank::SHAPE,
 ];
