@@ -1,17 +1,19 @@
 //! The data directory and who owns it. Invariant: at most one process writes below it, which holds the lock on `LOCK` for as long
-//! as it lives.
+//! as it lives; and its name was synced before anything was put below it.
 //!
 //! ```text
 //! LOCK  log/<stream>/…  lake/<namespace>/<table>/…  devices/  checkpoints/<job>/  reference/  references/<table>/  statements.json  spill/
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use thalweg_engine::contract::Disk;
 use thalweg_engine::error::{Error, Result};
+use thalweg_engine::system::RealDisk;
 
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -28,8 +30,7 @@ impl DataDir {
     /// Errors: `Conflict` if another process holds it.
     pub fn open(root: &Path) -> Result<Self> {
         let create = |e: std::io::Error| Error::from(e).context(format!("data directory {}", root.display()));
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(create)?;
-        let root = root.canonicalize().map_err(create)?;
+        let root = std::path::absolute(root).and_then(|root| make(&root)).map_err(create)?;
         let mut lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(root.join("LOCK")).map_err(create)?;
         let mut tries = 0;
@@ -54,6 +55,29 @@ impl DataDir {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
+
+/// Makes a directory, with those above it, and makes each name durable before there is anything below it. Returns its path without
+/// symbolic links.
+fn make(path: &Path) -> std::io::Result<PathBuf> {
+    let sync_name = |path: &Path| path.parent().map_or(Ok(()), |parent| RealDisk.sync_dir(parent));
+    if path.is_dir() {
+        let path = path.canonicalize()?;
+        // A process that died may have made it, and not have come to sync it. Where that cannot be done, somebody else made it.
+        return match sync_name(&path) {
+            Err(e) if !matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::InvalidInput) => Err(e),
+            _ => Ok(path),
+        };
+    }
+    if let Some(parent) = path.parent() {
+        make(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_name(path)?;
+    path.canonicalize()
 }
 
 /// Where things are below a data directory.
@@ -111,5 +135,31 @@ mod tests {
         assert!(error.contains(&std::process::id().to_string()) && error.contains("--data"), "{error}");
         drop(first);
         DataDir::open(&dir.path().join("d")).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_released_late_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDir::open(dir.path()).unwrap();
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE * 3);
+            drop(first);
+        });
+        DataDir::open(dir.path()).unwrap();
+        late.join().unwrap();
+    }
+
+    #[test]
+    fn directories_above_it_are_made_too_and_belong_to_nobody_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b/c");
+        let owner = DataDir::open(&root).unwrap();
+        assert_eq!(owner.root(), root.canonicalize().unwrap());
+        for made in ["a", "a/b", "a/b/c"] {
+            assert_eq!(std::fs::metadata(dir.path().join(made)).unwrap().permissions().mode() & 0o777, 0o700, "{made}");
+        }
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(DataDir::open(&dir.path().join("file/d")).is_err());
     }
 }

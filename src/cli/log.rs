@@ -4,13 +4,16 @@ use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use thalweg_engine::batch::{Entry, Records};
+use thalweg_engine::contract::Disk;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::{Name, Offset, Partition};
 use thalweg_engine::log::inspect;
+use thalweg_engine::runtime::floors;
 use thalweg_engine::system::RealDisk;
 use thalweg_engine::time;
 
@@ -57,7 +60,7 @@ enum Action {
 impl Log {
     /// Runs the action.
     pub fn run(self) -> Result<ExitCode> {
-        let directory = Layout::of(&self.data.data).log;
+        let Layout { log: directory, checkpoints, .. } = Layout::of(&self.data.data);
         if !directory.is_dir() {
             return Err(
                 Error::not_found(format!("there is no log in {}", self.data.data.display())).hint("name a data directory with --data")
@@ -107,25 +110,29 @@ impl Log {
                 }
                 out.flush()?;
             }
-            Action::Verify => {
-                let progress = output::spinner("verifying the log");
-                let v = inspect::verify(&RealDisk, &directory)?;
-                progress.finish_and_clear();
-                for p in &v.problems {
-                    println!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end);
-                }
-                println!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes);
-                if v.lost > 0 {
-                    println!("{} records were given up by a repair", v.lost);
-                }
-                println!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len());
-                if !v.problems.is_empty() {
-                    return Ok(ExitCode::FAILURE);
-                }
-            }
+            Action::Verify => return verify(&directory, &checkpoints),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Reads all of the log, and says what is wrong with it.
+fn verify(directory: &Path, checkpoints: &Path) -> Result<ExitCode> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    // Before the log, which a server may add to meanwhile.
+    let read = floors(&disk, checkpoints)?;
+    let progress = output::spinner("verifying the log");
+    let v = inspect::verify(&*disk, directory, &read)?;
+    progress.finish_and_clear();
+    for p in &v.problems {
+        println!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end);
+    }
+    println!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes);
+    if v.lost > 0 {
+        println!("{} records were given up by a repair", v.lost);
+    }
+    println!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len());
+    Ok(if v.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The stream of this name. Errors: `NotFound`, with the streams that there are.

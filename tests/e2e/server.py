@@ -42,6 +42,8 @@ class Server:
         self.data = self.home / "data"
         self.output = self.home / "server.log"
         self.process = None
+        # Words before the program, such as those of a tracer that does not come between the two processes.
+        self.wrapper = []
         self.token = None
         self.http = self.mqtt = self.amqp = 0
         (self.home / "thalweg.toml").write_text(f"checkpoint-interval = '{CHECKPOINT_SECONDS}s'\n")
@@ -50,7 +52,7 @@ class Server:
         """The command line."""
         ports = {"--mqtt": self.mqtt, "--amqp": self.amqp, "--http": self.http}
         addresses = [word for option, port in ports.items() for word in (option, f"127.0.0.1:{port}")]
-        return [str(settings.binary), "serve", "--data", str(self.data), *addresses]
+        return [*self.wrapper, str(settings.binary), "serve", "--data", str(self.data), *addresses]
 
     def start(self, expected=Api.is_healthy):
         """Starts on new ports and waits until the API is as `expected`."""

@@ -31,6 +31,9 @@ pub(crate) static MODELS: &[Model] = &[
     Model { name: "records", is_bug: false, run: records },
     Model { name: "gate", is_bug: false, run: gate },
     Model { name: "durable", is_bug: false, run: || durable(false) },
+    Model { name: "failed", is_bug: false, run: || failed(Bug::None) },
+    Model { name: "gate-late", is_bug: true, run: || failed(Bug::GateLate) },
+    Model { name: "published-after-failure", is_bug: true, run: || failed(Bug::Published) },
     Model { name: "published-early", is_bug: true, run: || durable(true) },
     Model { name: "sleepy-writer", is_bug: true, run: sleepy_writer },
 ];
@@ -154,6 +157,47 @@ fn gate() {
     closer.join().expect(CALM);
     let given = producer.join().expect(CALM).map_or(0, |offset| offset + 1);
     assert_eq!(written, given, "what was taken is written, what was not is not");
+}
+
+/// What a writer does wrong when its sync fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bug {
+    None,
+    /// It tells of the failure before it closes the gate.
+    GateLate,
+    /// It publishes what it could not sync.
+    Published,
+}
+
+/// The sync of what was taken fails: whoever has heard of that gives nothing any more, and nothing is ever published.
+fn failed(bug: Bug) {
+    let shared = Arc::new((Handoff::new(Intake::default(), 0), Disk::new(0)));
+    let producer = |shared: Arc<(Handoff<Intake>, Disk)>| {
+        thread::spawn(move || {
+            let (handoff, failed) = &*shared;
+            let has_failed = failed.load(Ordering::Acquire) == 1;
+            let given = handoff.give(Intake::push).expect(CALM);
+            assert!(!(has_failed && given.is_some()), "taken after the failure");
+            assert_eq!(handoff.published(), 0, "acknowledged after the failure");
+        })
+    };
+    let producers = [producer(shared.clone()), producer(shared.clone())];
+    let (handoff, failed) = &*shared;
+    let group = handoff.take(|intake| match std::mem::take(&mut intake.waiting) {
+        empty if empty.is_empty() => Next::Wait,
+        group => Next::Do(group),
+    });
+    let group = group.expect(CALM);
+    if bug == Bug::GateLate {
+        failed.store(1, Ordering::Release);
+    }
+    handoff.set(|intake| intake.is_closed = true);
+    failed.store(1, Ordering::Release);
+    if bug == Bug::Published {
+        handoff.publish(group.len() as u64, || ());
+    }
+    producers.into_iter().for_each(|producer| producer.join().expect(CALM));
+    assert_eq!(handoff.give(Intake::push).expect(CALM), None);
 }
 
 /// The seeded bug: a writer that looks for work, and goes to sleep without another look.

@@ -1,5 +1,6 @@
 //! The file of the next segment, made while the one before fills up. Invariant: a file that is handed out is durable with its
-//! zeros, but for its name, and belongs to nobody else; whatever goes wrong here only means that the writer makes its own.
+//! zeros, but for its name, and belongs to nobody else; whatever goes wrong here, a sync too, only means that the file is thrown away
+//! and the writer makes its own.
 //!
 //! Zeros go to the disk piece by piece, as records come: what others sync meanwhile waits for one piece at most, and the disk
 //! never gets many of them at once.
@@ -143,7 +144,7 @@ impl Ahead {
                 *state = State::Ready(Made { path: self.path.clone(), file, bytes })
             }
             (Err(e), State::Making(now)) if now.round == making.round => {
-                tracing::debug!(file = %self.path.display(), "no segment was prepared: {e}");
+                tracing::warn!(file = %self.path.display(), "the file of the next segment is thrown away, and made when it is needed: {e}");
                 *state = State::Failed;
                 self.remove();
             }

@@ -180,6 +180,7 @@ impl Appender {
             let _ = disk.remove(&temporary);
             unchanged(&format!("create {}", path.display()), e)
         })?;
+        file.sync_data().map_err(|e| fatal(&format!("sync {}", temporary.display()), &e))?;
         disk.rename(&temporary, &path).map_err(|e| unchanged(&format!("rename {}", temporary.display()), e))?;
         disk.sync_dir(&self.place.dir).map_err(|e| fatal(&format!("sync {}", self.place.dir.display()), &e))?;
         let segment = Arc::new(Segment::active(path, header, Summary::new(self.next), file.clone()));
@@ -188,7 +189,7 @@ impl Appender {
         Ok(segment)
     }
 
-    /// A durable file that holds the header, in `made` if there is that already.
+    /// A file that holds the header, in `made` if there is that already.
     fn prepare(&self, temporary: &Path, made: Option<Arc<dyn DiskFile>>, header: &SegmentHeader) -> io::Result<Arc<dyn DiskFile>> {
         let file = match made {
             Some(file) => file,
@@ -200,7 +201,6 @@ impl Appender {
             }
         };
         file.write_at(&header.encode(), 0)?;
-        file.sync_data()?;
         Ok(file)
     }
 
@@ -293,15 +293,16 @@ impl Appender {
 }
 
 /// Whether there is no space for what was tried.
-pub(super) fn is_full(e: &io::Error) -> bool {
+fn is_full(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn fatal(what: &str, e: &io::Error) -> Failure {
+/// A failure after which it is unknown what is on disk: also one of a sync for lack of space, see decision 0042.
+pub(super) fn fatal(what: &str, e: &io::Error) -> Failure {
     Failure::Fatal(format!("{what}: {e}"))
 }
 
 /// A failure before anything that counts was changed.
-fn unchanged(what: &str, e: io::Error) -> Failure {
+pub(super) fn unchanged(what: &str, e: io::Error) -> Failure {
     if is_full(&e) { Failure::Full(e) } else { fatal(what, &e) }
 }

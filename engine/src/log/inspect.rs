@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Name, Offset, Partition};
 use crate::time::Micros;
 
+use super::floors::{Floor, Floors};
 use super::frame::{Content, FRAME_HEADER_BYTES, FrameHeader};
 use super::index::Index;
 use super::meta::StreamMeta;
@@ -157,9 +158,9 @@ pub fn records(
     Ok(())
 }
 
-/// Reads every byte of every stream and reports what is wrong; what cannot be read is one of the findings. Errors: the streams
-/// cannot be listed.
-pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Verified> {
+/// Reads every byte of every stream and reports what is wrong; what cannot be read is one of the findings, and so is a partition that
+/// ends before what `floors` have read. Beside a server, those are to be asked for first. Errors: the streams cannot be listed.
+pub fn verify(disk: &dyn Disk, dir: &Path, floors: &Floors) -> Result<Verified> {
     let mut verified = Verified::default();
     for stream in streams(disk, dir)? {
         let partitions = match partitions(disk, dir, &stream) {
@@ -171,7 +172,8 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<Verified> {
             }
         };
         for partition in 0..partitions {
-            verify_partition(disk, &partition_dir(dir, &stream, partition), partition, &mut verified);
+            let floor = floors.of(&stream, partition);
+            verify_partition(disk, &partition_dir(dir, &stream, partition), (partition, floor), &mut verified);
         }
     }
     Ok(verified)
@@ -195,7 +197,7 @@ pub(super) fn unreadable(file: &Path, offsets: Range<Offset>, e: &Error) -> Prob
     Problem { file: file.to_owned(), byte: 0, offsets, what: format!("it cannot be read ({})", e.message()) }
 }
 
-fn verify_partition(disk: &dyn Disk, dir: &Path, partition: Partition, verified: &mut Verified) {
+fn verify_partition(disk: &dyn Disk, dir: &Path, (partition, floor): (Partition, Option<&Floor>), verified: &mut Verified) {
     if !disk.exists(dir) {
         return;
     }
@@ -226,7 +228,8 @@ fn verify_partition(disk: &dyn Disk, dir: &Path, partition: Partition, verified:
     }
     // Whether one segment follows the other can only be told if all of them were looked at.
     let just_facts: Vec<_> = all.iter().map(|(_, facts)| facts.clone()).collect();
-    if whole && let Decision::Refuse(Damage { segment, byte, offsets, what }) = recovery::decide(partition, &just_facts) {
+    let decision = recovery::keep_read(recovery::decide(partition, &just_facts), &just_facts, floor);
+    if whole && let Decision::Refuse(Damage { segment, byte, offsets, what }) = decision {
         let file = all.get(segment).map_or_else(|| dir.to_owned(), |(path, _)| (*path).clone());
         let known = verified.problems[before..].iter().any(|p| p.file == file && p.byte == byte);
         if !known {

@@ -251,6 +251,15 @@ impl Partition {
         });
     }
 
+    /// Has the writer poison the partition instead of writing another group: so nothing is published after the failure.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.handoff.set(|intake| {
+            if !matches!(intake.gate, Gate::Failed(_)) {
+                intake.gate = Gate::Failed(reason.into());
+            }
+        });
+    }
+
     /// Why the partition failed, if it did.
     pub(super) fn failure(&self) -> Option<Arc<str>> {
         self.progress.borrow().failed.clone()

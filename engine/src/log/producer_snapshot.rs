@@ -17,15 +17,18 @@ use crate::contract::{Disk, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Offset;
 
+use super::appender::{Failure, fatal, unchanged};
 use super::little_endian::{put, u32_at, u64_at};
 use super::partition::Partition;
-use super::producers::Producers;
+use super::producers::{self, Producers};
 use super::segment::with_suffix;
 
 const FILE_NAME: &str = "producers.snap";
 const MAGIC: [u8; 4] = *b"TWPR";
 const FORMAT_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
+/// No snapshot is longer.
+const BYTES_MAX: u64 = (HEADER_BYTES + producers::ENCODED_BYTES_MAX + 4) as u64;
 
 /// The producers of all records below `offset`.
 #[derive(Debug)]
@@ -46,21 +49,25 @@ impl Snapshot {
         Self { offset, bytes }
     }
 
-    /// Writes it durably in place of the one before; to be called when `offset` is durable.
-    pub(super) fn write(mut self, disk: &dyn Disk, dir: &Path, segment: &Uuid) -> io::Result<()> {
+    /// Writes it durably in place of the one before; to be called when `offset` is durable. Errors: `Full` if it may be tried again.
+    pub(super) fn write(mut self, disk: &dyn Disk, dir: &Path, segment: &Uuid) -> Result<(), Failure> {
         put(&mut self.bytes, 8, segment.into_bytes());
         let checksum = crc32c::crc32c(&self.bytes);
         self.bytes.extend_from_slice(&checksum.to_le_bytes());
         let path = dir.join(FILE_NAME);
         let temporary = with_suffix(&path, "tmp");
-        if disk.exists(&temporary) {
-            disk.remove(&temporary)?;
-        }
-        let file = disk.open(&temporary, OpenMode::CreateNew)?;
-        file.write_at(&self.bytes, 0)?;
-        file.sync_data()?;
-        disk.rename(&temporary, &path)?;
-        disk.sync_dir(dir)
+        let write = || {
+            if disk.exists(&temporary) {
+                disk.remove(&temporary)?;
+            }
+            let file = disk.open(&temporary, OpenMode::CreateNew)?;
+            file.write_at(&self.bytes, 0)?;
+            Ok::<_, io::Error>(file)
+        };
+        let file = write().map_err(|e| unchanged(&format!("write {}", temporary.display()), e))?;
+        file.sync_data().map_err(|e| fatal(&format!("sync {}", temporary.display()), &e))?;
+        disk.rename(&temporary, &path).map_err(|e| unchanged(&format!("rename {}", temporary.display()), e))?;
+        disk.sync_dir(dir).map_err(|e| fatal(&format!("sync {}", dir.display()), &e))
     }
 }
 
@@ -82,9 +89,14 @@ fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<(Uuid, Offset, Produce
         return Ok(None);
     }
     let file = disk.open(&path, OpenMode::Read)?;
-    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
-    let read = file.read_at(&mut bytes, 0)?;
-    let snapshot = decode(&bytes[..read]);
+    let len = file.len()?;
+    let snapshot = if len > BYTES_MAX {
+        None
+    } else {
+        let mut bytes = vec![0; len as usize];
+        let read = file.read_at(&mut bytes, 0)?;
+        decode(&bytes[..read])
+    };
     if snapshot.is_none() {
         tracing::warn!(file = %path.display(), "what devices sent last is damaged here; made anew from the records");
     }
@@ -177,5 +189,13 @@ mod tests {
         for len in 0..good.len() {
             assert!(decode(&good[..len]).is_none());
         }
+    }
+
+    #[test]
+    fn one_that_is_longer_than_any_can_be_is_damaged_and_takes_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join(FILE_NAME)).unwrap();
+        file.set_len(1 << 40).unwrap();
+        assert!(read(&crate::system::RealDisk, dir.path()).unwrap().is_none());
     }
 }

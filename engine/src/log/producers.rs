@@ -23,6 +23,8 @@ use super::little_endian::{u32_at, u64_at};
 const WINDOW: u64 = u64::BITS as u64;
 /// What most devices take in a snapshot, in bytes, with a name of up to 18.
 const ENCODED_BYTES: usize = 48;
+/// What all devices take at most, each with the longest name that the format has and as many epochs as are remembered.
+pub(super) const ENCODED_BYTES_MAX: usize = 4 + PRODUCERS_MAX * (10 + u8::MAX as usize + PRODUCER_EPOCHS_MAX * 20);
 
 const _: () = assert!(PRODUCERS_MAX <= u32::MAX as usize, "a snapshot counts them in 32 bits");
 

@@ -134,8 +134,12 @@ impl Partition {
             }
             // One after the other: a crash that kept an older one and took a newer one would look like damage.
             let dir = segment.path.parent().unwrap_or(&segment.path);
-            let removed = self.disk.sync_dir(dir).and_then(|()| self.disk.remove(&to));
-            if let Err(e) = removed {
+            let synced = self.disk.sync_dir(dir);
+            if let Err(e) = &synced {
+                // It may be there again at the next start, without those after it.
+                self.give_up(&format!("sync {}: {e}", dir.display()));
+            }
+            if let Err(e) = synced.and_then(|()| self.disk.remove(&to)) {
                 self.put_back(gone);
                 return Err(Error::from(e).context(to.display()));
             }

@@ -79,6 +79,9 @@ impl Log {
                 super::appender::Failure::Fatal(reason) => Error::internal(reason),
             })?;
         }
+        // An attempt before this one may have ended after it made the name of the stream, and before it synced it.
+        let parent = dir.parent().unwrap_or(dir);
+        disk.sync_dir(parent).map_err(|e| Error::from(e).context(parent.display()))?;
         StreamMeta::new(stream.clone(), partitions, clock.now()).write(&**disk, dir)
     }
 
@@ -217,7 +220,8 @@ impl Log {
     pub(super) fn retain(&self, age: Option<(Duration, Micros)>, bytes_max: Option<u64>, bytes_hard: Option<u64>) -> Result<Retained> {
         let (mut retained, mut first) = (Retained::default(), Ok(()));
         let share = |bytes: u64| bytes / u64::from(self.partitions());
-        for partition in &self.partitions {
+        // What failed since the start is left as it is: the next start looks at what the disk really holds.
+        for partition in self.partitions.iter().filter(|p| self.damaged.contains(&p.number) || p.failure().is_none()) {
             let pinned_from = lock(&self.pins).values().filter_map(|pins| pins.get(&partition.number)).min().copied();
             let (bytes_max, bytes_hard) = (bytes_max.map(share), bytes_hard.map(share));
             let policy = Policy { age, bytes_max, bytes_hard, pinned_from: pinned_from.unwrap_or(Offset::MAX) };

@@ -88,7 +88,9 @@ impl Logs {
         }
         let context = |e: std::io::Error| Error::from(e).context(dir.display());
         disk.create_dir_all(dir).map_err(context)?;
-        disk.sync_dir(dir).map_err(context)?;
+        // Its name, too: a process that died may have made it, and not have come to sync it.
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.into_iter().chain([dir]).try_for_each(|dir| disk.sync_dir(dir)).map_err(context)?;
         if let Some(network) = disk.network(dir).map_err(context)? {
             return Err(Error::invalid(format!("the log cannot lie on {network}, as {} does", dir.display()))
                 .hint("a network file system may confirm what no disk holds; give --data a directory on a disk of this machine"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::limits::{DISK_FULL_RETRY_MS, GROUP_INTERVAL_US};
 
-use super::appender::{Appender, Failure, Place, is_full};
+use super::appender::{Appender, Failure, Place};
 use super::group::Group;
 use super::handoff::{Next, Poisoned};
 use super::partition::{Gate, Intake, Partition, panicked};
@@ -61,6 +61,8 @@ enum Work {
     Snapshot,
     Roll,
     Stop,
+    /// Somebody else found that the disk cannot be trusted any more.
+    Fail(Arc<str>),
 }
 
 impl Writer {
@@ -133,6 +135,7 @@ impl Writer {
             Work::Group => self.write_group(group)?,
             Work::Roll => self.roll()?,
             Work::Snapshot | Work::Stop => {}
+            Work::Fail(reason) => return Err(reason.to_string()),
         }
         self.write_snapshot()
     }
@@ -151,6 +154,9 @@ impl Writer {
 
     /// What there is to do now; a group of records is swapped into `group`.
     fn work(&mut self, intake: &mut Intake, group: &mut Group) -> Option<Work> {
+        if let Gate::Failed(reason) = &intake.gate {
+            return Some(Work::Fail(reason.clone()));
+        }
         if intake.gate == Gate::DiskFull || self.space.is_due(&*self.partition.clock) {
             let level = self.space.look(&*self.partition.clock);
             self.partition.set_scarce(level != Level::Enough);
@@ -223,11 +229,11 @@ impl Writer {
         assert_eq!(snapshot.offset, self.appender.next(), "everything that was taken has been written");
         let Place { disk, dir, .. } = &self.space.place;
         match snapshot.write(&**disk, dir, &self.appender.segment()) {
-            Err(e) if is_full(&e) => {
+            Err(Failure::Full(e)) => {
                 tracing::warn!(log = %self.partition.label, "producers were not written down: {e}");
                 (self.snapshot_due, self.snapshot_rests) = (true, true);
             }
-            Err(e) => return Err(format!("write the producers of {}: {e}", dir.display())),
+            Err(Failure::Fatal(reason)) => return Err(format!("the producers were not written down: {reason}")),
             Ok(()) => {}
         }
         Ok(())

@@ -64,8 +64,8 @@ fn run(settings: &Settings) -> Result<Report, String> {
 
 /// Kills a writer at the call of this number. Returns whether it lived so long.
 fn kill_at(settings: &Settings, calls: &str, start: Start, point: u64, report: &mut Report) -> Result<bool, String> {
-    let memory = machine::scratch()?;
-    let (journal, dir) = (Journal::new(memory.path()), memory.path().join("log"));
+    let (memory, elsewhere) = (machine::scratch()?, tempfile::tempdir().map_err(|e| e.to_string())?);
+    let (journal, dir) = (Journal::new(elsewhere.path()), memory.path().join("log"));
     // Making a stream of several partitions has more steps.
     let partitions = if start == Start::Empty { 3 } else { 1 };
     let options = |epoch, bug| Options { partitions, ..options(settings, &journal, &dir, epoch, bug) };

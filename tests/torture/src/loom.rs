@@ -17,6 +17,8 @@ pub static TEST: Test = Test {
     gate: Some(u64::MAX),
     needs: &[],
     canaries: &[
+        Canary { name: "gate-late", about: "a failure is told before the gate is closed", count: u64::MAX },
+        Canary { name: "published-after-failure", about: "records whose sync failed are published", count: u64::MAX },
         Canary { name: "published-early", about: "records are published before they are durable", count: u64::MAX },
         Canary { name: "sleepy-writer", about: "a writer that looks for work goes to sleep without another look", count: u64::MAX },
     ],

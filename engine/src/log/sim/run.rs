@@ -1,5 +1,5 @@
-//! A run of the real log in a simulated world: records, repetitions, clocks that jump, retention, faults, power cuts. Invariant:
-//! everything that happens is drawn from the seed, and the log itself is the one that is shipped, but for its threads.
+//! A run of the real log in a simulated world: records, repetitions, clocks that jump, retention, readers, faults, power cuts.
+//! Invariant: everything that happens is drawn from the seed, and the log itself is the one that is shipped, but for its threads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::ids::Offset;
 use crate::time::SECOND;
 
 use super::super::appender::{Appender, Place, Uuids};
+use super::super::floors::Floor;
 use super::super::open;
 use super::super::partition::{Partition, lock};
 use super::super::pending::Pending;
@@ -69,6 +70,8 @@ pub fn simulate(seed: u64, lie: Lie) -> Result<Ran, String> {
 
 struct World {
     dice: StdRng,
+    /// For readers alone, so that all else stays as a seed had it before there were any.
+    readers: StdRng,
     lie: Lie,
     disk: SimDisk,
     clock: Arc<SimClock>,
@@ -99,6 +102,7 @@ impl World {
         let segment_bytes = dice.random_range(300..4_000);
         let mut world = Self {
             dice,
+            readers: StdRng::seed_from_u64(!seed),
             lie,
             disk,
             clock: Arc::default(),
@@ -162,7 +166,11 @@ impl World {
                 let after = self.dice.random_range(0..30);
                 lock(&self.disk.faults.plan).arm(after, fault);
             }
-            let opened = self.open();
+            // What a checkpoint may hold: nobody has read further than what was acknowledged.
+            let end = self.oracle.acknowledged();
+            let floor =
+                self.readers.random_bool(0.3).then(|| Floor { offset: self.readers.random_range(0..=end), reader: "job".to_owned() });
+            let opened = self.open(floor.as_ref());
             let struck = is_risky && !lock(&self.disk.faults.plan).disarm();
             self.ran.faults += u64::from(struck);
             match opened {
@@ -177,9 +185,9 @@ impl World {
         }
     }
 
-    fn open(&self) -> Result<Open, String> {
+    fn open(&self, floor: Option<&Floor>) -> Result<Open, String> {
         let place = self.place();
-        let opened = open::open(&place, None).map_err(|e| e.to_string())?;
+        let opened = open::open(&place, floor).map_err(|e| e.to_string())?;
         let appender = opened.end?;
         let state = (opened.next, opened.received_last);
         let partition = Arc::new(Partition::new(

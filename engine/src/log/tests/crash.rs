@@ -22,7 +22,7 @@ fn offsets_go_on_after_a_restart_and_an_idle_restart_changes_nothing() {
     let before = disk.files();
     open(&disk, 700).close();
     assert_eq!(disk.files(), before);
-    assert_eq!(inspect::verify(&disk, Path::new("log")).unwrap().problems, []);
+    assert_eq!(inspect::verify(&disk, Path::new("log"), &Floors::default()).unwrap().problems, []);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn three_segments(clean: bool) -> SimDisk {
 #[test]
 fn every_flipped_bit_of_a_sealed_segment_is_found() {
     let good = three_segments(true);
-    assert_eq!(inspect::verify(&good, Path::new(DIR)).unwrap().problems, []);
+    assert_eq!(inspect::verify(&good, Path::new(DIR), &Floors::default()).unwrap().problems, []);
     let path = segment_files(&good).remove(0);
     let bytes = good.files().remove(&path).unwrap();
     for bit in 0..bytes.len() * 8 {
@@ -32,7 +32,7 @@ fn every_flipped_bit_of_a_sealed_segment_is_found() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         bad.overwrite(&path, flipped);
-        let problems = inspect::verify(&bad, Path::new(DIR)).unwrap().problems;
+        let problems = inspect::verify(&bad, Path::new(DIR), &Floors::default()).unwrap().problems;
         assert!(problems.iter().any(|p| p.file == path), "bit {bit}: {problems:?}");
         // Serving it gives the right records or an error, never wrong ones.
         let logs = open(&bad, 400);
@@ -69,7 +69,7 @@ fn a_damaged_frame_before_a_durable_one_is_refused_not_cut_off() {
     assert!(log.progress(0).borrow().failed.is_some());
     logs.close();
     assert_eq!(bad.files(), before);
-    let problem = inspect::verify(&bad, Path::new(DIR)).unwrap().problems.remove(0);
+    let problem = inspect::verify(&bad, Path::new(DIR), &Floors::default()).unwrap().problems.remove(0);
     assert_eq!((problem.byte, problem.offsets), (64 + 2 * frame as u64, 2..3));
 }
 
@@ -128,7 +128,7 @@ fn verification_reports_what_cannot_be_read_and_goes_on() {
         let mut bad = disk.files().remove(&files[1]).unwrap();
         bad[100] ^= 1;
         disk.overwrite(&files[1], bad);
-        let verified = inspect::verify(&disk, Path::new(DIR)).unwrap();
+        let verified = inspect::verify(&disk, Path::new(DIR), &Floors::default()).unwrap();
         let found: Vec<_> = verified.problems.iter().map(|p| (p.file.clone(), p.what.contains("a bad sector"))).collect();
         assert!(found.contains(&(files[0].clone(), true)) && found.contains(&(files[1].clone(), false)), "{:?}", verified.problems);
         assert!(verified.records > 0, "the newest was read");
@@ -181,7 +181,7 @@ fn inspection_shows_segments_and_records_while_the_log_is_open() {
     })
     .unwrap();
     assert_eq!(seen, [5, 6, 7, 8]);
-    let verified = inspect::verify(&disk, dir).unwrap();
+    let verified = inspect::verify(&disk, dir, &Floors::default()).unwrap();
     assert_eq!((verified.segments, verified.records, verified.problems), (3, 14, Vec::new()));
 }
 
@@ -208,7 +208,7 @@ proptest! {
             }
             disk.overwrite(&files[file], content);
         }
-        inspect::verify(&disk, Path::new(DIR)).unwrap();
+        inspect::verify(&disk, Path::new(DIR), &Floors::default()).unwrap();
         let logs = open(&disk, 400);
         let (problems, bounds) = (logs.problems(), stream(&logs).bounds(0));
         let mut from = bounds.start;

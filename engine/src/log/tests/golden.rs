@@ -1,8 +1,9 @@
 //! Files of released formats. Invariant: a log that any released version wrote is opened and read by every later one; the
-//! files in `fixtures/log_format_N` are never written again.
+//! files in `fixtures/log_format_N` and beside are never written again.
 
 use super::*;
 use crate::batch::ProducerSequence;
+use crate::contract::Arrival;
 use crate::error::ErrorKind;
 use crate::log::inspect;
 use crate::system::{RealDisk, SystemClock};
@@ -34,7 +35,7 @@ fn copy_dir(from: &Path, to: &Path) {
 #[test]
 fn format_1_is_read_and_written_on() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/log_format_1");
-    let verified = inspect::verify(&RealDisk, &fixture).unwrap();
+    let verified = inspect::verify(&RealDisk, &fixture, &Floors::default()).unwrap();
     assert_eq!((verified.records, verified.torn_bytes, verified.problems), (RECORDS, 0, Vec::new()));
     assert!(verified.segments > 2, "sealed segments are part of the fixture");
 
@@ -69,6 +70,38 @@ fn format_1_is_read_and_written_on() {
     assert_eq!(log.read(ticket.partition, ticket.offset).unwrap().unwrap().entries.len(), 1);
 }
 
+/// A repaired segment that retention has left, and what devices sent last: written byte by byte as the format is described, with no code
+/// of this program.
+#[test]
+fn lost_frames_and_snapshots_of_format_1_are_read() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/log_format_1_lost");
+    let verified = inspect::verify(&RealDisk, &fixture, &Floors::default()).unwrap();
+    assert_eq!((verified.records, verified.lost, verified.torn_bytes, verified.problems), (3, 3, 0, Vec::new()));
+    let temp = tempfile::tempdir().unwrap();
+    copy_dir(&fixture, temp.path());
+    let logs = Logs::open(temp.path(), Arc::new(RealDisk), Arc::new(SystemClock::new()), config(1024)).unwrap();
+    assert_eq!(logs.problems(), [] as [String; 0]);
+    let log = stream(&logs);
+    assert_eq!(log.bounds(0), 10..16);
+    let (mut from, mut offsets, mut lost) = (10, Vec::new(), Vec::new());
+    while let Some(records) = log.read(0, from).unwrap() {
+        for entry in &records.entries {
+            assert_eq!(records.slice(&entry.payload), entry.offset.to_string().as_bytes());
+            assert_eq!(entry.received, FIRST_TIME + entry.offset as i64 * 1_000);
+            offsets.push(entry.offset);
+        }
+        from = records.end();
+        lost.extend(records.lost);
+    }
+    assert_eq!((offsets, lost.pop(), lost.len()), (vec![10, 11, 15], Some(12..15), 0));
+    // Its records are gone: what it sent is known from the snapshot alone.
+    let send = |sequence| {
+        let producer = Some(ProducerSequence { epoch: 1, sequence });
+        log.append(&Record { producer, ..record("first", b"again") }).unwrap().arrival
+    };
+    assert_eq!((send(5), send(6)), (Arrival::Duplicate, Arrival::New));
+}
+
 #[test]
 fn a_real_disk_keeps_a_log_over_restarts() {
     let temp = tempfile::tempdir().unwrap();
@@ -83,7 +116,7 @@ fn a_real_disk_keeps_a_log_over_restarts() {
         assert_eq!(read_frames(&log), next);
         logs.close();
     }
-    let verified = inspect::verify(&RealDisk, &dir).unwrap();
+    let verified = inspect::verify(&RealDisk, &dir, &Floors::default()).unwrap();
     assert_eq!((verified.records, verified.problems), (120, Vec::new()));
     let zero = LogConfig { partitions_default: 0, ..config(2_000) };
     let refused = Logs::open(&dir, Arc::new(RealDisk), Arc::new(SystemClock::new()), zero).unwrap_err();

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use super::partition::lock;
 use super::sim::{SimClock, SimDisk};
-use super::{Log, LogConfig, Logs, segment};
+use super::{Floors, Log, LogConfig, Logs, segment};
 use crate::batch::{ContentType, Record};
 use crate::contract::{Disk, LogStore};
 use crate::ids::Name;

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::log::Floor;
 use crate::log::inspect;
 use crate::log::repair::{examine, repair};
-use crate::log::{Floor, Floors};
 
 const FRAME: usize = 48 + 16 + 2;
 
@@ -38,7 +38,7 @@ fn repaired(disk: &SimDisk) -> Vec<Range<u64>> {
     let lost = repair(disk, Path::new("log"), place, None, &examined.lost, 5).unwrap().lost;
     let clean = examine(disk, Path::new("log"), place, None).unwrap();
     assert_eq!((clean.problems.len(), clean.lost.len()), (0, 0), "{:?}", clean.problems);
-    assert_eq!(inspect::verify(disk, Path::new("log")).unwrap().problems, []);
+    assert_eq!(inspect::verify(disk, Path::new("log"), &Floors::default()).unwrap().problems, []);
     lost
 }
 
@@ -226,6 +226,9 @@ fn what_a_job_has_read_is_never_cut_as_a_torn_tail_and_its_offsets_are_not_used_
             logs.close();
         }
         assert_eq!(segments(), before, "nothing is cut");
+        let told = inspect::verify(&disk, Path::new("log"), &floors).unwrap().problems;
+        assert_eq!((told.len(), told[0].offsets.clone()), (1, end..60), "{told:?}");
+        assert_eq!(inspect::verify(&disk, Path::new("log"), &Floors::default()).unwrap().problems, [], "the files alone do not tell");
 
         let examined = examine(&disk, Path::new("log"), (&name, 0), Some(&floor)).unwrap();
         assert_eq!(examined.lost.iter().map(|l| (l.start, l.end)).collect::<Vec<_>>(), [(end, 60)]);

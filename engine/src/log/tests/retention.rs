@@ -67,6 +67,27 @@ fn a_partition_that_cannot_be_cleaned_up_does_not_keep_the_others_from_it() {
 }
 
 #[test]
+fn names_that_cannot_be_synced_fail_the_partition() {
+    let disk = SimDisk::default();
+    let settings = LogConfig { retention_bytes: Some(1_000), ..config(400) };
+    let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings).unwrap();
+    let log = stream(&logs);
+    append_frames(&log, 0..40);
+    let all = segment_files(&disk).len();
+    disk.faults.dir_sync_fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(logs.upkeep().unwrap_err().to_string().contains("injected"));
+    until("the partition fails", || logs.poisoned().is_some_and(|reason| reason.contains("sync log/telemetry/000")));
+    assert_eq!(log.append(&record("d", b"40")).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(segment_files(&disk).len(), all - 1);
+    disk.faults.dir_sync_fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(logs.upkeep().unwrap(), Retained::default(), "no other segment goes before the next start");
+    logs.close();
+    let logs = open(&disk.crash(|| false), 400);
+    let log = stream(&logs);
+    assert_eq!((logs.problems(), log.bounds(0).start, read_frames(&log)), (vec![], 0, 40), "what was not durably removed is there again");
+}
+
+#[test]
 fn a_hard_limit_goes_past_pins_and_says_what_was_lost() {
     let disk = SimDisk::default();
     let settings = LogConfig { retention_bytes: Some(500), retention_bytes_hard: Some(1_000), ..config(400) };

@@ -127,7 +127,7 @@ fn the_next_segment_is_there_before_it_is_needed_and_gone_if_it_is_not() {
     logs.close();
     assert!(made(&disk).is_none());
     assert_eq!(read_frames(&stream(&open(&disk, 4_000))), next + 30);
-    assert_eq!(inspect::verify(&disk, Path::new("log")).unwrap().problems, []);
+    assert_eq!(inspect::verify(&disk, Path::new("log"), &Floors::default()).unwrap().problems, []);
 }
 
 #[test]
