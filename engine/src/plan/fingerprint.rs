@@ -3,6 +3,7 @@
 
 use super::job::{Input, JobPlan, OutputPlan, Step};
 use super::node::Scan;
+use super::sums::told;
 use crate::limits::KEY_GROUPS;
 
 impl JobPlan {
@@ -36,7 +37,7 @@ fn scan(scan: &Scan) -> String {
 
 fn input(input: &Input) -> String {
     let scan = if input.scan == 0 { String::new() } else { format!("{}:", input.scan) };
-    let window = input.window.as_ref().map(|w| format!("{w} {:?}", w.partial_schema().fields())).unwrap_or_default();
+    let window = input.window.as_ref().map(|w| format!("{w} {:?}", told(&w.partial_schema()))).unwrap_or_default();
     scan + &window
 }
 

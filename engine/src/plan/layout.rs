@@ -15,6 +15,7 @@ use super::job::{JobPlan, StepKind, WindowSource};
 use super::lineage::{Lineage, Origins, rewrite};
 use super::node::{Scan, Window};
 use super::stateful::{Group, JoinSide, Over, Rank, Upsert};
+use super::sums::told;
 use crate::limits::KEY_GROUPS;
 use crate::time::{MILLISECOND, Micros, SECOND};
 
@@ -124,7 +125,7 @@ fn window_part(window: &Window, before: &Lineage) -> StatePart {
             "aggregates",
             window.aggregates.iter().map(|a| call(&a.name, &a.arguments, a.filter.as_ref(), before)).collect::<Vec<_>>().join(", "),
         ),
-        ("types of state", types(&window.partial_schema())),
+        ("types of state", types(&Schema::new(told(&window.partial_schema())))),
     ]));
     StatePart { what: "window".to_owned(), traits }
 }

@@ -15,6 +15,7 @@ mod lineage;
 mod node;
 mod stateful;
 mod steps;
+mod sums;
 mod twins;
 
 pub use fit::Fit;
@@ -29,3 +30,4 @@ pub use stateful::{
     AsofJoin, Frame, Group, IntervalJoin, JoinKind, JoinSide, Over, OverCall, OverFunction, Rank, RegularJoin, RetractableAggregate,
     RetractableFactory, SortKey, Told, Upsert, WindowJoin,
 };
+pub use sums::{as_float_sums, float_sum, float_sums, widened};

@@ -4,6 +4,7 @@
 //! ```text
 //! BIGINT ──► DECIMAL(20, 0) ──► DataFusion's AVG of decimals ──► DECIMAL(24, 4) ──► BIGINT
 //! DECIMAL(p, s) ──► count and sum of DataFusion's AVG ──► `mean`
+//! DOUBLE ──► `floats`
 //! ```
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use datafusion::logical_expr::{
     TypeSignatureClass,
 };
 
+use super::floats::{self, Form};
 use super::mean::{Digits, Mean, mean_type};
 
 /// Every whole number, as a decimal.
@@ -68,13 +70,16 @@ impl AggregateUDFImpl for Average {
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         if !args.return_field.data_type().is_integer() {
-            return self.inner.state_fields(args);
+            return Ok(floats::state_fields(self.inner.state_fields(args)?));
         }
         let (input, return_field) = self.decimals()?;
         self.inner.state_fields(StateFieldsArgs { input_fields: &input, return_field, ..args })
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if floats::are_in(&args) {
+            return floats::accumulator(&self.inner, args, Form::Mean);
+        }
         if let Some(digits) = Digits::of(&args) {
             return Ok(Box::new(Mean { inner: self.inner.accumulator(args)?, digits }));
         }
@@ -95,6 +100,9 @@ impl AggregateUDFImpl for Average {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        if floats::are_in(&args) {
+            return Ok(floats::groups(Form::Mean));
+        }
         if let Some(digits) = Digits::of(&args) {
             return Ok(Box::new(Mean { inner: self.inner.create_groups_accumulator(args)?, digits }));
         }

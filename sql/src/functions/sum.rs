@@ -5,7 +5,7 @@
 //! DECIMAL(30, 2) ──► DECIMAL(76, 2) ──► DataFusion's SUM ──► DECIMAL(38, 2), or NULL
 //! ```
 //!
-//! Decimals of less than 28 digits, whole and floating-point numbers are DataFusion's alone.
+//! Floating-point numbers are added up by `floats`; whole numbers and decimals of less than 28 digits are DataFusion's alone.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use super::decimals::{fitting, wide, widened};
+use super::floats::{self, Form};
 
 /// The function, over DataFusion's.
 pub(super) fn sum(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
@@ -59,11 +60,14 @@ impl AggregateUDFImpl for Sum {
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         match wide_result(&args.return_field) {
             Some(return_field) => self.inner.state_fields(StateFieldsArgs { return_field, ..args }),
-            None => self.inner.state_fields(args),
+            None => Ok(floats::state_fields(self.inner.state_fields(args)?)),
         }
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if floats::are_in(&args) {
+            return floats::accumulator(&self.inner, args, Form::Sum);
+        }
         match wide_result(&args.return_field) {
             Some(return_field) => Ok(Box::new(Wide(self.inner.accumulator(AccumulatorArgs { return_field, ..args })?))),
             None => self.inner.accumulator(args),
@@ -71,6 +75,9 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        if floats::are_in(&args) && !args.is_distinct {
+            return floats::accumulator(&self.inner, args, Form::Counted);
+        }
         match wide_result(&args.return_field) {
             Some(return_field) if !args.is_distinct => {
                 Ok(Box::new(Wide(self.inner.create_sliding_accumulator(AccumulatorArgs { return_field, ..args })?)))
@@ -84,6 +91,9 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        if floats::are_in(&args) {
+            return Ok(floats::groups(Form::Sum));
+        }
         match wide_result(&args.return_field) {
             Some(return_field) => Ok(Box::new(Wide(self.inner.create_groups_accumulator(AccumulatorArgs { return_field, ..args })?))),
             None => self.inner.create_groups_accumulator(args),

@@ -27,9 +27,9 @@ const CREATE: [&str; 3] = [
 const QUERIES: [&str; 16] = [
     "SELECT window_start, device_id, COUNT(*), SUM(v), MIN(n), AVG(v) \
      FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, device_id",
-    "SELECT window_start, window_end, site, SUM(v), COUNT(DISTINCT n) \
+    "SELECT window_start, window_end, site, SUM(v), AVG(v) FILTER (WHERE n > 9), SUM(DISTINCT v), COUNT(DISTINCT n) \
      FROM TABLE(HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '2' MINUTE, INTERVAL '5' MINUTE)) GROUP BY window_start, window_end, site",
-    "SELECT window_start, window_end, site, COUNT(*), MAX(v) \
+    "SELECT window_start, window_end, site, COUNT(*), MAX(v), SUM(v), AVG(v) \
      FROM TABLE(SESSION(TABLE events PARTITION BY site, DESCRIPTOR(ts), INTERVAL '12' SECOND)) GROUP BY window_start, window_end, site",
     "SELECT a.id, b.id AS other FROM events AS a JOIN events AS b \
      ON a.site = b.site AND b.ts BETWEEN a.ts + INTERVAL '1' SECOND AND a.ts + INTERVAL '20' SECOND",
@@ -40,7 +40,7 @@ const QUERIES: [&str; 16] = [
      LEAD(id, 3) OVER (PARTITION BY site ORDER BY ts) AS later FROM events",
     "SELECT window_start, id, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY v DESC, id) AS rn \
      FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '5' MINUTE))) WHERE rn <= 3",
-    "SELECT device_id, COUNT(*), SUM(v), MAX(n) FROM events GROUP BY device_id",
+    "SELECT device_id, COUNT(*), SUM(v), AVG(v), MAX(n) FROM events GROUP BY device_id",
     "SELECT window_start, window_end, site, COUNT(*), SUM(v), MAX(n) \
      FROM TABLE(CUMULATE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '10' MINUTE)) GROUP BY window_start, window_end, site",
     "SELECT a.id, b.id AS other, a.window_start FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '20' SECOND)) AS a \
@@ -73,7 +73,7 @@ fn record(id: u64, device: u64, at: u64) -> String {
         second % 60,
         at % 1_000,
         ["north", "south", "west"][(device % 3) as usize],
-        (value % 400) as f64 * 0.25,
+        (value % 400) as f64 * 0.1,
         value % 50
     )
 }

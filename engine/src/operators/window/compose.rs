@@ -162,7 +162,9 @@ impl SliceMerge {
         if heads.len() != partials.len() {
             return Err(Error::corrupt(format!("merge state has {} parts and {} batches", heads.len(), partials.len())));
         }
+        let schema = self.window.partial_schema();
         for (head, partial) in heads.into_iter().zip(partials) {
+            let partial = plan::widened(partial, &schema)?;
             if head.settled {
                 self.settled.insert(head.start, Settled { part: Part { rows: head.rows, partial }, next: head.from });
             } else {

@@ -261,8 +261,10 @@ impl SessionMerge {
     /// Takes over state from `snapshot`.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let ((), batches) = snapshot::decode(state)?;
+        let schema = self.snapshot_schema();
         for batch in batches {
-            if batch.schema() != self.snapshot_schema() {
+            let batch = plan::widened(batch, &schema)?;
+            if batch.schema() != schema {
                 return Err(Error::corrupt("session state has other columns than its window"));
             }
             let (keys, states) = batch.columns()[4..].split_at(self.window.keys.len());

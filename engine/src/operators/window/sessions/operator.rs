@@ -251,6 +251,7 @@ impl Operator for SessionOperator {
         let ((), batches) = snapshot::decode(state)?;
         let schema = self.snapshot_schema();
         for batch in batches {
+            let batch = plan::widened(batch, &schema)?;
             if batch.schema() != schema {
                 return Err(Error::corrupt("session state has other columns than its window"));
             }
