@@ -31,8 +31,11 @@ use crate::server::{self, Deadlines, ServerState};
 use crate::services::Services;
 use crate::sql_service::{Engine, Service};
 use crate::stream_samples::StreamSamples;
+use crate::threads::Threads;
 
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Threads that read and write the logs of lake tables.
+const LAKE_THREADS: usize = 2;
 const POISON_CHECK: Duration = Duration::from_millis(500);
 /// Rounds of upkeep between two of maintenance, and between two looks for files that were never committed: these read all checkpoints,
 /// and such a file is left alone for a day.
@@ -59,6 +62,7 @@ pub struct Core {
     pub engine: Arc<Engine>,
     /// What the gateway did.
     pub counters: Arc<GatewayCounters>,
+    _lake_threads: Threads,
     _owner: DataDir,
 }
 
@@ -85,7 +89,9 @@ impl Core {
         let read = floors(&disk, &layout.checkpoints)?;
         let logs = Logs::open_read(&layout.log, disk.clone(), clock.clone(), log_config, read)?;
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;
-        let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), Handle::current(), config.lake_history)?;
+        // What waits for the disk is not where records are taken in.
+        let threads = Threads::new("lake", LAKE_THREADS, || {})?;
+        let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), threads.handle()?.clone(), config.lake_history)?;
         let devices = Devices::open(&layout.devices, disk.clone(), clock.clone())?;
         layout.empty_spill()?;
         let session = session(&config, lake.clone(), Some(layout.spill.clone()))?;
@@ -116,7 +122,7 @@ impl Core {
             queries: crate::sql_service::QueryPool::new()?,
             query_timeout: config.query_timeout,
         })?;
-        Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, _owner: owner })
+        Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, _lake_threads: threads, _owner: owner })
     }
 
     /// Why this process should end: the disk has failed under a log, so that nothing more can be acknowledged and only a new start can

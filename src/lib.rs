@@ -14,4 +14,5 @@ pub mod services;
 pub mod sql_service;
 pub mod statements;
 pub mod stream_samples;
+mod threads;
 mod units;

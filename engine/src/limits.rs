@@ -290,6 +290,8 @@ pub const LAKE_HISTORY_S_DEFAULT: u64 = 3600;
 pub const LAKE_HISTORY_S_MIN: u64 = 240;
 /// Longest time for which they can be set to stay, in seconds.
 pub const LAKE_HISTORY_S_MAX: u64 = 24 * 3600;
+/// Time within which replaced files are removed once they need not be readable any more, in seconds: the log knows of them as long.
+pub const LAKE_SWEEP_S_MAX: u64 = 600;
 /// Commits between two checkpoints of a Delta log.
 pub const LAKE_CHECKPOINT_COMMITS: u32 = 16;
 /// Commits after which the state of a table is read from its log again.

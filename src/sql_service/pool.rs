@@ -5,37 +5,34 @@ use futures::{Stream, StreamExt, stream};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::parallel::give_way;
 use thalweg_sql::BatchStream;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
+
+use crate::threads::Threads;
 
 /// Batches that may wait for their reader.
 const BATCHES_AHEAD: usize = 2;
 
-/// A runtime of its own.
+/// Threads of their own.
 #[derive(Debug)]
-pub struct QueryPool(Option<Runtime>);
+pub struct QueryPool(Threads);
 
 impl QueryPool {
     /// With a thread a core. Errors: they cannot be started.
     pub fn new() -> Result<Self> {
-        let runtime = Builder::new_multi_thread().thread_name("query").on_thread_start(give_way).enable_all().build();
-        Ok(Self(Some(runtime.map_err(|e| Error::unavailable(format!("threads for queries cannot be started: {e}")))?)))
-    }
-
-    fn runtime(&self) -> Result<&Runtime> {
-        self.0.as_ref().ok_or_else(|| Error::internal("the threads for queries have ended"))
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(Threads::new("query", cores, give_way)?))
     }
 
     /// Does `work` there.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        self.runtime()?.spawn(work).await.map_err(panicked)?
+        self.0.handle()?.spawn(work).await.map_err(panicked)?
     }
 
     /// The same rows, computed there.
     pub(super) fn compute(&self, rows: impl Stream<Item = <BatchStream as Stream>::Item> + Send + 'static) -> Result<BatchStream> {
         let (send, receive) = mpsc::channel(BATCHES_AHEAD);
-        let task = self.runtime()?.spawn(async move {
+        let task = self.0.handle()?.spawn(async move {
             let mut rows = std::pin::pin!(rows);
             let all = async {
                 while let Some(batch) = rows.next().await {
@@ -58,14 +55,6 @@ impl QueryPool {
             ended.err().map(|e| (Err(panicked(e)), (receive, None)))
         };
         Ok(stream::unfold((receive, Some(task)), next).boxed())
-    }
-}
-
-impl Drop for QueryPool {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -2,19 +2,21 @@
 //! power cut, and a put that must create never replaces; the library's own local store does not sync.
 
 use std::fmt;
-use std::ops::Range;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    Attributes, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
 use crate::lake::durable::{Durable, Place};
@@ -42,6 +44,31 @@ impl DurableStore {
         let durable = self.durable.clone();
         blocking(move || files.iter().try_for_each(|file| durable.settle(file))).await
     }
+}
+
+fn read(path: &FilePath, location: &Path, options: &GetOptions) -> Result<GetResult> {
+    let missing = |e: std::io::Error| Error::NotFound { path: location.to_string(), source: Box::new(e) };
+    let file = File::open(path).map_err(|e| if e.kind() == ErrorKind::NotFound { missing(e) } else { generic(e) })?;
+    let found = file.metadata().map_err(generic)?;
+    if found.is_dir() {
+        return Err(missing(ErrorKind::IsADirectory.into()));
+    }
+    let (size, last_modified) = (found.len(), found.modified().map_err(generic)?.into());
+    let meta = ObjectMeta { location: location.clone(), last_modified, size, e_tag: None, version: None };
+    options.check_preconditions(&meta)?;
+    let range = match &options.range {
+        None => 0..size,
+        Some(GetRange::Bounded(range)) => range.start..range.end.min(size),
+        Some(GetRange::Offset(start)) => *start..size,
+        Some(GetRange::Suffix(bytes)) => size.saturating_sub(*bytes)..size,
+    };
+    if range.start > range.end {
+        return Err(generic(std::io::Error::other(format!("{location} has {size} bytes, from byte {} on there are none", range.start))));
+    }
+    let mut bytes = vec![0; if options.head { 0 } else { (range.end - range.start) as usize }];
+    file.read_exact_at(&mut bytes, range.start).map_err(generic)?;
+    let payload = GetResultPayload::Stream(stream::once(std::future::ready(Ok(bytes.into()))).boxed());
+    Ok(GetResult { payload, meta, range, attributes: Attributes::default() })
 }
 
 /// Runs blocking work off the asynchronous threads.
@@ -87,12 +114,10 @@ impl ObjectStore for DurableStore {
         Ok(Box::new(Upload { store: self.clone(), location: location.clone(), parts: Vec::new() }))
     }
 
+    /// At once, where it is asked for: files of a log are small, mostly in the page cache, and read by the dozen. A blocking thread for each,
+    /// as the library's own store takes, made threads and their memory come and go with every look at a log.
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.inner.get_ranges(location, ranges).await
+        read(&self.inner.path_to_filesystem(location)?, location, &options)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -155,6 +180,25 @@ mod tests {
     use super::*;
     use futures::TryStreamExt;
     use object_store::ObjectStoreExt;
+
+    #[tokio::test]
+    async fn parts_of_a_file_are_read_and_what_is_not_there_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let durable = Arc::new(Durable::open(Arc::new(crate::system::RealDisk), &dir.path().join("_scratch")).unwrap());
+        let store = DurableStore::below(dir.path(), durable).unwrap();
+        let at = Path::from("t/a");
+        store.put(&at, "abcdef".into()).await.unwrap();
+        assert_eq!(store.head(&at).await.unwrap().size, 6);
+        assert_eq!(store.get_ranges(&at, &[0..2, 4..9]).await.unwrap(), ["ab", "ef"]);
+        for (range, want) in [(GetRange::Offset(4), "ef"), (GetRange::Suffix(2), "ef"), (GetRange::Bounded(1..3), "bc")] {
+            let options = GetOptions { range: Some(range), ..GetOptions::default() };
+            assert_eq!(store.get_opts(&at, options).await.unwrap().bytes().await.unwrap(), want);
+        }
+        assert!(store.get_range(&at, 7..9).await.is_err());
+        for missing in ["t", "t/b"] {
+            assert!(matches!(store.get(&Path::from(missing)).await, Err(Error::NotFound { .. })), "{missing}");
+        }
+    }
 
     #[tokio::test]
     async fn the_second_creation_is_refused_and_parts_arrive_in_order() {

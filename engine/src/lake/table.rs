@@ -27,7 +27,7 @@ use crate::lake::sink::AppendSink;
 use crate::lake::snapshot::TableSnapshot;
 use crate::lake::store::DurableStore;
 use crate::lake::sweep::modified_at;
-use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS};
+use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS, LAKE_SWEEP_S_MAX};
 use crate::time::{MILLISECOND, Micros};
 
 const TIME_COLUMN: &str = "lake.time_column";
@@ -334,8 +334,12 @@ fn properties(spec: &TableSpec, layout: &Layout, history: Duration) -> Result<Ha
     properties.insert("delta.checkpointInterval".into(), LAKE_CHECKPOINT_COMMITS.to_string());
     // What was replaced is gone after its history, so older versions could not be read; at a commit a second a week of them would be a
     // million files, which every commit lists. The log is kept twice as long, so that it knows what is to be removed until it is.
-    for property in ["delta.deletedFileRetentionDuration", "delta.logRetentionDuration"] {
-        properties.insert(property.into(), format!("interval {} seconds", 2 * history.as_secs()));
+    // Of what was removed it forgets sooner: each commit and checkpoint carries all of it.
+    let history = history.as_secs();
+    for (property, seconds) in
+        [("delta.deletedFileRetentionDuration", history + history.min(LAKE_SWEEP_S_MAX)), ("delta.logRetentionDuration", 2 * history)]
+    {
+        properties.insert(property.into(), format!("interval {seconds} seconds"));
     }
     if !layout.statistics.is_empty() {
         properties.insert("delta.dataSkippingStatsColumns".into(), layout.statistics_property());

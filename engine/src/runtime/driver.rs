@@ -26,6 +26,7 @@ use crate::ids::{Epoch, Offset};
 use crate::lake;
 use crate::limits::{CHECKPOINTS_KEPT, DISK_CHECK_INTERVAL_MS, STATE_LOOK_INTERVAL_MS};
 use crate::metrics::JobCounters;
+use crate::operators::compact::compact;
 use crate::state::{Checkpoint, PartitionState};
 use crate::time::Micros;
 
@@ -271,7 +272,8 @@ impl<'a> Driver<'a> {
             }
             if output == 0 && self.shared.is_watched() {
                 let shown = if updating { changes.signed()? } else { changes.rows };
-                self.shared.show(shown);
+                // They may wait for their reader, and would hold on to all that they were read from.
+                self.shared.show(compact(&shown)?);
             }
         }
         for (scan, failed) in self.graph.failed() {

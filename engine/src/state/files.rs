@@ -75,7 +75,7 @@ impl CheckpointFiles {
     /// Whole checkpoints before `epoch`, oldest first, without state: that may be large, and only the newest is gone on from.
     pub fn older(&self, epoch: Epoch) -> Result<Vec<Checkpoint>> {
         let older = self.epochs(FILE)?.into_iter().filter(|&older| older < epoch);
-        Ok(older.filter_map(|older| Some(Checkpoint::decode_head(&self.read_either(older).ok()?).ok()?)).collect())
+        Ok(older.filter_map(|older| Checkpoint::decode_head(&self.read_either(older).ok()?).ok()).collect())
     }
 
     /// What the checkpoints may still commit; nothing if this is no directory. Errors: one of them is damaged, and nobody knows what
