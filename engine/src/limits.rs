@@ -19,8 +19,7 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 pub const PARTITIONS_MAX: u32 = 256;
 /// Most records of one frame: a cursor can always hand out a whole frame.
 pub const FRAME_RECORDS_MAX: usize = BATCH_ROWS_MAX;
-/// Devices of one partition whose last sequence is remembered: all of a registry may be in one. Beyond, the half that sent nothing for
-/// longest is forgotten.
+/// Devices of one partition whose last sequence is remembered, as many as there may be. Beyond, the half that was silent longest is forgotten.
 pub const PRODUCERS_MAX: usize = DEVICES_MAX;
 /// Epochs of one device that are remembered.
 pub const PRODUCER_EPOCHS_MAX: usize = 4;
@@ -286,10 +285,8 @@ pub const LAKE_BUCKETS: u32 = 16;
 pub const LAKE_KEYED_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Time for which files of the lake that were replaced stay readable, in seconds; the log of a table remembers commits for twice as long.
 pub const LAKE_HISTORY_S_DEFAULT: u64 = 3600;
-/// Least time for which they can be set to stay, in seconds: a few rounds of upkeep, which removes them.
-pub const LAKE_HISTORY_S_MIN: u64 = 240;
-/// Longest time for which they can be set to stay, in seconds.
-pub const LAKE_HISTORY_S_MAX: u64 = 24 * 3600;
+/// Times that this can be set to, in seconds: a few rounds of upkeep, which removes them, to a day.
+pub const LAKE_HISTORY_S: std::ops::RangeInclusive<u64> = 240..=24 * 3600;
 /// Time within which replaced files are removed once they need not be readable any more, in seconds: the log knows of them as long.
 pub const LAKE_SWEEP_S_MAX: u64 = 600;
 /// Commits between two checkpoints of a Delta log.

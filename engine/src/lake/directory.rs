@@ -71,7 +71,7 @@ impl Lake {
     }
 
     /// Like `open`, on a disk that makes bytes and names durable in its own way, and with a time for which replaced files stay readable.
-    /// Errors: as `open`, and `Invalid` if that is below `LAKE_HISTORY_S_MIN`.
+    /// Errors: as `open`, and `Invalid` if that is not in `LAKE_HISTORY_S`.
     pub fn open_on(disk: Arc<dyn Disk>, root: &Path, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Arc<Self>> {
         let environment = Environment::open(root, disk, clock, handle, history)?;
         for namespace in Namespace::ALL {

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use crate::contract::{Clock, Disk};
 use crate::error::{Error, Result};
 use crate::lake::durable::{Durable, Place};
-use crate::limits::{LAKE_HISTORY_S_DEFAULT, LAKE_HISTORY_S_MAX, LAKE_HISTORY_S_MIN};
+use crate::limits::{LAKE_HISTORY_S, LAKE_HISTORY_S_DEFAULT};
 use crate::time::Micros;
 
 /// Shared by a lake and its tables.
@@ -40,9 +40,11 @@ impl Environment {
     /// Takes the lake at `root`. Errors: `Conflict` if another process has it; `Invalid` for a history that is too short to read by, or too long
     /// to be listed by each commit.
     pub(super) fn open(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Self> {
-        if !(LAKE_HISTORY_S_MIN..=LAKE_HISTORY_S_MAX).contains(&history.as_secs()) {
+        if !LAKE_HISTORY_S.contains(&history.as_secs()) {
             return Err(Error::invalid(format!("replaced files of the lake cannot be kept for {history:?}")).hint(format!(
-                "set lake-history to {LAKE_HISTORY_S_MIN} to {LAKE_HISTORY_S_MAX} s: readers need them, and every commit lists them"
+                "set lake-history to {} to {} s: readers need them, and every commit lists them",
+                LAKE_HISTORY_S.start(),
+                LAKE_HISTORY_S.end()
             )));
         }
         std::fs::create_dir_all(root)?;
