@@ -174,7 +174,7 @@ async fn damage_of_the_log_is_named_before_anything_that_follows_from_it() {
     let core = open(directory.path());
     until(&core, "the job has failed", |c| matches!(c.engine.supervisor().status("hot").unwrap().life, JobState::Failed(_))).await;
     let JobState::Failed(why) = core.engine.supervisor().status("hot").unwrap().life else { panic!() };
-    assert!(why.starts_with("partition 0 of stream telemetry is damaged") && why.contains("log verify"), "{why}");
+    assert!(why.starts_with("partition 0 of stream telemetry is damaged") && why.contains("log repair"), "{why}");
     assert!(!why.contains("belong together"), "{why}");
     let problems = core.engine.problems();
     assert!(core.logs.problems()[0].contains("damaged") && problems.iter().any(|p| p.starts_with("job hot: ")), "{problems:?}");

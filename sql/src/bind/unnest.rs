@@ -7,9 +7,10 @@
 
 use std::ops::ControlFlow;
 
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableAlias, TableFactor, TableWithJoins, Value, Visit,
-    VisitMut, Visitor, VisitorMut, visit_expressions,
+    Cte, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, TableAlias, TableFactor, TableWithJoins, Value, Visit,
+    VisitMut, Visitor, VisitorMut, With, visit_expressions,
 };
 use sqlparser::tokenizer::Location;
 
@@ -34,7 +35,7 @@ pub(crate) struct Elements {
 
 /// Makes tables of all that a query unnests. Errors: `Invalid` if one has no names, or stands where no list can be.
 pub(super) fn rewrite(query: &mut Query, relations: &mut Vec<Relation>, tokens: &Tokens) -> Result<()> {
-    match query.visit(&mut Unnests { relations, at: tokens.find("UNNEST") }) {
+    match query.visit(&mut Unnests { relations, at: tokens.find("UNNEST"), scopes: Vec::new() }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(problem) => Err(*problem),
     }
@@ -74,12 +75,38 @@ impl Visitor for OfColumns {
 struct Unnests<'a> {
     relations: &'a mut Vec<Relation>,
     at: Location,
+    /// The queries that are being looked at, the outermost first.
+    scopes: Vec<Scope>,
+}
+
+/// A query, and how many of the tables of its WITH are rewritten.
+struct Scope {
+    with: Option<With>,
+    done: usize,
 }
 
 impl VisitorMut for Unnests<'_> {
     type Break = Box<Problem>;
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        self.scopes.push(Scope { with: query.with.clone(), done: 0 });
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        self.scopes.pop();
+        // The tables of a WITH come before all other queries inside of a query.
+        if let Some(Scope { with: Some(with), done }) = self.scopes.last_mut()
+            && let Some(table) = with.cte_tables.get_mut(*done)
+        {
+            *table.query = query.clone();
+            *done += 1;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// After the queries inside of it: a list is planned over what stands to its left.
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         comma_is_cross_join(&mut select.from);
         for from in &mut select.from {
             if matches!(from.relation, TableFactor::UNNEST { .. }) {
@@ -97,6 +124,19 @@ impl VisitorMut for Unnests<'_> {
 }
 
 impl Unnests<'_> {
+    /// The tables of every WITH that can be seen here.
+    fn with(&self) -> Option<With> {
+        let mut visible: Vec<Cte> = Vec::new();
+        for Scope { with, done } in &self.scopes {
+            for table in with.iter().flat_map(|with| &with.cte_tables[..*done]) {
+                visible.retain(|other| other.alias.name.value != table.alias.name.value);
+                visible.push(table.clone());
+            }
+        }
+        let with_token = AttachedToken::empty();
+        (!visible.is_empty()).then_some(With { with_token, recursive: false, cte_tables: visible })
+    }
+
     fn join(&mut self, join: &mut Join, left: TableWithJoins) -> Result<()> {
         let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = &join.relation else { return Ok(()) };
         let [list] = array_exprs.as_slice() else { return Err(Unsupported::UNNEST_ONE.at(self.at)) };
@@ -117,7 +157,7 @@ impl Unnests<'_> {
         };
         let constraint = JoinConstraint::On(on);
         let elements = Elements {
-            list: Box::new(plain_query(vec![SelectItem::UnnamedExpr(list.clone())], left)),
+            list: Box::new(Query { with: self.with(), ..plain_query(vec![SelectItem::UnnamedExpr(list.clone())], left) }),
             names,
             ordinality: *with_ordinality,
         };

@@ -1,6 +1,6 @@
 //! Shapes of queries, one a file. Invariant: each writes a query for both sides that must give the same rows.
 //!
-//! Left out: what a lifetime does to rows that change, which depends on when they come.
+//! Left out: what a lifetime does to rows that change, which depends on when they come; and LEAD, of which the last rows wait for ever.
 
 use crate::draft::{Draft, Rel};
 
@@ -31,7 +31,6 @@ mod window_join;
 
 // rows in order
 mod first_row;
-mod lead;
 mod over_range;
 mod over_rows;
 mod window_rank;
@@ -76,7 +75,6 @@ pub static SHAPES: &[&Shape] = &[
     &grouping_sets::SHAPE,
     &hop::SHAPE,
     &interval_join::SHAPE,
-    &lead::SHAPE,
     &legacy::SHAPE,
     &lookup_join::SHAPE,
     &over_range::SHAPE,
