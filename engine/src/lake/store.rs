@@ -191,11 +191,16 @@ mod tests {
     use futures::TryStreamExt;
     use object_store::ObjectStoreExt;
 
-    #[tokio::test]
-    async fn parts_of_a_file_are_read_and_what_is_not_there_is_told() {
+    fn store() -> (tempfile::TempDir, DurableStore) {
         let dir = tempfile::tempdir().unwrap();
         let durable = Arc::new(Durable::open(Arc::new(crate::system::RealDisk), &dir.path().join("_scratch")).unwrap());
         let store = DurableStore::below(dir.path(), durable).unwrap();
+        (dir, store)
+    }
+
+    #[tokio::test]
+    async fn parts_of_a_file_are_read_and_what_is_not_there_is_told() {
+        let (_dir, store) = store();
         let at = Path::from("t/a");
         store.put(&at, "abcdef".into()).await.unwrap();
         assert_eq!(store.head(&at).await.unwrap().size, 6);
@@ -214,9 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_creation_is_refused_and_parts_arrive_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let durable = Arc::new(Durable::open(Arc::new(crate::system::RealDisk), &dir.path().join("_scratch")).unwrap());
-        let store = DurableStore::below(dir.path(), durable).unwrap();
+        let (_dir, store) = store();
         let at = Path::from("t/_delta_log/0.json");
         let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         store.put_opts(&at, "one".into(), create()).await.unwrap();

@@ -111,11 +111,7 @@ fn of_torn_tails_a_bounded_number_of_copies_is_kept() {
         made.extend(copies(&disk));
         append_frames(&stream(&logs), next..next + 2);
         let running = disk.copy();
-        let path = segment_files(&running).pop().unwrap();
-        let mut bytes = running.files().remove(&path).unwrap();
-        let end = bytes.iter().rposition(|b| *b != 0).unwrap();
-        bytes[end] ^= 1;
-        running.overwrite(&path, bytes);
+        damage_the_end(&running);
         (disk, next) = (running, next + 1);
     }
     open(&disk, 1 << 20).close();

@@ -78,3 +78,12 @@ fn read_frames(log: &Log) -> u64 {
 fn segment_files(disk: &SimDisk) -> Vec<PathBuf> {
     disk.files().into_keys().filter(|p| p.extension().is_some_and(|e| e == "log")).collect()
 }
+
+/// The last byte of the newest frame is another one: it looks like a torn tail.
+fn damage_the_end(disk: &SimDisk) {
+    let path = segment_files(disk).pop().unwrap();
+    let mut bytes = disk.files().remove(&path).unwrap();
+    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+    bytes[end] ^= 1;
+    disk.overwrite(&path, bytes);
+}

@@ -173,11 +173,7 @@ fn a_whole_log_and_a_torn_tail_need_no_repair() {
     let logs = open(&disk, 1 << 20);
     append_frames(&stream(&logs), 60..64);
     let running = disk.copy();
-    let path = segment_files(&running).pop().unwrap();
-    let mut bytes = running.files().remove(&path).unwrap();
-    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
-    bytes[end] ^= 1;
-    running.overwrite(&path, bytes);
+    damage_the_end(&running);
     assert_eq!(examine(&running, Path::new("log"), (&name, 0), None).unwrap().problems.len(), 0);
 }
 
@@ -187,11 +183,7 @@ fn torn_at_the_end() -> SimDisk {
     let logs = open(&disk, 900);
     append_frames(&stream(&logs), 0..60);
     let running = disk.copy();
-    let path = segment_files(&running).pop().unwrap();
-    let mut bytes = running.files().remove(&path).unwrap();
-    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
-    bytes[end] ^= 1;
-    running.overwrite(&path, bytes);
+    damage_the_end(&running);
     running
 }
 
