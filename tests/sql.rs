@@ -74,7 +74,10 @@ impl Database {
         }
         if let Some(ticket) = last {
             let mut progress = log.progress(ticket.partition);
-            progress.wait_for(|p| p.durable > ticket.offset).await.map_err(|e| Error::internal(e.to_string()))?;
+            let reached = progress.wait_for(|p| p.durable > ticket.offset || p.failed.is_some()).await;
+            if let Some(reason) = &reached.map_err(|e| Error::internal(e.to_string()))?.failed {
+                return Err(Error::internal(format!("the log failed: {reason}")));
+            }
         }
         if self.mode == Mode::Resumed {
             self.settle().await?;
@@ -92,7 +95,7 @@ impl Database {
             if let Some(job) = jobs.iter().find(|j| matches!(j.life, JobState::Failed(_) | JobState::Restarting(_))) {
                 return Err(Error::internal(format!("job {} is {:?}", job.name, job.life)));
             }
-            if jobs.iter().all(|j| j.lag == 0 && j.counters == j.committed) {
+            if jobs.iter().all(|j| j.life == JobState::Running && j.lag == 0 && j.counters == j.committed) {
                 return Ok(());
             }
             if jobs.iter().all(|j| j.lag == 0) {

@@ -136,7 +136,9 @@ async fn results(core: &Core) -> Vec<String> {
     let who = Principal { name: Name::new("tester").unwrap(), role: Role::Admin };
     let mut results = Vec::new();
     for (table, _) in &STATES[1..] {
-        let sql = format!("SELECT * FROM {table} ORDER BY 1, 2, 3");
+        // Rows without a time lie by the day on which they were written, which no two runs need share.
+        let columns = if *table == "followed" { "device_id, v, later" } else { "*" };
+        let sql = format!("SELECT {columns} FROM {table} ORDER BY 1, 2, 3");
         let SqlOutcome::Rows(rows) = Service(core.engine.clone()).execute(&who, &sql).await.unwrap() else { panic!("{sql} gives rows") };
         let batches: Vec<RecordBatch> = rows.stream.try_collect().await.unwrap();
         results.push(format!("{table}\n{}", pretty_format_batches(&batches).unwrap()));

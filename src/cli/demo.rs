@@ -87,6 +87,7 @@ impl Demo {
             epoch: rand::rng().random(),
             seed: rand::rng().random(),
             mix: Mix { late: 0.002, broken: 0.001, ..Mix::default() },
+            drain: SETTLE,
             ..Simulation::new(Target::Mqtt5(app.mqtt.to_string()), logins, Name::new("telemetry")?)
         };
         println!("publishing {} records a second over MQTT, QoS 1; results of examples/fleet.sql as windows close:", self.rate);

@@ -12,7 +12,7 @@ from proton.reactor import Container
 class Device(MessagingHandler):
     """One connection, one link to `address`; ends by itself when everything is answered, or something went wrong."""
 
-    def __init__(self, port, device, key, messages, address=None, seconds=60, **options):
+    def __init__(self, port, device, key, messages, address=None, seconds=300, **options):
         super().__init__(auto_settle=True)
         self.port, self.device, self.key, self.options = port, device, key, options
         self.address = address or f"devices/{device}/messages/events"

@@ -16,14 +16,20 @@ class ApiError(Exception):
         self.text = text
 
 
+# How long a condition may take on a slow machine at least: no test expects that one is never met.
+PATIENCE_SECONDS = 120
+
+
 def wait_until(condition, seconds, what):
     """Asks until the answer is true; returns it. Fails naming what was waited for."""
+    seconds = max(seconds, PATIENCE_SECONDS)
     end = time.monotonic() + seconds
     while True:
+        is_last = time.monotonic() > end
         answer = condition()
         if answer:
             return answer
-        if time.monotonic() > end:
+        if is_last:
             raise AssertionError(f"waited {seconds} s until {what}")
         time.sleep(0.05)
 
@@ -138,9 +144,6 @@ class Api:
         """Waits until the job has read that many records."""
         wait_until(lambda: self.consumed(name) >= records, seconds, f"job {name} has consumed {records} records")
 
-    def wait_checkpoints(self, name, interval_seconds, count=2):
-        """Waits for some more checkpoints; a job without new records may make none, so not for ever."""
-        goal = self.job(name)["epoch"] + count
-        end = time.monotonic() + interval_seconds * (count + 2)
-        while self.job(name)["epoch"] < goal and time.monotonic() < end:
-            time.sleep(0.1)
+    def wait_committed(self, name, records):
+        """Waits until what came of that many records is in the lake."""
+        wait_until(lambda: self.job(name)["committed"]["consumed"] >= records, 90, f"{records} records of {name} are committed")

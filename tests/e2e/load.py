@@ -34,6 +34,8 @@ class Device(threading.Thread):
         self.done = threading.Event()
         self.room = threading.Semaphore(IN_FLIGHT_MAX)
         self.pending = {}
+        # Whether those failed that were answered before `publish` had told their number.
+        self.early = {}
         self.guard = threading.Lock()
         even = int(device.rsplit("-", 1)[1]) % 2 == 0
         self.client = client(device, key, MQTTProtocolVersion.MQTTv5 if even else MQTTProtocolVersion.MQTTv311)
@@ -44,7 +46,13 @@ class Device(threading.Thread):
     def on_publish(self, _client, _data, mid, reason, _properties):
         with self.guard:
             seq = self.pending.pop(mid, None)
-        if seq is not None and not reason.is_failure:
+            if seq is None:
+                self.early[mid] = reason.is_failure
+                return
+        self.answered(seq, reason.is_failure)
+
+    def answered(self, seq, is_failure):
+        if not is_failure:
             self.journal.note_acknowledged(self.device, seq)
         self.room.release()
 
@@ -60,14 +68,19 @@ class Device(threading.Thread):
             seq, self.next = self.next, self.next + 1
             self.journal.note_sent(self.device, seq)
             payload = json.dumps(fleet.record(self.device, seq, time.time()))
+            # Not under the guard: the client takes a lock here that it also holds while it calls `on_publish`.
+            sent = self.client.publish(f"devices/{self.device}/telemetry", payload, qos=1)
             with self.guard:
-                sent = self.client.publish(f"devices/{self.device}/telemetry", payload, qos=1)
-                self.pending[sent.mid] = seq
+                is_failure = self.early.pop(sent.mid, None)
+                if is_failure is None:
+                    self.pending[sent.mid] = seq
+            if is_failure is not None:
+                self.answered(seq, is_failure)
         self.finish()
 
     def finish(self):
-        """Waits a moment for the last acknowledgements."""
-        end = time.monotonic() + 2
+        """Waits for the last acknowledgements, unless the connection is gone."""
+        end = time.monotonic() + 60
         while self.pending and self.client.is_connected() and time.monotonic() < end:
             time.sleep(0.01)
         self.client.disconnect()
@@ -93,5 +106,6 @@ class Load:
         for device in self.devices:
             device.done.set()
         for device in self.devices:
-            device.join(10)
+            device.join(90)
+            assert not device.is_alive(), f"{device.device} hangs"
             self.next[device.device] = device.next

@@ -1,5 +1,6 @@
 """A server under test. Invariant: it lives in a directory of its own on ports of its own, and is gone when the test ends."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,16 +16,18 @@ import settings
 from api import Api, wait_until
 
 CHECKPOINT_SECONDS = 2
-READY_SECONDS = 60
-STOP_SECONDS = 30
+READY_SECONDS = 120
+STOP_SECONDS = 120
 TOKEN = re.compile(r"admin token: (twt_\S+)")
 
 
-def free_port():
-    """A port that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_ports(count):
+    """Different ports that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
 
 
 def find_token(text):
@@ -56,7 +59,7 @@ class Server:
 
     def start(self, expected=Api.is_healthy):
         """Starts on new ports and waits until the API is as `expected`."""
-        self.http, self.mqtt, self.amqp = free_port(), free_port(), free_port()
+        self.http, self.mqtt, self.amqp = free_ports(3)
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.home, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT

@@ -14,7 +14,7 @@ from server import ServerTest, log_records
 VERSIONS = {"mqttv311": MQTTProtocolVersion.MQTTv311, "mqttv5": MQTTProtocolVersion.MQTTv5}
 REVOKE_SECONDS = 2
 # The program and its clients share two cores with whatever else runs, so the bound of the test is wider than the promise.
-REVOKE_SECONDS_MAX = REVOKE_SECONDS * 3
+REVOKE_SECONDS_MAX = REVOKE_SECONDS * 10
 
 
 class Clients(ServerTest):
@@ -25,7 +25,7 @@ class Clients(ServerTest):
         self.key = self.api.provision(self.device)
         self.other_key = self.api.provision(self.other)
 
-    def mosquitto(self, program, version, *arguments, key=None, client=None, timeout=20):
+    def mosquitto(self, program, version, *arguments, key=None, client=None, timeout=60):
         """Runs mosquitto_pub or mosquitto_sub as the first device; returns exit code and output."""
         command = [program, "-h", "127.0.0.1", "-p", str(self.server.mqtt), "-V", version, "-q", "1"]
         command += ["-u", self.device, "-P", key or self.key, "-i", client or self.device, *arguments]
@@ -47,7 +47,7 @@ class Clients(ServerTest):
         made.connect("127.0.0.1", self.server.mqtt)
         made.loop_start()
         self.addCleanup(made.loop_stop)
-        self.assertTrue(answer.wait(10), "the server did not answer CONNECT")
+        self.assertTrue(answer.wait(60), "the server did not answer CONNECT")
         return made if made.accepted else None
 
     def assert_nothing_stored(self):
@@ -82,7 +82,7 @@ class Clients(ServerTest):
         for seq, version in enumerate(VERSIONS.values(), 1):
             client = self.connect(version)
             sent = client.publish(f"devices/{self.device}/telemetry", self.payload(seq), qos=1)
-            sent.wait_for_publish(10)
+            sent.wait_for_publish(60)
             self.assertTrue(sent.is_published())
             client.disconnect()
         self.api.wait_consumed(fleet.JOB, len(VERSIONS))

@@ -5,7 +5,7 @@ import time
 import fleet
 import lake
 from api import wait_until
-from server import CHECKPOINT_SECONDS, ServerTest
+from server import ServerTest
 
 DEVICES = 20
 STEPS = 120
@@ -34,8 +34,7 @@ class LakeReaders(ServerTest):
         fleet.submit(self.server, devices[:-1])
         sent = self.publish({d: self.api.provision(d) for d in devices})
         total = sum(sent.values())
-        self.api.wait_consumed(fleet.JOB, total)
-        self.api.wait_checkpoints(fleet.JOB, CHECKPOINT_SECONDS)
+        self.api.wait_committed(fleet.JOB, total)
         paths = {t: lake.path_of(self.server.data, n, t) for n, t in [("cold", "telemetry"), ("warm", "site_10s")]}
         wait_until(lambda: lake.counts(paths["telemetry"])["deltalake"] >= total, 30, "the archive is complete")
 

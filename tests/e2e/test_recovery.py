@@ -53,7 +53,7 @@ class Recovery(ServerTest):
         """The same in the archive; and the windows are what the archive gives."""
         cold = lake.path_of(self.server.data, "cold", "telemetry")
         wait_until(lambda: lake.counts(cold)["deltalake"] >= len(self.stored), 90, "the archive is complete")
-        self.api.wait_checkpoints(fleet.JOB, CHECKPOINT_SECONDS)
+        self.api.wait_committed(fleet.JOB, len(self.stored))
         late = lake.path_of(self.server.data, "late", "site_10s")
         late = late if lake.exists(self.server.data, "late", "site_10s") else None
         tables = {"cold": cold, "warm": lake.path_of(self.server.data, "warm", "site_10s"), "late": late}

@@ -69,7 +69,7 @@ class Repair(ServerTest):
 
         self.server.start()
         self.api = self.server.api()
-        self.assertTrue(self.api.is_healthy())
+        wait_until(self.api.is_healthy, 20, "the server is healthy")
         self.publish(key, RECORDS)
         wait_until(lambda: len(list(log_records(self.server.data))) == 2 * RECORDS - 1, 10, "all records but one")
         kept = [json.loads(r["payload"])["n"] for r in log_records(self.server.data)]

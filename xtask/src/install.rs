@@ -70,8 +70,11 @@ pub fn environment(folder: &Path, requirements: &str) -> Result<PathBuf, String>
     let install =
         || run(Command::new(&interpreter).args(["-m", "pip", "install", "--quiet", "--requirement", requirements]).current_dir(root()));
     if let Err(failure) = install() {
-        debian("python3-dev", &format!("{failure}; one of the packages is built here and needs Python's headers"))?;
-        install()?;
+        // Or it was the network.
+        if let Err(e) = debian("python3-dev", &format!("{failure}; one of the packages may be built here and need Python's headers")) {
+            println!("{e}");
+        }
+        patiently(install)?;
     }
     std::fs::write(&stamp, wanted).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(interpreter)
@@ -96,9 +99,24 @@ fn debian(package: &str, why: &str) -> Result<(), String> {
         }
         run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()))
     };
-    apt(&["update", "-qq"])
-        .and_then(|()| apt(&["install", "-y", "-qq", "--no-install-recommends", package]))
-        .map_err(|e| format!("{by_hand} ({e})"))
+    let patient = ["-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=600"];
+    patiently(|| {
+        // A list that cannot be fetched does no harm if the package is in another.
+        let updated = apt(&[&patient[..], &["update", "-qq"]].concat());
+        let installed = apt(&[&patient[..], &["install", "-y", "-qq", "--no-install-recommends", package]].concat());
+        installed.map_err(|e| updated.err().unwrap_or(e))
+    })
+    .map_err(|e| format!("{by_hand} ({e})"))
+}
+
+/// Networks fail now and then: tries again after a while.
+fn patiently(mut attempt: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+    for pause_s in [10, 60] {
+        let Err(e) = attempt() else { return Ok(()) };
+        println!("{e}; again in {pause_s} s");
+        std::thread::sleep(std::time::Duration::from_secs(pause_s));
+    }
+    attempt()
 }
 
 /// Runs a command with its arguments in the error.
