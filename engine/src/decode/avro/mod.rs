@@ -6,6 +6,7 @@
 //! wire     bytes along the nodes ─► values                 flat     plain fields, straight into columns
 //!
 //! C3 01 <fingerprint, 8 bytes> <record>    single-object encoding: taken off if the fingerprint is that of the schema
+//! 00 <number, 4 bytes> <record>            as clients of a schema registry send it: not read, the number says nothing here
 //! ```
 
 mod flat;
@@ -44,6 +45,8 @@ pub(super) static FORMAT: Format = Format {
 const MARKER: [u8; 2] = [0xc3, 0x01];
 /// Length of the marker and the fingerprint.
 const HEADER_BYTES: usize = 10;
+/// Length of what clients of a schema registry put before a record.
+const REGISTRY_HEADER_BYTES: usize = 5;
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
     let text = schema.options.get("avro.schema").cloned().unwrap_or_default();
@@ -90,26 +93,38 @@ impl AvroReader {
         let places = names.iter().map(|name| columns.iter().position(|c| c.name() == name)).collect();
         Ok(Self { fingerprint: parsed.fingerprint::<Rabin>().bytes, places, nodes })
     }
+
+    /// Whether what is no record of the schema is one behind the header of a schema registry.
+    fn is_registered(&self, payload: &[u8]) -> bool {
+        let Some((header, body)) = payload.split_at_checked(REGISTRY_HEADER_BYTES) else { return false };
+        let mut wire = Wire::new(&self.nodes, body);
+        header.starts_with(&[0]) && self.nodes.fields().iter().all(|(_, node)| wire.value(*node, 1).is_ok()) && wire.finish().is_ok()
+    }
+
+    fn fields(&self, body: &[u8], row: &mut Row<'_>) -> Result<(), String> {
+        let mut wire = Wire::new(&self.nodes, body);
+        for ((_, node), place) in self.nodes.fields().iter().zip(&self.places) {
+            let value = wire.value(*node, 1)?;
+            if let Some(place) = place {
+                row.put(*place, &value)?;
+            }
+        }
+        wire.finish()
+    }
 }
 
 impl Reader for AvroReader {
     fn read(&mut self, payload: &[u8], row: &mut Row<'_>) -> Result<(), String> {
         let (body, foreign) = body(payload, &self.fingerprint);
-        let foreign = |reason: String| {
+        self.fields(body, row).map_err(|reason| {
             if foreign {
                 format!("{reason}; the record may be of another schema: its fingerprint is not that of 'avro.schema'")
+            } else if self.is_registered(payload) {
+                format!("{reason}; the record has the header of a schema registry before it, which is not read")
             } else {
                 reason
             }
-        };
-        let mut wire = Wire::new(&self.nodes, body);
-        for ((_, node), place) in self.nodes.fields().iter().zip(&self.places) {
-            let value = wire.value(*node, 1).map_err(foreign)?;
-            if let Some(place) = place {
-                row.put(*place, &value).map_err(foreign)?;
-            }
-        }
-        wire.finish().map_err(foreign)
+        })
     }
 }
 

@@ -148,6 +148,10 @@ fn bad_records_are_rejected_with_the_reason() {
     assert_eq!(reasons(&[[0x02_u8, 0xff, 0]]), ["broken Avro at byte 2: the text before is not UTF-8"]);
     assert_eq!(reasons(&[[0x02_u8, b'a', 8, 0]]), ["broken Avro at byte 3: the union has no such branch"]);
     assert_eq!(reasons(&[datum(item(Some(f64::NAN), 1, vec![], false))]), ["column t: expected DOUBLE, found NaN"]);
+    let header = [0_u8, 0, 0, 0, 7];
+    let registered = reasons(&[[header.as_slice(), &good].concat(), [header.as_slice(), &good[1..]].concat()]);
+    assert!(registered[0].ends_with("; the record has the header of a schema registry before it, which is not read"), "{registered:?}");
+    assert!(!registered[1].contains("registry"), "{registered:?}");
     let list = reasons(&[datum(item(None, 1, vec![Some(1.0), Some(f64::INFINITY)], false))]);
     assert_eq!(list, ["column list[1]: expected DOUBLE, found inf"]);
 }
