@@ -4,11 +4,13 @@
 //! ```text
 //! mod      options, columns ─► fields of the schema        schema   the schema as nodes that are quick to follow
 //! wire     bytes along the nodes ─► values                 flat     plain fields, straight into columns
+//! columns  the nodes ─► columns, where none are declared
 //!
 //! C3 01 <fingerprint, 8 bytes> <record>    single-object encoding: taken off if the fingerprint is that of the schema
 //! 00 <number, 4 bytes> <record>            as clients of a schema registry send it: not read, the number says nothing here
 //! ```
 
+mod columns;
 mod flat;
 mod schema;
 mod wire;
@@ -27,6 +29,9 @@ use flat::FlatDecoder;
 use schema::Nodes;
 use wire::Wire;
 
+/// The option with the schema.
+const SCHEMA: &str = "avro.schema";
+
 /// The format.
 pub(super) static FORMAT: Format = Format {
     name: "avro",
@@ -39,6 +44,7 @@ pub(super) static FORMAT: Format = Format {
     }],
     open,
     attributes: None,
+    columns: Some(columns::columns),
 };
 
 /// What single-object encoding begins with.
@@ -49,12 +55,21 @@ const HEADER_BYTES: usize = 10;
 const REGISTRY_HEADER_BYTES: usize = 5;
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
-    let text = schema.options.get("avro.schema").cloned().unwrap_or_default();
+    let text = schema.options.get(SCHEMA).cloned().unwrap_or_default();
     let rows = rows::open(schema.clone(), FORMAT.name, |_, fields| Ok(Box::new(AvroReader::new(&text, fields)?)))?;
     let payload = schema.columns.iter().filter(|c| c.source == Source::Payload);
     let fields: Vec<FieldRef> = payload.map(|c| c.field.clone()).collect();
     let AvroReader { nodes, fingerprint, places } = AvroReader::new(&text, &fields)?;
     Ok(FlatDecoder::open(&schema, &nodes, &places, &fingerprint, rows))
+}
+
+/// The schema, also as nodes. Errors: `Invalid` if it is none, or no record.
+fn parse(text: &str) -> Result<(AvroSchema, Nodes)> {
+    let wrong =
+        |what: String| Error::invalid(format!("option '{SCHEMA}': {what}")).hint("give the schema that devices write with, as JSON");
+    let parsed = AvroSchema::parse_str(text).map_err(|e| wrong(e.to_string()))?;
+    let nodes = Nodes::new(&parsed).map_err(wrong)?;
+    Ok((parsed, nodes))
 }
 
 /// The record in a payload, and whether it had a header of another schema, or bytes that look so.
@@ -78,10 +93,7 @@ struct AvroReader {
 impl AvroReader {
     /// Errors: `Invalid` if the schema is none, is no record, or lacks a column.
     fn new(text: &str, columns: &[FieldRef]) -> Result<Self> {
-        let wrong =
-            |what: String| Error::invalid(format!("option 'avro.schema': {what}")).hint("give the schema that devices write with, as JSON");
-        let parsed = AvroSchema::parse_str(text).map_err(|e| wrong(e.to_string()))?;
-        let nodes = Nodes::new(&parsed).map_err(wrong)?;
+        let (parsed, nodes) = parse(text)?;
         let names: Vec<&str> = nodes.fields().iter().map(|(name, _)| name.as_str()).collect();
         for column in columns {
             if !names.contains(&column.name().as_str()) {
