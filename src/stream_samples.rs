@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-use thalweg_engine::batch::{Records, type_name};
+use thalweg_engine::batch::Records;
 use thalweg_engine::contract::LogStore;
 use thalweg_engine::decode;
 use thalweg_engine::error::{Error, Result};
@@ -12,9 +11,6 @@ use thalweg_engine::ids::Name;
 use thalweg_engine::limits::{SAMPLE_BYTES_MAX, SAMPLE_RECORDS_MAX};
 use thalweg_engine::log::Logs;
 use thalweg_sql::{Sample, SampleFormat, StreamSampler};
-
-/// Precision of an event time: the finest that Flink takes.
-const EVENT_TIME_TYPE: &str = "TIMESTAMP(3)";
 
 /// The streams of a data directory.
 pub struct StreamSamples(pub Arc<Logs>);
@@ -32,13 +28,7 @@ impl StreamSampler for StreamSamples {
         if payloads.is_empty() {
             return Ok(Sample::default());
         }
-        let inferred = decode::infer(&format.name, &format.options, &payloads)?;
-        let event_time = inferred.event_time.map(|i| inferred.columns[i].0.clone());
-        let column = |(name, data_type): (String, DataType)| {
-            let sql_type = if event_time.as_ref() == Some(&name) { EVENT_TIME_TYPE.to_owned() } else { type_name(&data_type) };
-            (name, sql_type)
-        };
-        Ok(Sample { columns: inferred.columns.into_iter().map(column).collect(), event_time: event_time.clone() })
+        Ok(decode::infer(&format.name, &format.options, &payloads)?.into())
     }
 }
 

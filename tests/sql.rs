@@ -2,9 +2,9 @@
 //! feed, and, unless it says itself how parallel its jobs are, with two threads for the keys of each job. Invariant checked: all give the
 //! rows that the file says.
 //!
-//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, and `FILE <path>` followed by its content. Files in
-//! a folder `reference` are chapters of docs/sql.md: there the first row of each result is the names of its columns. With
-//! `UPDATE_FIXTURES` set, what comes out is written.
+//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>` (`FEED <stream> HEX`: the bytes of the payload, see
+//! `thalweg_replay::Feed`), and `FILE <path>` followed by its content. Files in a folder `reference` are chapters of docs/sql.md: there the
+//! first row of each result is the names of its columns. With `UPDATE_FIXTURES` set, what comes out is written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::runtime::JobState;
 use thalweg_engine::topic::telemetry_topic;
+use thalweg_replay::Feed;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Chapters of the reference.
@@ -62,14 +63,12 @@ impl Database {
     }
 
     async fn feed(&mut self, text: &str) -> Result<()> {
-        let (head, lines) = text.split_once('\n').unwrap_or((text, ""));
-        let stream = head.trim_start_matches("FEED").trim();
-        let log = self.core().logs.stream(&Name::new(stream)?)?;
+        let feed = Feed::parse(text)?;
+        let log = self.core().logs.stream(&Name::new(feed.stream)?)?;
         let mut last = None;
-        for line in lines.lines() {
-            let (device, payload) = line.split_once(' ').ok_or_else(|| Error::invalid(format!("no payload in {line:?}")))?;
-            let topic = telemetry_topic(device, stream);
-            let record = Record { device, topic: &topic, content_type: ContentType::Json, producer: None, payload: payload.as_bytes() };
+        for (device, payload) in &feed.records {
+            let topic = telemetry_topic(device, feed.stream);
+            let record = Record { device, topic: &topic, content_type: ContentType::Unknown, producer: None, payload };
             last = Some(log.append(&record)?);
         }
         if let Some(ticket) = last {
@@ -156,8 +155,8 @@ impl AsyncDB for Database {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, text: &str) -> Result<DBOutput<DefaultColumnType>> {
-        if text.starts_with("FEED ") {
-            self.feed(text).await?;
+        if let Some(rest) = text.strip_prefix("FEED ") {
+            self.feed(rest).await?;
             return Ok(DBOutput::StatementComplete(0));
         }
         if let Some(rest) = text.strip_prefix("FILE ") {

@@ -18,18 +18,26 @@ pub fn builder() -> WriterBuilder {
     WriterBuilder::new().with_encoder_factory(Arc::new(BytesAsBase64))
 }
 
-/// Each value of a column as JSON text; texts and bytes without their quotes.
-pub fn texts(column: &ArrayRef) -> Result<StringArray> {
+/// Each value of a column as JSON text.
+pub fn values(column: &ArrayRef) -> Result<StringArray> {
     let field = Arc::new(Field::new("value", column.data_type().clone(), true));
     let options = EncoderOptions::default().with_encoder_factory(Arc::new(BytesAsBase64)).with_explicit_nulls(true);
     let mut encoder = make_encoder(&field, column.as_ref(), &options)?;
     let mut text = |row: usize| {
         let mut bytes = Vec::new();
         encoder.encode(row, &mut bytes);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).map(str::to_owned).unwrap_or(text)
+        String::from_utf8_lossy(&bytes).into_owned()
     };
     Ok((0..column.len()).map(|row| column.is_valid(row).then(|| text(row))).collect())
+}
+
+/// The same; texts and bytes without their quotes.
+pub fn texts(column: &ArrayRef) -> Result<StringArray> {
+    Ok(values(column)?.iter().map(|value| value.map(bare)).collect())
+}
+
+fn bare(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(value)
 }
 
 /// Each row as one object; what is NULL is in it.
@@ -112,5 +120,7 @@ mod tests {
             columns().iter().map(|(_, c)| texts(c).unwrap().iter().map(|t| t.map(str::to_owned)).collect()).collect();
         assert_eq!(texts[3], [Some("{\"bytes\":\"AQL/\"}".to_owned()), Some("{\"bytes\":null}".to_owned())]);
         assert_eq!(texts[4], [Some("AQL/".to_owned()), None]);
+        let said: ArrayRef = Arc::new(StringArray::from(vec![Some("a \"b\""), None]));
+        assert_eq!(values(&said).unwrap(), StringArray::from(vec![Some(r#""a \"b\"""#), None]));
     }
 }

@@ -25,6 +25,7 @@ pub(super) static FORMAT: Format = Format {
     options: &[],
     open,
     attributes: Some(attributes),
+    columns: None,
 };
 
 /// Tag of an ISO text.

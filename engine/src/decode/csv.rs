@@ -43,6 +43,7 @@ pub(super) static FORMAT: Format = Format {
     ],
     open,
     attributes: Some(attributes),
+    columns: None,
 };
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {

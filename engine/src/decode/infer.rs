@@ -1,4 +1,5 @@
-//! Columns out of samples. Invariant: the type of a column is the narrowest of those below that holds every sample of it.
+//! Columns out of samples, or out of a schema. Invariant: the type of a column is the narrowest of those below that holds every sample of it;
+//! where there is a schema, no sample is looked at.
 //!
 //! ```text
 //! nothing ─► BOOLEAN ───────────────┐
@@ -22,10 +23,10 @@ use crate::time;
 /// Names that a column with the time of an event usually has.
 const EVENT_TIME_NAMES: [&str; 4] = ["ts", "timestamp", "time", "event_time"];
 
-/// What samples look like.
+/// What samples look like, or what a schema says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inferred {
-    /// Names and types in the order in which the samples have them. Names are as sent: not each is a name for a column.
+    /// Names and types in the order of the samples or of the schema. Names are as sent: not each is a name for a column.
     pub columns: Vec<(String, DataType)>,
     /// The column that looks like the time of the event: an index into `columns`.
     pub event_time: Option<usize>,
@@ -52,12 +53,26 @@ pub fn infer(format: &str, options: &BTreeMap<String, String>, payloads: &[&[u8]
         let reason = problem.unwrap_or_else(|| "there are none".to_owned());
         return Err(Error::invalid(format!("no sample can be read: {reason}")).hint("declare the columns, or send a record first"));
     }
-    let columns: Vec<(String, DataType)> = row.list.into_iter().map(|(name, shape)| (name, shape.data_type())).collect();
-    let is_time = |(name, data_type): &(String, DataType)| {
-        matches!(data_type, DataType::Timestamp(..)) && EVENT_TIME_NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
-    };
-    let event_time = columns.iter().position(is_time);
-    Ok(Inferred { columns, event_time })
+    Ok(Inferred::new(row.list.into_iter().map(|(name, shape)| (name, shape.data_type())).collect()))
+}
+
+/// Columns of a stream by the schema that the options of `format` hold; `None` if that has no schema. Errors: `Invalid` if the schema is
+/// none, or has a field that no column can take.
+pub fn declared(format: &str, options: &BTreeMap<String, String>) -> Result<Option<Inferred>> {
+    match find(format)?.columns {
+        Some(columns) => columns(options).map(|columns| Some(Inferred::new(columns))),
+        None => Ok(None),
+    }
+}
+
+impl Inferred {
+    fn new(columns: Vec<(String, DataType)>) -> Self {
+        let is_time = |(name, data_type): &(String, DataType)| {
+            matches!(data_type, DataType::Timestamp(..)) && EVENT_TIME_NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+        };
+        let event_time = columns.iter().position(is_time);
+        Self { columns, event_time }
+    }
 }
 
 /// The type of values so far.

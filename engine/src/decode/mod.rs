@@ -13,6 +13,7 @@ mod assemble;
 mod avro;
 mod builder;
 mod cbor;
+mod columns;
 mod csv;
 mod infer;
 mod json;
@@ -24,11 +25,13 @@ mod schema;
 mod testing;
 mod value;
 
-pub use infer::{Inferred, infer};
+pub use infer::{Inferred, declared, infer};
 pub use schema::{DecodeColumn, DecodeSchema, Source};
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use arrow::datatypes::DataType;
 
 use crate::contract::connector::distance;
 use crate::contract::{Decoder, OptionSpec};
@@ -43,6 +46,9 @@ type Attributes<'a> = Vec<(Cow<'a, str>, value::Value<'a>)>;
 /// Gives the attributes of a payload, or what is wrong with it; the map holds options of the format.
 type ReadAttributes = for<'a> fn(&BTreeMap<String, String>, &'a [u8]) -> Result<Attributes<'a>, String>;
 
+/// Names and types of columns by the schema that options of the format hold.
+type ReadColumns = fn(&BTreeMap<String, String>) -> Result<Vec<(String, DataType)>>;
+
 /// A format of payloads.
 #[derive(Debug, Clone, Copy)]
 pub struct Format {
@@ -56,6 +62,8 @@ pub struct Format {
     pub open: fn(DecodeSchema) -> Result<Box<dyn Decoder>>,
     /// Takes a payload apart without knowing its columns, if that can be done.
     attributes: Option<ReadAttributes>,
+    /// Reads the columns out of its schema, if it has one.
+    columns: Option<ReadColumns>,
 }
 
 /// Every format, sorted by name.

@@ -4,7 +4,10 @@
 //! A field that can be absent and is gives NULL; one that cannot (a plain field of proto3) has its default value, because the wire
 //! does not tell the two apart. Enums are texts, `google.protobuf.Timestamp` is a time, wrappers are what they wrap.
 
+mod columns;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use arrow::datatypes::FieldRef;
 use base64::Engine;
@@ -47,25 +50,31 @@ pub(super) static FORMAT: Format = Format {
     ],
     open,
     attributes: None,
+    columns: Some(columns::columns),
 };
 
+/// The message that is a time.
+const TIMESTAMP: &str = "google.protobuf.Timestamp";
 /// Name under which the text of the schema is compiled.
 const FILE: &str = "schema.proto";
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
     rows::open(schema, FORMAT.name, |schema, columns| {
-        let option = |name: &str| schema.options.get(name).map(String::as_str);
-        let message = match (option("protobuf.schema"), option("protobuf.descriptor")) {
-            (Some(text), None) => message(compile(text)?, option("protobuf.message"))?,
-            (None, Some(text)) => message(descriptor(text)?, option("protobuf.message"))?,
-            _ => {
-                return Err(Error::invalid("format protobuf needs one of 'protobuf.schema' and 'protobuf.descriptor'")
-                    .hint("add 'protobuf.schema' = '…' with the text of the .proto file"));
-            }
-        };
+        let message = described(&schema.options)?;
         let fields = columns.iter().map(|column| field(&message, column)).collect::<Result<_>>()?;
         Ok(Box::new(ProtobufReader { message, fields }))
     })
+}
+
+/// The message that the options describe. Errors: `Invalid` if they describe none, or several.
+fn described(options: &BTreeMap<String, String>) -> Result<MessageDescriptor> {
+    let option = |name: &str| options.get(name).map(String::as_str);
+    match (option("protobuf.schema"), option("protobuf.descriptor")) {
+        (Some(text), None) => message(compile(text)?, option("protobuf.message")),
+        (None, Some(text)) => message(descriptor(text)?, option("protobuf.message")),
+        _ => Err(Error::invalid("format protobuf needs one of 'protobuf.schema' and 'protobuf.descriptor'")
+            .hint("add 'protobuf.schema' = '…' with the text of the .proto file")),
+    }
 }
 
 struct ProtobufReader {
@@ -198,21 +207,29 @@ fn of_message(message: &DynamicMessage) -> Value<'_> {
         _ => None,
     };
     match descriptor.full_name() {
-        "google.protobuf.Timestamp" => {
+        TIMESTAMP => {
             let seconds = number("seconds").unwrap_or_default().saturating_mul(SECOND);
             Value::Timestamp(seconds.saturating_add(number("nanos").unwrap_or_default().div_euclid(1_000)))
         }
-        "google.protobuf.BoolValue"
-        | "google.protobuf.BytesValue"
-        | "google.protobuf.DoubleValue"
-        | "google.protobuf.FloatValue"
-        | "google.protobuf.Int32Value"
-        | "google.protobuf.Int64Value"
-        | "google.protobuf.StringValue"
-        | "google.protobuf.UInt32Value"
-        | "google.protobuf.UInt64Value" => descriptor.get_field_by_name("value").map_or(Value::Null, |field| value_of(message, &field)),
+        name if is_wrapper(name) => descriptor.get_field_by_name("value").map_or(Value::Null, |field| value_of(message, &field)),
         _ => Value::map(descriptor.fields().map(|field| (Cow::Owned(field.name().to_owned()), value_of(message, &field))).collect()),
     }
+}
+
+/// Whether messages of this type only wrap a value, so that it can be absent.
+fn is_wrapper(name: &str) -> bool {
+    matches!(
+        name,
+        "google.protobuf.BoolValue"
+            | "google.protobuf.BytesValue"
+            | "google.protobuf.DoubleValue"
+            | "google.protobuf.FloatValue"
+            | "google.protobuf.Int32Value"
+            | "google.protobuf.Int64Value"
+            | "google.protobuf.StringValue"
+            | "google.protobuf.UInt32Value"
+            | "google.protobuf.UInt64Value"
+    )
 }
 
 fn name(key: &MapKey) -> Cow<'_, str> {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// The format.
 pub(super) static FORMAT: Format =
-    Format { name: "raw", about: "The whole payload as one STRING or BYTES column.", options: &[], open, attributes: None };
+    Format { name: "raw", about: "The whole payload as one STRING or BYTES column.", options: &[], open, attributes: None, columns: None };
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
     let payload: Vec<usize> = (0..schema.columns.len()).filter(|&i| schema.columns[i].source == Source::Payload).collect();

@@ -4,8 +4,9 @@
 use arrow::array::{Array, ArrayAccessor, ArrayRef, AsArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
-use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs};
+use thalweg_engine::json::values as values_as_json;
 use thalweg_engine::time::timestamp_type;
 
 /// The values of one argument.
@@ -41,6 +42,13 @@ pub(super) fn integers(args: &ScalarFunctionArgs, index: usize) -> Result<Argume
 pub(super) fn times(args: &ScalarFunctionArgs, index: usize) -> Result<Argument<TimestampMicrosecondArray>> {
     let (values, single) = array(args, index)?;
     Ok(Argument { values: cast(&values, &timestamp_type())?.as_primitive::<TimestampMicrosecondType>().clone(), single })
+}
+
+/// Any argument, as JSON text.
+pub(super) fn json(args: &ScalarFunctionArgs, index: usize) -> Result<Argument<StringViewArray>> {
+    let (values, single) = array(args, index)?;
+    let texts = values_as_json(&values).map_err(|e| DataFusionError::Execution(e.to_string()))?;
+    Ok(Argument { values: cast(&texts, &DataType::Utf8View)?.as_string_view().clone(), single })
 }
 
 /// What an argument is in every row.

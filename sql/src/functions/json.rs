@@ -1,7 +1,8 @@
-//! JSON in text: `JSON_VALUE`, `JSON_QUERY`, `JSON_EXISTS`, and what `->` and `->>` stand for. Invariant: text that is no JSON, and a
+//! JSON in text: `JSON_VALUE`, `JSON_QUERY`, `JSON_EXISTS`, what `->` and `->>` stand for, and what writes JSON. Invariant: text that is no JSON, and a
 //! path that leads nowhere, to several places or to the wrong kind of value, is NULL (`JSON_EXISTS`: false), or what the call says; never an
 //! error on a row unless the call asks for it.
 
+mod constructor;
 mod otherwise;
 mod predicate;
 mod written;
@@ -30,6 +31,18 @@ pub(crate) const ERROR: &str = "error";
 pub(crate) const DEFAULT: &str = "default ";
 /// `a IS JSON OBJECT`: (text, kind).
 pub(crate) const PREDICATE: &str = "$is_json";
+/// `JSON_OBJECT(KEY 'a' VALUE x)`: (letters, key, value, key, value, …).
+pub(crate) const OBJECT: &str = "json_object";
+/// `JSON_ARRAY(x, y)`: (letters, value, value, …).
+pub(crate) const ARRAY: &str = "json_array";
+/// First letter of a constructor: NULL is null.
+pub(crate) const NULL_ON_NULL: char = 'n';
+/// First letter of a constructor: NULL is left out.
+pub(crate) const ABSENT_ON_NULL: char = 'a';
+/// Letter of a value.
+pub(crate) const ANY_VALUE: char = 'v';
+/// Letter of a value that another constructor wrote.
+pub(crate) const WRITTEN_VALUE: char = 'j';
 
 /// What a function gives of the value that it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +71,8 @@ const FUNCTIONS: [(&str, Gives); 5] = [
 /// All of them.
 pub(super) fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
     let signature = || Signature::user_defined(Volatility::Immutable);
-    FUNCTIONS.into_iter().map(move |(name, gives)| Arc::new(ScalarUDF::new_from_impl(Json { name, gives, signature: signature() })))
+    let readers = FUNCTIONS.into_iter().map(move |(name, gives)| ScalarUDF::new_from_impl(Json { name, gives, signature: signature() }));
+    readers.map(Arc::new).chain(constructor::constructors())
 }
 
 /// What only the parser calls.

@@ -199,9 +199,10 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Where a join stands.
+    /// Where a join stands, or the subquery that became one.
     pub(super) fn join_place(&self) -> Location {
-        self.place("JOIN")
+        let written = [self.tokens.find("JOIN"), self.tokens.subquery()].into_iter().find(|at| at.line > 0);
+        written.unwrap_or_else(|| self.tokens.find("SELECT"))
     }
 }
 

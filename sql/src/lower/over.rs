@@ -23,8 +23,17 @@ use super::reject::Unsupported;
 use super::rel::{At, Late, Physical, Rel, Slot, Visible, unaliased};
 use crate::diagnostics::{Problem, Result};
 
+/// Functions that give rows of equal order one number.
+const SHARED_NUMBERS: [&str; 2] = ["dense_rank", "rank"];
+
 /// Lowers the calls of one or more OVER clauses; those of one clause become one step.
 pub(super) fn over<'a>(lowering: &mut Lowering<'a>, node: &WindowNode) -> Result<Rel<'a>> {
+    for expression in &node.window_expr {
+        let (fun, _) = call(expression, lowering)?;
+        if SHARED_NUMBERS.contains(&fun.name()) {
+            return Err(Unsupported::SHARED_NUMBER.named(fun.name().to_uppercase(), lowering.place("OVER")));
+        }
+    }
     let mut rel = lowering.lower(&node.input)?;
     materialize(lowering, &mut rel)?;
     if rel.updating {

@@ -111,8 +111,14 @@ impl Unsupported {
         "write ROWS BETWEEN 9 PRECEDING AND CURRENT ROW, or RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW",
     );
     pub(crate) const RANK_ORDER: Self = Self::new("ROW_NUMBER needs an order", "write OVER (PARTITION BY key ORDER BY column DESC)");
-    pub(crate) const SUBQUERY: Self =
-        Self::new("this subquery gives a value that would change with every row", "join the tables, or write EXISTS or IN in WHERE");
+    pub(crate) const SHARED_NUMBER: Self = Self::new(
+        "rows of equal order would share a number on a stream, and nothing bounds how many",
+        "write ROW_NUMBER() OVER (PARTITION BY key ORDER BY column DESC) <= 3, as for Flink",
+    );
+    pub(crate) const SUBQUERY: Self = Self::new(
+        "this subquery gives a value that would change with every row",
+        "write AVG(x) OVER (ORDER BY ts) for a value so far, join windows for one of each window, or EXISTS or IN in WHERE",
+    );
     pub(crate) const CUBE_SIZE: Self = Self::new("CUBE has too many columns", "write the GROUPING SETS that you need");
     pub(crate) const UPDATES: Self = Self::new(
         "the query changes rows that it gave before, and the table has no key to find them by",

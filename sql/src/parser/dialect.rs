@@ -10,7 +10,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use super::{cast, json};
+use super::{cast, json, json_writer};
 
 /// Prefix under which `TABLE name` travels through the syntax tree.
 pub(crate) const TABLE_ARGUMENT: &str = "TABLE";
@@ -118,13 +118,13 @@ impl Dialect for StreamDialect {
         Some(parser.parse_subexpr(precedence).map(|right| make(Box::new(left.clone()), Box::new(right))))
     }
 
-    /// `TABLE name` as an argument, casts, and JSON_VALUE.
+    /// `TABLE name` as an argument, casts, and functions of JSON with clauses of their own.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         let Some(left) = self.attempts_left.get().checked_sub(1) else {
             return Some(Err(ParserError::ParserError("the statement is too tangled to be parsed".to_owned())));
         };
         self.attempts_left.set(left);
-        if let Some(known) = cast::cast(parser).or_else(|| json::value(parser)) {
+        if let Some(known) = cast::cast(parser).or_else(|| json::value(parser)).or_else(|| json_writer::writer(parser)) {
             return Some(known);
         }
         let [first, second] = parser.peek_tokens();

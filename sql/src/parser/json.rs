@@ -21,20 +21,10 @@ pub(crate) const CLAUSES: [&str; 2] = ["ON EMPTY", "ON ERROR"];
 /// Kinds of values that IS JSON tells apart.
 const KINDS: [&str; 4] = ["VALUE", "SCALAR", "ARRAY", "OBJECT"];
 
-/// Functions that write JSON, with clauses of their own.
-const WRITERS: [&str; 4] = ["JSON_ARRAY", "JSON_ARRAYAGG", "JSON_OBJECT", "JSON_OBJECTAGG"];
-
 /// The JSON_VALUE that begins here, if one does.
 pub(super) fn value(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
     let [name, open] = parser.peek_tokens_ref();
-    if open.token != Token::LParen {
-        return None;
-    }
-    if let Some(writer) = WRITERS.into_iter().find(|word| is_word(&name.token, word)) {
-        let hint = "write ROW(a, b) or ARRAY[a, b] into a column of that type: the format json writes it as JSON";
-        return Some(Err(refused(name.span.start, &format!("{writer} is not supported"), hint)));
-    }
-    is_word(&name.token, json::VALUE).then(|| call(parser))
+    (is_word(&name.token, json::VALUE) && open.token == Token::LParen).then(|| call(parser))
 }
 
 fn call(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
@@ -130,7 +120,8 @@ pub(super) fn predicate(parser: &mut Parser<'_>, left: &Expr) -> Option<Expr> {
     Some(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(call) } } else { call })
 }
 
-fn function(name: ObjectName, args: Vec<FunctionArg>, clauses: Vec<FunctionArgumentClause>) -> Expr {
+/// A call.
+pub(super) fn function(name: ObjectName, args: Vec<FunctionArg>, clauses: Vec<FunctionArgumentClause>) -> Expr {
     Expr::Function(Function {
         name,
         uses_odbc_syntax: false,

@@ -13,6 +13,7 @@ mod explain;
 mod insert;
 mod interval;
 mod json;
+mod json_writer;
 mod like;
 mod offsets;
 mod query;

@@ -7,6 +7,10 @@ use thalweg_engine::limits::{SQL_BYTES_MAX, SQL_CHAIN_TOKENS_MAX, SQL_NESTING_MA
 use super::dialect::StreamDialect;
 use crate::diagnostics::{Problem, Result};
 
+/// Words that a query in parentheses follows if it is a value, or what a condition asks.
+const BEFORE_SUBQUERY: [&str; 15] =
+    ["AND", "ANY", "BETWEEN", "CASE", "ELSE", "EXISTS", "HAVING", "IN", "NOT", "ON", "OR", "SELECT", "THEN", "WHEN", "WHERE"];
+
 /// The tokens of a text without white space and comments.
 #[derive(Debug, Clone)]
 pub(crate) struct Tokens(Vec<TokenWithSpan>);
@@ -76,11 +80,27 @@ impl Tokens {
         inside
     }
 
-    /// Gives a problem that has no place that of the word it is about, or of SELECT.
+    /// Where the first SELECT stands that is no table: a value, or what a condition asks. Line 0 if there is none.
+    pub(crate) fn subquery(&self) -> Location {
+        let is_asked = |three: &&[TokenWithSpan]| {
+            let [before, open, select] = three else { return false };
+            let may_stand = match &before.token {
+                Token::Word(_) => BEFORE_SUBQUERY.iter().any(|word| is_word(&before.token, word)),
+                // Between tables, or between values: who knows.
+                Token::Comma | Token::LParen => false,
+                _ => true,
+            };
+            may_stand && open.token == Token::LParen && is_word(&select.token, "SELECT")
+        };
+        self.0.windows(3).find(is_asked).map_or(Location { line: 0, column: 0 }, |three| three[2].span.start)
+    }
+
+    /// Gives a problem that has no place that of the word it is about, of the subquery, or of SELECT.
     pub(crate) fn place(&self, problem: Problem) -> Problem {
+        let asked = if problem.message().contains("subquery") { self.subquery() } else { Location { line: 0, column: 0 } };
         let quoted = problem.message().split('\'').nth(1).map(|word| self.find(word));
         let clause = ["WHERE", "HAVING", "GROUP BY"].into_iter().filter(|c| problem.message().contains(c)).map(|c| self.find(c));
-        let places: Vec<Location> = quoted.into_iter().chain(clause).chain([self.find("SELECT")]).collect();
+        let places: Vec<Location> = quoted.into_iter().chain(clause).chain([asked, self.find("SELECT")]).collect();
         places.into_iter().fold(problem, Problem::or_at)
     }
 

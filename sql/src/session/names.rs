@@ -52,14 +52,25 @@ impl Session {
         }
         if table.columns.is_empty()
             && let Role::Log | Role::Source(_) = tables::connector(&table, self.config.connectors)?.role
-            && let Some(sampler) = &self.sampler
         {
-            let place = |e: Error| Problem::from(e).or_at(table.name.span.start);
-            let (stream, format) = tables::stream_of(&tables::table_name(&table.name)?, &table.options).map_err(place)?;
-            let sample = sampler.sample(&stream, &format).map_err(place)?;
-            table = tables::inferred(table, &stream, sample, notices)?;
+            return self.with_columns(table, notices);
         }
         Ok(table)
+    }
+
+    /// A table with the columns that its schema or its stream has, if there is somebody to ask.
+    fn with_columns(&self, table: CreateTable, notices: &mut Vec<String>) -> Result<CreateTable> {
+        let place = |e: Error| Problem::from(e).or_at(table.name.span.start);
+        let (stream, format) = tables::stream_of(&tables::table_name(&table.name)?, &table.options).map_err(place)?;
+        let of_schema = tables::of_schema(&format).map_err(|e| tables::option_place(&table, Problem::from(e.clone()), e.message()))?;
+        match (of_schema, &self.sampler) {
+            (Some(sample), _) => tables::inferred(table, tables::Origin::Schema, sample, notices),
+            (None, Some(sampler)) => {
+                let sample = sampler.sample(&stream, &format).map_err(place)?;
+                tables::inferred(table, tables::Origin::Records(&stream), sample, notices)
+            }
+            (None, None) => Ok(table),
+        }
     }
 
     /// Compiles an expression over columns of a table that is being declared.

@@ -84,7 +84,7 @@ pub(crate) fn table_name(ident: &Ident) -> Result<Name> {
 }
 
 /// Puts an option's error where the option stands; the message names it in quotes.
-fn option_place(table: &CreateTable, problem: Problem, message: &str) -> Problem {
+pub(crate) fn option_place(table: &CreateTable, problem: Problem, message: &str) -> Problem {
     let named = table.options.iter().find(|(k, ..)| message.contains(&format!("'{k}'")));
     problem.or_at(named.map_or(table.options_at, |(.., at)| *at))
 }

@@ -1,11 +1,14 @@
-//! `CREATE TABLE` without columns: they are taken from records of the stream. Invariant: what was chosen is written into the table's
-//! text, and does not change with later records.
+//! `CREATE TABLE` without columns: they are taken from the schema in its options, or else from records of the stream. Invariant: what was
+//! chosen is written into the table's text, and does not change with later records.
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::DataType;
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Span;
+use thalweg_engine::batch::type_name;
 use thalweg_engine::contract::Role;
+use thalweg_engine::decode;
 use thalweg_engine::error::Result as EngineResult;
 use thalweg_engine::ids::Name;
 
@@ -29,17 +32,46 @@ pub struct SampleFormat {
     pub options: BTreeMap<String, String>,
 }
 
-/// What records hold.
+/// Precision of an event time: the finest that Flink takes.
+const EVENT_TIME_TYPE: &str = "TIMESTAMP(3)";
+
+/// What records hold, or what a schema says that they do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Names and SQL types (`DOUBLE`), in the order in which they are to be declared; none if there are no records.
+    /// Names and SQL types (`DOUBLE`), in the order in which they are to be declared; none if there are no records or fields.
     pub columns: Vec<(String, String)>,
     /// The column that looks like the time of the event.
     pub event_time: Option<String>,
 }
 
-/// A table with columns that records of `stream` have; `notices` gets what was chosen and what was left out.
-pub(crate) fn inferred(table: CreateTable, stream: &Name, sample: Sample, notices: &mut Vec<String>) -> Result<CreateTable> {
+impl From<decode::Inferred> for Sample {
+    fn from(inferred: decode::Inferred) -> Self {
+        let decode::Inferred { columns, event_time } = inferred;
+        let event_time = event_time.and_then(|i| columns.get(i)).map(|(name, _)| name.clone());
+        let sql_type = |(name, data_type): (String, DataType)| {
+            let is_event_time = event_time.as_ref() == Some(&name);
+            (name, if is_event_time { EVENT_TIME_TYPE.to_owned() } else { type_name(&data_type) })
+        };
+        Self { columns: columns.into_iter().map(sql_type).collect(), event_time: event_time.clone() }
+    }
+}
+
+/// What the schema in the options says; `None` if the format has none. Errors: `Invalid` if no columns can be made of it.
+pub(crate) fn of_schema(format: &SampleFormat) -> EngineResult<Option<Sample>> {
+    Ok(decode::declared(&format.name, &format.options)?.map(Sample::from))
+}
+
+/// Where columns are taken from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// The newest records of this stream.
+    Records(&'a Name),
+    /// The schema in the options.
+    Schema,
+}
+
+/// A table with columns from somewhere; `notices` gets what was chosen and what was left out.
+pub(crate) fn inferred(table: CreateTable, origin: Origin<'_>, sample: Sample, notices: &mut Vec<String>) -> Result<CreateTable> {
     let at = table.name.span.start;
     let mut columns: Vec<ColumnDeclaration> = Vec::new();
     for (name, sql_type) in sample.columns {
@@ -54,12 +86,19 @@ pub(crate) fn inferred(table: CreateTable, stream: &Name, sample: Sample, notice
             None => columns.push(column(name, sql_type, &table)?),
         }
     }
-    if columns.is_empty() {
-        return Err(Problem::new(at, format!("stream {stream} has no records that columns could be taken from"))
-            .hint("declare the columns, or send records first"));
-    }
+    let from = match origin {
+        Origin::Records(stream) if columns.is_empty() => {
+            return Err(Problem::new(at, format!("stream {stream} has no records that columns could be taken from"))
+                .hint("declare the columns, or send records first"));
+        }
+        Origin::Schema if columns.is_empty() => {
+            return Err(Problem::new(at, "the schema has no fields that columns could be taken from").hint("declare the columns"));
+        }
+        Origin::Records(_) => "the newest records",
+        Origin::Schema => "the schema",
+    };
     let chosen: Vec<String> = columns.iter().map(ToString::to_string).collect();
-    notices.insert(0, format!("columns taken from the newest records: {}", chosen.join(", ")));
+    notices.insert(0, format!("columns taken from {from}: {}", chosen.join(", ")));
     let looks_like_time = |c: &&ColumnDeclaration| sample.event_time.as_ref() == Some(&c.name.value);
     if let (None, Some(time)) = (&table.watermark, columns.iter().find(looks_like_time)) {
         let time = &time.name;

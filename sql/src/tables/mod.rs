@@ -16,10 +16,10 @@ mod uses;
 
 pub(crate) use catalog::{Catalog, Found, conflict, what};
 pub(crate) use columns::Compiled;
-pub(crate) use declare::{connector, declare, table_name};
+pub(crate) use declare::{connector, declare, option_place, table_name};
 pub use definition::{Classification, StreamInput, TableDefinition, TableKind, Tier};
 pub(crate) use describe::{describe_columns, describe_declared, describe_lake, list};
-pub(crate) use infer::inferred;
+pub(crate) use infer::{Origin, inferred, of_schema};
 pub use infer::{Sample, SampleFormat, StreamSampler};
 pub(crate) use lake::{LAKE_URL, LakeTable};
 pub use lake::{LakeCatalog, LakeFile, LakeFiles};

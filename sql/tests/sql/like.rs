@@ -151,3 +151,29 @@ fn a_table_without_columns_takes_those_of_its_records() {
     let error = empty.prepare("CREATE TABLE pumps WITH ('connector' = 'log')", &Settings::default()).unwrap_err();
     assert!(error.message().contains("has no records that columns could be taken from"), "{error}");
 }
+
+#[test]
+fn a_table_without_columns_takes_those_of_its_schema() {
+    let fields =
+        r#"{"name":"ts","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"It","type":"int"},{"name":"date","type":"int"}"#;
+    let with = |fields: &str| {
+        let schema = format!(r#"{{"type":"record","name":"B","fields":[{fields}]}}"#);
+        format!("CREATE TABLE beats (WATERMARK FOR ts AS ts) WITH ('connector' = 'log', 'format' = 'avro', 'avro.schema' = '{schema}')")
+    };
+    // Nobody is asked for records.
+    let (table, notices) = create(&bare(), &with(fields));
+    assert!(
+        table.sql.starts_with("CREATE TABLE beats (\n  ts TIMESTAMP(3),\n  \"It\" INT,\n  WATERMARK FOR ts AS ts\n) WITH ("),
+        "{}",
+        table.sql
+    );
+    assert_eq!((notices[0].as_str(), notices.len()), ("columns taken from the schema: ts TIMESTAMP(3), \"It\" INT", 2));
+    assert!(notices[1].contains("'date' is left out"), "{notices:?}");
+    assert_eq!(format!("{:?}", create(&bare(), &table.sql).0), format!("{table:?}"));
+    let error = |sql: &str| bare().prepare(sql, &Settings::default()).unwrap_err().to_string();
+    assert!(error(&with("")).contains("the schema has no fields that columns could be taken from"), "{}", error(&with("")));
+    let several = error(&with(r#"{"name":"ts","type":["int","string"]}"#));
+    assert!(several.contains("option 'avro.schema': field ts has values of several types"), "{several}");
+    let missing = error("CREATE TABLE x WITH ('connector' = 'log', 'format' = 'avro')");
+    assert!(missing.contains("option 'avro.schema' of the format is missing"), "{missing}");
+}

@@ -6,8 +6,11 @@ use crate::columns::Column;
 use crate::data::{self, Entry};
 use crate::dice::Dice;
 use crate::draft::{Draft, Query, Rel};
-use crate::shapes::SHAPES;
+use crate::shapes::{OUTERMOST, SHAPES};
 use crate::way::Way;
+
+/// Of a hundred queries so many have a shape that no other one reads.
+const OUTERMOST_PERCENT: u32 = 4;
 
 /// What is compared.
 #[derive(Debug, Clone)]
@@ -36,6 +39,9 @@ impl Case {
 fn query(seed: u64, clock: Clock, bug: Option<Bug>) -> Query {
     let mut draft = Draft::new(Dice::new(seed, 4), clock, bug);
     let shape = SHAPES[draft.dice.below(SHAPES.len())];
+    // By dice of their own: what the others are stays as it was for every seed.
+    let mut dice = Dice::new(seed, 6);
+    let shape = if dice.chance(OUTERMOST_PERCENT) { *dice.pick(OUTERMOST) } else { shape };
     let rel = (shape.write)(&mut draft);
     let last = last(&mut draft, &rel);
     draft.finish(shape.name, &last)

@@ -1,9 +1,9 @@
 //! Tables, rows and queries of an SQL file. Invariant: a SELECT over streams sees everything that was fed before it, and is run in all
 //! ways.
 //!
-//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>`, `FILE <path>` followed by its content, `CHANGES`
-//! before a query whose changes are to be seen one by one, and `WAYS 1` where rows are late: which ones depends on how devices lie in
-//! partitions, so that only one partition is used.
+//! Beside SQL a file may say `FEED <stream>` followed by lines `<device> <payload>` (`FEED <stream> HEX`: the bytes of the payload, see
+//! `Feed`), `FILE <path>` followed by its content, `CHANGES` before a query whose changes are to be seen one by one, and `WAYS 1` where rows
+//! are late: which ones depends on how devices lie in partitions, so that only one partition is used.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::{DAY, Micros};
 use thalweg_sql::{BatchQuery, LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableKind};
 
+use crate::feed::Feed;
 use crate::rows::{difference, folded, shown, stored};
 use crate::run::{Ran, WAYS, Way, run};
 
@@ -250,11 +251,8 @@ impl AsyncDB for Database {
 
     async fn run(&mut self, text: &str) -> Result<DBOutput<DefaultColumnType>> {
         if let Some(rest) = text.strip_prefix("FEED ") {
-            let (stream, lines) = rest.split_once('\n').unwrap_or((rest, ""));
-            for line in lines.lines() {
-                let (device, payload) = line.split_once(' ').ok_or_else(|| Error::invalid(format!("no payload in {line:?}")))?;
-                self.feed(stream.trim(), device, payload.as_bytes());
-            }
+            let fed = Feed::parse(rest)?;
+            fed.records.iter().for_each(|(device, payload)| self.feed(fed.stream, device, payload));
             return Ok(DBOutput::StatementComplete(0));
         }
         if let Some(rest) = text.strip_prefix("FILE ") {

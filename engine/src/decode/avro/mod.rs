@@ -4,10 +4,13 @@
 //! ```text
 //! mod      options, columns ─► fields of the schema        schema   the schema as nodes that are quick to follow
 //! wire     bytes along the nodes ─► values                 flat     plain fields, straight into columns
+//! columns  the nodes ─► columns, where none are declared
 //!
 //! C3 01 <fingerprint, 8 bytes> <record>    single-object encoding: taken off if the fingerprint is that of the schema
+//! 00 <number, 4 bytes> <record>            as clients of a schema registry send it: not read, the number says nothing here
 //! ```
 
+mod columns;
 mod flat;
 mod schema;
 mod wire;
@@ -26,6 +29,9 @@ use flat::FlatDecoder;
 use schema::Nodes;
 use wire::Wire;
 
+/// The option with the schema.
+const SCHEMA: &str = "avro.schema";
+
 /// The format.
 pub(super) static FORMAT: Format = Format {
     name: "avro",
@@ -38,20 +44,32 @@ pub(super) static FORMAT: Format = Format {
     }],
     open,
     attributes: None,
+    columns: Some(columns::columns),
 };
 
 /// What single-object encoding begins with.
 const MARKER: [u8; 2] = [0xc3, 0x01];
 /// Length of the marker and the fingerprint.
 const HEADER_BYTES: usize = 10;
+/// Length of what clients of a schema registry put before a record.
+const REGISTRY_HEADER_BYTES: usize = 5;
 
 fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
-    let text = schema.options.get("avro.schema").cloned().unwrap_or_default();
+    let text = schema.options.get(SCHEMA).cloned().unwrap_or_default();
     let rows = rows::open(schema.clone(), FORMAT.name, |_, fields| Ok(Box::new(AvroReader::new(&text, fields)?)))?;
     let payload = schema.columns.iter().filter(|c| c.source == Source::Payload);
     let fields: Vec<FieldRef> = payload.map(|c| c.field.clone()).collect();
     let AvroReader { nodes, fingerprint, places } = AvroReader::new(&text, &fields)?;
     Ok(FlatDecoder::open(&schema, &nodes, &places, &fingerprint, rows))
+}
+
+/// The schema, also as nodes. Errors: `Invalid` if it is none, or no record.
+fn parse(text: &str) -> Result<(AvroSchema, Nodes)> {
+    let wrong =
+        |what: String| Error::invalid(format!("option '{SCHEMA}': {what}")).hint("give the schema that devices write with, as JSON");
+    let parsed = AvroSchema::parse_str(text).map_err(|e| wrong(e.to_string()))?;
+    let nodes = Nodes::new(&parsed).map_err(wrong)?;
+    Ok((parsed, nodes))
 }
 
 /// The record in a payload, and whether it had a header of another schema, or bytes that look so.
@@ -75,10 +93,7 @@ struct AvroReader {
 impl AvroReader {
     /// Errors: `Invalid` if the schema is none, is no record, or lacks a column.
     fn new(text: &str, columns: &[FieldRef]) -> Result<Self> {
-        let wrong =
-            |what: String| Error::invalid(format!("option 'avro.schema': {what}")).hint("give the schema that devices write with, as JSON");
-        let parsed = AvroSchema::parse_str(text).map_err(|e| wrong(e.to_string()))?;
-        let nodes = Nodes::new(&parsed).map_err(wrong)?;
+        let (parsed, nodes) = parse(text)?;
         let names: Vec<&str> = nodes.fields().iter().map(|(name, _)| name.as_str()).collect();
         for column in columns {
             if !names.contains(&column.name().as_str()) {
@@ -90,26 +105,38 @@ impl AvroReader {
         let places = names.iter().map(|name| columns.iter().position(|c| c.name() == name)).collect();
         Ok(Self { fingerprint: parsed.fingerprint::<Rabin>().bytes, places, nodes })
     }
+
+    /// Whether what is no record of the schema is one behind the header of a schema registry.
+    fn is_registered(&self, payload: &[u8]) -> bool {
+        let Some((header, body)) = payload.split_at_checked(REGISTRY_HEADER_BYTES) else { return false };
+        let mut wire = Wire::new(&self.nodes, body);
+        header.starts_with(&[0]) && self.nodes.fields().iter().all(|(_, node)| wire.value(*node, 1).is_ok()) && wire.finish().is_ok()
+    }
+
+    fn fields(&self, body: &[u8], row: &mut Row<'_>) -> Result<(), String> {
+        let mut wire = Wire::new(&self.nodes, body);
+        for ((_, node), place) in self.nodes.fields().iter().zip(&self.places) {
+            let value = wire.value(*node, 1)?;
+            if let Some(place) = place {
+                row.put(*place, &value)?;
+            }
+        }
+        wire.finish()
+    }
 }
 
 impl Reader for AvroReader {
     fn read(&mut self, payload: &[u8], row: &mut Row<'_>) -> Result<(), String> {
         let (body, foreign) = body(payload, &self.fingerprint);
-        let foreign = |reason: String| {
+        self.fields(body, row).map_err(|reason| {
             if foreign {
                 format!("{reason}; the record may be of another schema: its fingerprint is not that of 'avro.schema'")
+            } else if self.is_registered(payload) {
+                format!("{reason}; the record has the header of a schema registry before it, which is not read")
             } else {
                 reason
             }
-        };
-        let mut wire = Wire::new(&self.nodes, body);
-        for ((_, node), place) in self.nodes.fields().iter().zip(&self.places) {
-            let value = wire.value(*node, 1).map_err(foreign)?;
-            if let Some(place) = place {
-                row.put(*place, &value).map_err(foreign)?;
-            }
-        }
-        wire.finish().map_err(foreign)
+        })
     }
 }
 

@@ -10,6 +10,9 @@ use apache_avro::schema::{DecimalSchema, Name, Namespace};
 /// Digits after the point of a decimal that can be held.
 const SCALE_MAX: usize = 38;
 
+/// Digits of a decimal that a column can hold.
+const DIGITS_MAX: u8 = 38;
+
 /// Place in the table.
 pub(super) type NodeId = usize;
 
@@ -30,8 +33,12 @@ pub(super) enum Node {
     TimeMicros,
     /// A time since the epoch: numerator and denominator of a unit in microseconds.
     Timestamp(i64, i64),
-    /// An unscaled number in bytes, of a fixed number or with their length.
-    Decimal(Option<usize>, u32),
+    /// An unscaled number in bytes, of a fixed number or with their length; `digits` are those that it has at most.
+    Decimal {
+        size: Option<usize>,
+        digits: u8,
+        scale: u32,
+    },
     Fixed(usize),
     Symbols(Vec<String>),
     List(NodeId),
@@ -140,10 +147,11 @@ impl NodesBuilder {
     fn decimal(&mut self, decimal: &DecimalSchema, space: &Namespace) -> Result<Node, String> {
         let scale = u32::try_from(decimal.scale).ok().filter(|_| decimal.scale <= SCALE_MAX);
         let scale = scale.ok_or_else(|| format!("a decimal has more than {SCALE_MAX} digits after the point"))?;
+        let digits = u8::try_from(decimal.precision).map_or(DIGITS_MAX, |digits| digits.min(DIGITS_MAX));
         let inner = self.add(&decimal.inner, space)?;
         match self.table[inner] {
-            Node::Fixed(size) => Ok(Node::Decimal(Some(size), scale)),
-            _ => Ok(Node::Decimal(None, scale)),
+            Node::Fixed(size) => Ok(Node::Decimal { size: Some(size), digits, scale }),
+            _ => Ok(Node::Decimal { size: None, digits, scale }),
         }
     }
 }

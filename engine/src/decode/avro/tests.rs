@@ -148,6 +148,10 @@ fn bad_records_are_rejected_with_the_reason() {
     assert_eq!(reasons(&[[0x02_u8, 0xff, 0]]), ["broken Avro at byte 2: the text before is not UTF-8"]);
     assert_eq!(reasons(&[[0x02_u8, b'a', 8, 0]]), ["broken Avro at byte 3: the union has no such branch"]);
     assert_eq!(reasons(&[datum(item(Some(f64::NAN), 1, vec![], false))]), ["column t: expected DOUBLE, found NaN"]);
+    let header = [0_u8, 0, 0, 0, 7];
+    let registered = reasons(&[[header.as_slice(), &good].concat(), [header.as_slice(), &good[1..]].concat()]);
+    assert!(registered[0].ends_with("; the record has the header of a schema registry before it, which is not read"), "{registered:?}");
+    assert!(!registered[1].contains("registry"), "{registered:?}");
     let list = reasons(&[datum(item(None, 1, vec![Some(1.0), Some(f64::INFINITY)], false))]);
     assert_eq!(list, ["column list[1]: expected DOUBLE, found inf"]);
 }
@@ -178,6 +182,52 @@ fn schemas_that_do_not_fit_are_refused() {
     assert!(refused("\"long\"").starts_with("option 'avro.schema': it must be a record (hint: "));
     let other = r#"{"type":"record","name":"R","fields":[{"name":"devise","type":"string"}]}"#;
     assert_eq!(refused(other), "column device: the Avro schema has no such field (hint: is it devise?)");
+}
+
+#[test]
+fn columns_follow_from_the_schema() {
+    let of = |text: &str| crate::decode::declared("avro", &[("avro.schema".to_owned(), text.to_owned())].into());
+    let inferred = of(r#"{"type": "record", "name": "R", "fields": [
+        {"name": "device_id", "type": "string"},
+        {"name": "ts", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}]},
+        {"name": "n", "type": "int"},
+        {"name": "f", "type": "float"},
+        {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 8, "scale": 2}},
+        {"name": "tags", "type": {"type": "array", "items": ["null", "string"]}},
+        {"name": "sensors", "type": {"type": "map", "values": "double"}},
+        {"name": "place", "type": {"type": "record", "name": "Place", "fields": [
+            {"name": "room", "type": "string"}, {"name": "day", "type": {"type": "int", "logicalType": "date"}}]}},
+        {"name": "second_place", "type": "Place"},
+        {"name": "nothing", "type": "null"}]}"#);
+    let inferred = inferred.unwrap().unwrap();
+    let columns: Vec<String> = inferred.columns.iter().map(|(name, t)| format!("{name} {}", crate::batch::type_name(t))).collect();
+    assert_eq!(
+        columns,
+        [
+            "device_id STRING",
+            "ts TIMESTAMP",
+            "n INT",
+            "f FLOAT",
+            "price DECIMAL(8, 2)",
+            "tags ARRAY<STRING>",
+            "sensors MAP<STRING, DOUBLE>",
+            "place ROW<room STRING, day DATE>",
+            "second_place ROW<room STRING, day DATE>",
+            "nothing STRING",
+        ]
+    );
+    assert_eq!(inferred.event_time, Some(1));
+    let refused = |text: &str| of(text).unwrap_err().message().to_owned();
+    assert_eq!(refused(SCHEMA), "option 'avro.schema': field other has values of several types");
+    let tree = r#"{"type":"record","name":"T","fields":[{"name":"next","type":["null","T"]}]}"#;
+    assert_eq!(refused(tree), "option 'avro.schema': field next contains itself");
+    let doubled = (1..15).fold(r#"{"type":"record","name":"R0","fields":[{"name":"a","type":"int"}]}"#.to_owned(), |inner, i| {
+        let again = i - 1;
+        format!(r#"{{"type":"record","name":"R{i}","fields":[{{"name":"a","type":{inner}}},{{"name":"b","type":"R{again}"}}]}}"#)
+    });
+    assert_eq!(refused(&doubled), "option 'avro.schema': there are more than 10000 fields");
+    let missing = crate::decode::declared("avro", &Default::default()).unwrap_err();
+    assert_eq!(missing.message(), "option 'avro.schema' of the format is missing");
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl<'a> Wire<'a> {
                 let time = self.long()?.checked_mul(*numerator).ok_or_else(|| self.broken("the time before is out of range"))?;
                 Value::Timestamp(time.div_euclid(*denominator))
             }
-            Node::Decimal(size, scale) => {
+            Node::Decimal { size, scale, .. } => {
                 let bytes = match size {
                     Some(size) => self.take(*size)?,
                     None => self.counted()?,

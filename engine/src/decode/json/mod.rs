@@ -30,4 +30,5 @@ pub(super) static FORMAT: Format = Format {
     options: &[],
     open: decoder::open,
     attributes: Some(value::attributes),
+    columns: None,
 };

@@ -154,6 +154,57 @@ fn a_descriptor_reads_as_its_schema() {
 }
 
 #[test]
+fn columns_follow_from_the_schema() {
+    let of = |text: &str| crate::decode::declared("protobuf", &[("protobuf.schema".to_owned(), text.to_owned())].into());
+    let inferred = of(r#"
+        syntax = "proto3";
+        import "google/protobuf/timestamp.proto";
+        import "google/protobuf/wrappers.proto";
+        message Reading {
+          string device_id = 1;
+          google.protobuf.Timestamp ts = 2;
+          optional double v = 3;
+          float f = 4;
+          sint32 n = 5;
+          uint64 big = 6;
+          repeated int64 list = 7;
+          map<int32, Place> places = 8;
+          Place place = 9;
+          google.protobuf.BoolValue on = 10;
+          oneof either { bytes raw = 11; Kind kind = 12; }
+          enum Kind { OFF = 0; }
+          message Place { string room = 1; repeated uint32 shelves = 2; }
+        }"#);
+    let inferred = inferred.unwrap().unwrap();
+    let columns: Vec<String> = inferred.columns.iter().map(|(name, t)| format!("{name} {}", crate::batch::type_name(t))).collect();
+    assert_eq!(
+        columns,
+        [
+            "device_id STRING",
+            "ts TIMESTAMP",
+            "v DOUBLE",
+            "f FLOAT",
+            "n INT",
+            "big DECIMAL(20, 0)",
+            "list ARRAY<BIGINT>",
+            "places MAP<STRING, ROW<room STRING, shelves ARRAY<BIGINT>>>",
+            "place ROW<room STRING, shelves ARRAY<BIGINT>>",
+            "on BOOLEAN",
+            "raw BYTES",
+            "kind STRING",
+        ]
+    );
+    assert_eq!(inferred.event_time, Some(1));
+    let refused = |text: &str| of(text).unwrap_err().message().to_owned();
+    assert_eq!(refused(SCHEMA), "option 'protobuf.schema': field more contains itself");
+    assert_eq!(refused("syntax = \"proto3\"; message A {} message B {}"), "option 'protobuf.message' is missing");
+    let tree = "syntax = \"proto3\"; message A { A next = 1; }";
+    assert_eq!(refused(tree), "option 'protobuf.schema': field next contains itself");
+    let empty = "syntax = \"proto3\"; message A { B b = 1; message B {} }";
+    assert_eq!(refused(empty), "option 'protobuf.schema': field b has no fields");
+}
+
+#[test]
 fn schemas_that_do_not_fit_are_refused() {
     let refused = |options: &[(&str, &str)]| open_with(options, columns()).err().unwrap().to_string();
     assert!(refused(&[]).starts_with("format protobuf needs one of"));

@@ -1,6 +1,7 @@
 //! Shapes of queries, one a file. Invariant: each writes a query for both sides that must give the same rows.
 //!
-//! Left out: what a lifetime does to rows that change, which depends on when they come; and LEAD, of which the last rows wait for ever.
+//! Left out: what a lifetime does to rows that change, which depends on when they come; and what reads rows of LEAD, of which the last ones
+//! wait for ever.
 
 use crate::draft::{Draft, Rel};
 
@@ -31,6 +32,7 @@ mod window_join;
 
 // rows in order
 mod first_row;
+mod lead;
 mod over_range;
 mod over_rows;
 mod window_rank;
@@ -64,7 +66,10 @@ pub struct Shape {
     pub write: fn(&mut Draft) -> Rel,
 }
 
-/// Every shape, sorted by name.
+/// Shapes that no other one reads, sorted by name.
+pub static OUTERMOST: &[&Shape] = &[&lead::SHAPE];
+
+/// Every other shape, sorted by name.
 pub static SHAPES: &[&Shape] = &[
     &asof_join::SHAPE,
     &assigned::SHAPE,
@@ -98,6 +103,6 @@ mod tests {
 
     #[test]
     fn shapes_are_sorted() {
-        assert!(SHAPES.is_sorted_by_key(|s| s.name));
+        assert!(SHAPES.is_sorted_by_key(|s| s.name) && OUTERMOST.is_sorted_by_key(|s| s.name));
     }
 }
