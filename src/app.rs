@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use thalweg_connectors::gateway::{AmqpGateway, GatewayContext, MqttGateway};
 use thalweg_devices::{Devices, Secret};
-use thalweg_engine::contract::{Clock, Disk};
+use thalweg_engine::contract::{Clock, Disk, LogStore};
 use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
-use thalweg_engine::log::{LogConfig, Logs};
+use thalweg_engine::log::{Log, LogConfig, Logs};
 use thalweg_engine::metrics::GatewayCounters;
 use thalweg_engine::room;
 use thalweg_engine::runtime::{Environment, Supervisor, floors};
@@ -62,6 +62,8 @@ pub struct Core {
     pub engine: Arc<Engine>,
     /// What the gateway did.
     pub counters: Arc<GatewayCounters>,
+    /// Records that the log had taken before the start.
+    found: u64,
     _lake_threads: Threads,
     _owner: DataDir,
 }
@@ -89,6 +91,7 @@ impl Core {
         let read = floors(&disk, &layout.checkpoints)?;
         let logs = Logs::open_read(&layout.log, disk.clone(), clock.clone(), log_config, read)?;
         logs.stream(&Name::new(STREAM_DEFAULT)?)?;
+        let found = taken(&logs);
         // What waits for the disk is not where records are taken in.
         let threads = Threads::new("lake", LAKE_THREADS, || {})?;
         let lake = Lake::open_on(disk.clone(), &layout.lake, clock.clone(), threads.handle()?.clone(), config.lake_history)?;
@@ -122,7 +125,12 @@ impl Core {
             queries: crate::sql_service::QueryPool::new()?,
             query_timeout: config.query_timeout,
         })?;
-        Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, _lake_threads: threads, _owner: owner })
+        Ok(Self { config, layout, clock, disk, logs, lake, devices, engine, counters, found, _lake_threads: threads, _owner: owner })
+    }
+
+    /// Records that the log has taken since the start, those included that retention has removed.
+    pub fn logged(&self) -> u64 {
+        taken(&self.logs).saturating_sub(self.found)
     }
 
     /// Why this process should end: the disk has failed under a log, so that nothing more can be acknowledged and only a new start can
@@ -153,6 +161,12 @@ impl Core {
         }
         self.logs.close();
     }
+}
+
+/// Records that streams have taken in all their time. One that cannot be opened takes none.
+fn taken(logs: &Logs) -> u64 {
+    let of = |log: Arc<Log>| (0..log.partitions()).map(|p| log.bounds(p).end).sum::<u64>();
+    logs.streams().iter().filter_map(|name| logs.stream(name).ok()).map(of).sum()
 }
 
 /// The SQL session over a lake; queries put aside what does not fit into memory below `spill`, if there is one.

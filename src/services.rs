@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use thalweg_connectors::gateway::{GatewayContext, http};
 use thalweg_engine::contract::LogStore;
 use thalweg_engine::error::Result;
+use thalweg_engine::metrics::GatewayDifference;
 use thalweg_engine::room;
 
 use crate::app::Core;
@@ -39,8 +40,13 @@ impl SystemView for Services {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.core.logs.problems();
         problems.extend(self.core.engine.problems());
+        problems.extend(imbalance(self.gateway_difference()));
         problems.extend(room::check(&*self.core.disk, &self.core.layout.checkpoints).err().map(|e| e.to_string()));
         problems
+    }
+
+    fn gateway_difference(&self) -> GatewayDifference {
+        self.core.counters.difference(|| self.core.logged())
     }
 
     fn log_figures(&self) -> LogFigures {
@@ -86,5 +92,33 @@ impl SystemView for Services {
             Ok(serde_json::from_slice(&bytes)?)
         })
         .await
+    }
+}
+
+/// What is wrong with the counts of the gateway.
+fn imbalance(difference: GatewayDifference) -> Option<String> {
+    let GatewayDifference { received, log } = difference;
+    let found: Vec<String> = [
+        (log > 0).then(|| format!("{log} records were acknowledged that the log does not hold")),
+        (received > 0).then(|| format!("the fate of {received} records more was counted than were received")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let told = format!("gateway: {}: a bug or a loss; keep the data directory and report this", found.join(", "));
+    (!found.is_empty()).then_some(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_of_the_gateway_is_told_in_records() {
+        assert_eq!(imbalance(GatewayDifference::default()), None);
+        let lost = imbalance(GatewayDifference { received: 0, log: 3 }).unwrap();
+        assert!(lost.starts_with("gateway: 3 records were acknowledged that the log does not hold: a bug or a loss"), "{lost}");
+        let both = imbalance(GatewayDifference { received: 2, log: 3 }).unwrap();
+        assert!(both.contains("does not hold, the fate of 2 records more"), "{both}");
     }
 }

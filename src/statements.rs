@@ -32,6 +32,11 @@ pub enum StoredKind {
     Job,
 }
 
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Document {
     version: u32,
@@ -104,11 +109,14 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<Stored>> {
     let file = disk.open(path, OpenMode::Read)?;
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| Error::corrupt("the file of statements is too large"))?];
     let read = file.read_at(&mut bytes, 0)?;
-    let document: Document = serde_json::from_slice(&bytes[..read]).map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))?;
-    match document.version {
-        1 | 2 => Ok(document.statements),
-        other => Err(Error::corrupt(format!("{}: version {other} is not known", path.display()))),
+    let damaged = |e: serde_json::Error| Error::corrupt(format!("{}: {e}", path.display()));
+    // First of all: the rest of another version may look otherwise.
+    let Head { version } = serde_json::from_slice(&bytes[..read]).map_err(damaged)?;
+    if !(1..=2).contains(&version) {
+        return Err(Error::other_version(path.display(), version, "1 and 2"));
     }
+    let document: Document = serde_json::from_slice(&bytes[..read]).map_err(damaged)?;
+    Ok(document.statements)
 }
 
 #[cfg(test)]

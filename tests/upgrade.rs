@@ -1,16 +1,25 @@
-//! A data directory that an earlier version wrote is opened and gone on from. Invariant: what it had promised is there once, state
-//! and all, and nobody had to do anything.
+//! Checks of what has to last. Invariant: whatever lies between the two manipulations of a check, its validation finds what it finds if
+//! nothing lies there; and a file of a version that is not known stops who needs it, with words that say what to do, and is not changed.
 //!
-//! `fixtures/data-<version>/` is the directory of a server of that version that was killed: log, checkpoints, lake, references and
-//! statements. `fixtures/state-<version>/` is one with state of each kind of step, of a server that was stopped. They are never written
-//! again; a version that changes a format adds its own. With `UPDATE_FIXTURES` set, one that is missing is written.
+//! ```text
+//! init ─► records, manipulation ─► nothing, restart, kill, upgrade or downgrade ─► manipulation, records ─► validation
+//! ```
+//!
+//! An upgrade begins with files of an earlier version. `fixtures/data-<version>/` is the directory of a server of that version that was
+//! killed: log, checkpoints, lake, references and statements. `fixtures/state-<version>/` is one with state of each kind of step, of a
+//! server that was stopped. They are never written again; a version that changes a format adds its own. With `UPDATE_FIXTURES` set, one
+//! that is missing is written. A downgrade is what an earlier version finds: files of versions that it does not know (`versions`).
 
+mod checks;
 mod support;
+mod versions;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
+use checks::{CHECKS, Check, SITES, SITES_FILE, Since, TELEMETRY};
 use futures::TryStreamExt;
 use support::{close, committed, copy, record, run, wait};
 use thalweg::app::Core;
@@ -18,73 +27,118 @@ use thalweg::config::Config;
 use thalweg::server::{SqlOutcome, SqlService};
 use thalweg::sql_service::Service;
 use thalweg_devices::{Principal, Role};
+use thalweg_engine::error::Result;
 use thalweg_engine::ids::Name;
+use versions::{FORMATS, Format, lasting};
 
 const JOBS: [&str; 3] = ["windows", "totals", "archive.telemetry"];
 /// Records in the fixture: devices 0 to 3, seconds 0 to 24, the value is the sum of both; one that is late, and one that cannot be read.
 const RECORDS: i64 = 4 * 25 + 2;
 
-/// A table, then for each kind of state a table and the job that fills it, which has the table's name.
-const STATES: [(&str, &str); 8] = [
-    (
-        "archive.telemetry",
-        "CREATE TABLE telemetry (device_id STRING NOT NULL, ts TIMESTAMP(3), v BIGINT NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
-           WITH ('connector' = 'log', 'stream' = 'telemetry', 'format' = 'json', 'scan.watermark.idle-timeout' = '1h')",
-    ),
-    (
-        "sessions",
-        "CREATE TABLE sessions (window_start TIMESTAMP(3), window_end TIMESTAMP(3), device_id STRING, n BIGINT, total BIGINT)
-           WITH ('connector' = 'lake', 'tier' = 'warm');
-         INSERT INTO sessions SELECT window_start, window_end, device_id, COUNT(*), SUM(v)
-           FROM TABLE(SESSION(TABLE telemetry PARTITION BY device_id, DESCRIPTOR(ts), INTERVAL '2' SECOND))
-           GROUP BY window_start, window_end, device_id",
-    ),
-    (
-        "followed",
-        "CREATE TABLE followed (device_id STRING, v BIGINT, later BIGINT) WITH ('connector' = 'lake', 'tier' = 'warm');
-         INSERT INTO followed SELECT a.device_id, a.v, b.v FROM telemetry AS a JOIN telemetry AS b
-           ON a.device_id = b.device_id AND b.ts BETWEEN a.ts + INTERVAL '1' SECOND AND a.ts + INTERVAL '5' SECOND",
-    ),
-    (
-        "paired",
-        "CREATE TABLE paired (device_id STRING, v BIGINT, later BIGINT, PRIMARY KEY (device_id, v) NOT ENFORCED)
-           WITH ('connector' = 'lake', 'tier' = 'warm');
-         SET 'table.exec.state.ttl' = '1 h';
-         INSERT INTO paired SELECT a.device_id, a.v, b.v FROM telemetry AS a LEFT JOIN telemetry AS b
-           ON a.device_id = b.device_id AND b.v = a.v + 30",
-    ),
-    (
-        "running",
-        "CREATE TABLE running (device_id STRING, ts TIMESTAMP(3), total BIGINT) WITH ('connector' = 'lake', 'tier' = 'warm');
-         INSERT INTO running SELECT device_id, ts,
-           SUM(v) OVER (PARTITION BY device_id ORDER BY ts ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) FROM telemetry",
-    ),
-    (
-        "best",
-        "CREATE TABLE best (place BIGINT, device_id STRING, v BIGINT, PRIMARY KEY (place) NOT ENFORCED)
-           WITH ('connector' = 'lake', 'tier' = 'warm');
-         INSERT INTO best SELECT place, device_id, v FROM (
-           SELECT device_id, v, ROW_NUMBER() OVER (ORDER BY v DESC) AS place FROM telemetry) WHERE place <= 3",
-    ),
-    (
-        "newest",
-        "CREATE TABLE newest (device_id STRING, ts TIMESTAMP(3), v BIGINT, PRIMARY KEY (device_id) NOT ENFORCED)
-           WITH ('connector' = 'lake', 'tier' = 'warm');
-         INSERT INTO newest SELECT device_id, ts, v FROM (
-           SELECT *, ROW_NUMBER() OVER (PARTITION BY device_id ORDER BY ts DESC) AS rn FROM telemetry) WHERE rn = 1",
-    ),
-    (
-        // The key of the table is another than that of the query, so that a step keeps the newest row of each.
-        "ranked",
-        "CREATE TABLE ranked (device_id STRING, place BIGINT, total BIGINT, PRIMARY KEY (device_id) NOT ENFORCED)
-           WITH ('connector' = 'lake', 'tier' = 'warm');
-         INSERT INTO ranked SELECT device_id, place, total FROM (
-           SELECT device_id, total, ROW_NUMBER() OVER (ORDER BY total DESC) AS place FROM (
-             SELECT device_id, SUM(v) AS total FROM telemetry GROUP BY device_id)) WHERE place <= 2",
-    ),
-];
-/// Jobs of `STATES` that read each record once.
-const READ_ONCE: [&str; 2] = ["archive.telemetry", "sessions"];
+/// Seconds of the first half of the records, of those that a process took before it was killed, and of all.
+const HALF: i64 = 25;
+const KILLED: i64 = 30;
+const WHOLE: i64 = 50;
+
+/// What lies between the manipulations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Nothing,
+    Restart,
+    Kill,
+    Upgrade,
+    Downgrade,
+}
+
+const ARCHIVE: &str = "archive.telemetry";
+/// Jobs that read each record once, and are never stopped.
+const READ_ONCE: [&str; 2] = [ARCHIVE, "sessions"];
+
+/// What a check found.
+struct Found {
+    name: &'static str,
+    half: String,
+    whole: String,
+}
+
+impl Way {
+    fn checks(self) -> Vec<&'static Check> {
+        CHECKS.iter().filter(|check| self != Self::Upgrade || check.since == Since::First).collect()
+    }
+
+    /// Takes every check this way.
+    async fn take(self, home: &Path) -> Vec<Found> {
+        let (checks, data) = (self.checks(), home.join(format!("{self:?}")));
+        let core = match self {
+            Self::Upgrade => {
+                copy_fixture("state-0.1.0", &data);
+                open(&data).unwrap()
+            }
+            _ => first_half(&data, &checks).await,
+        };
+        let core = self.between(core, &data).await;
+        let half = results(&core, &checks).await;
+        for check in &checks {
+            give(&core, check.manipulate[1]).await;
+        }
+        let from = if self == Self::Kill { KILLED } else { HALF };
+        feed(&core, from..WHOLE);
+        settled(&core, &checks, WHOLE).await;
+        let whole = results(&core, &checks).await;
+        close(core).await;
+        checks.iter().zip(half).zip(whole).map(|((check, half), whole)| Found { name: check.name, half, whole }).collect()
+    }
+
+    async fn between(self, core: Core, data: &Path) -> Core {
+        match self {
+            Self::Nothing => core,
+            Self::Kill => {
+                feed(&core, HALF..KILLED);
+                wait(&core, &READ_ONCE, |status| status.counters.consumed == sent(KILLED)).await.unwrap();
+                // What is on the disk while it runs is what it leaves when it is killed.
+                let killed = data.with_extension("killed");
+                copy(data, &killed);
+                close(core).await;
+                open(&killed).unwrap()
+            }
+            Self::Restart | Self::Upgrade => {
+                close(core).await;
+                open(data).unwrap()
+            }
+            Self::Downgrade => {
+                close(core).await;
+                for format in FORMATS {
+                    refused(data, format).await;
+                }
+                open(data).unwrap()
+            }
+        }
+    }
+}
+
+/// A start over files of a version that it does not know.
+async fn refused(data: &Path, format: &Format) {
+    let originals = format.put(data);
+    let before = lasting(data);
+    let said = match open(data) {
+        Err(e) => vec![e.to_string()],
+        Ok(core) => {
+            let mut said = Vec::new();
+            for job in READ_ONCE {
+                said.push(wait(&core, &[job], |_| false).await.unwrap_err());
+            }
+            close(core).await;
+            said
+        }
+    };
+    for said in said {
+        assert!(said.contains(format.says) && said.contains("use the version of thalweg that wrote it"), "{}: {said}", format.name);
+    }
+    assert!(lasting(data) == before, "{}: something was changed", format.name);
+    for (path, bytes) in originals {
+        std::fs::write(path, bytes).unwrap();
+    }
+}
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -98,23 +152,45 @@ fn copy_fixture(name: &str, data: &Path) {
     }
 }
 
-fn open_states(data: &Path) -> Core {
-    Core::open(Config { data: data.to_owned(), partitions: 2, segment_bytes: 64 << 10, ..Config::default() }).unwrap()
+fn open(data: &Path) -> Result<Core> {
+    let checkpoint_interval = Duration::from_secs(3600);
+    Core::open(Config { data: data.to_owned(), partitions: 2, segment_bytes: 64 << 10, checkpoint_interval, ..Config::default() })
 }
 
-/// A new directory with the first half of the records: devices 0 to 3, seconds 0 to 24, but for some of them, so that sessions end.
-async fn first_half(data: &Path) -> Core {
-    let core = open_states(data);
-    for (_, script) in STATES {
-        run(&core, script).await;
+/// A new directory with the first half of the records: devices 0 to 3, but for some seconds, so that sessions end.
+async fn first_half(data: &Path, checks: &[&Check]) -> Core {
+    let needs_sites = checks.iter().any(|check| check.since == Since::Later);
+    if needs_sites {
+        std::fs::create_dir_all(data.join("reference")).unwrap();
+        std::fs::write(data.join("reference/sites.csv"), SITES_FILE).unwrap();
     }
-    feed(&core, 0..25);
-    settled(&core, 25).await;
+    let core = open(data).unwrap();
+    give(&core, if needs_sites { SITES } else { "" }).await;
+    give(&core, TELEMETRY).await;
+    for check in checks {
+        give(&core, check.init).await;
+    }
+    feed(&core, 0..HALF);
+    settled(&core, checks, HALF).await;
+    for check in checks {
+        give(&core, check.manipulate[0]).await;
+    }
     core
+}
+
+async fn give(core: &Core, statements: &str) {
+    if !statements.is_empty() {
+        run(core, statements).await;
+    }
 }
 
 fn is_sent(second: i64) -> bool {
     second % 7 < 4
+}
+
+/// Records before a second.
+fn sent(seconds: i64) -> u64 {
+    (0..seconds).filter(|s| is_sent(*s)).count() as u64 * 4
 }
 
 fn feed(core: &Core, seconds: std::ops::Range<i64>) {
@@ -122,26 +198,24 @@ fn feed(core: &Core, seconds: std::ops::Range<i64>) {
 }
 
 /// Waits until everything that was sent before a second is in the lake.
-async fn settled(core: &Core, seconds: i64) {
-    let records = (0..seconds).filter(|s| is_sent(*s)).count() as i64 * 4;
-    let jobs = STATES.map(|(job, _)| job);
-    committed(core, &READ_ONCE, records).await.unwrap();
+async fn settled(core: &Core, checks: &[&Check], seconds: i64) {
+    let jobs: Vec<&str> = checks.iter().map(|check| check.name).chain([ARCHIVE]).collect();
+    committed(core, &READ_ONCE, sent(seconds).cast_signed()).await.unwrap();
     wait(core, &jobs, |status| status.lag == 0).await.unwrap();
     core.engine.supervisor().checkpoint_all();
     wait(core, &jobs, |status| status.counters == status.committed).await.unwrap();
 }
 
-/// All rows of all tables.
-async fn results(core: &Core) -> Vec<String> {
+/// What the validation of each check finds.
+async fn results(core: &Core, checks: &[&Check]) -> Vec<String> {
     let who = Principal { name: Name::new("tester").unwrap(), role: Role::Admin };
     let mut results = Vec::new();
-    for (table, _) in &STATES[1..] {
-        // Rows without a time lie by the day on which they were written, which no two runs need share.
-        let columns = if *table == "followed" { "device_id, v, later" } else { "*" };
-        let sql = format!("SELECT {columns} FROM {table} ORDER BY 1, 2, 3");
-        let SqlOutcome::Rows(rows) = Service(core.engine.clone()).execute(&who, &sql).await.unwrap() else { panic!("{sql} gives rows") };
+    for Check { name, validate, .. } in checks {
+        let SqlOutcome::Rows(rows) = Service(core.engine.clone()).execute(&who, validate).await.unwrap() else {
+            panic!("{validate} gives rows")
+        };
         let batches: Vec<RecordBatch> = rows.stream.try_collect().await.unwrap();
-        results.push(format!("{table}\n{}", pretty_format_batches(&batches).unwrap()));
+        results.push(format!("{name}\n{}", pretty_format_batches(&batches).unwrap()));
     }
     results
 }
@@ -175,31 +249,29 @@ async fn a_directory_of_0_1_0_is_gone_on_from() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn state_of_0_1_0_is_gone_on_from() {
-    let directory = tempfile::tempdir().unwrap();
+/// Writes the files of this version that a later one will begin with, if they are missing and wanted.
+async fn update_fixture(home: &Path) {
     let golden = fixture("state-0.1.0");
     if !golden.exists() && std::env::var_os("UPDATE_FIXTURES").is_some() {
-        let made = directory.path().join("made");
-        close(first_half(&made).await).await;
+        let made = home.join("made");
+        close(first_half(&made, &Way::Upgrade.checks()).await).await;
         copy(&made, &golden);
     }
-    let (straight, resumed) = (directory.path().join("straight"), directory.path().join("resumed"));
-    let core = first_half(&straight).await;
-    let half = results(&core).await;
-    feed(&core, 25..50);
-    settled(&core, 50).await;
-    let whole = results(&core).await;
-    close(core).await;
-    for (half, whole) in half.iter().zip(&whole) {
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_lies_between_two_manipulations_the_validation_finds_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    update_fixture(home.path()).await;
+    let straight = Way::Nothing.take(home.path()).await;
+    for Found { half, whole, .. } in &straight {
         assert!(half.lines().count() > 5 && half != whole, "the second half changes nothing: {half}");
     }
-
-    copy_fixture("state-0.1.0", &resumed);
-    let core = open_states(&resumed);
-    assert_eq!(results(&core).await, half);
-    feed(&core, 25..50);
-    settled(&core, 50).await;
-    assert_eq!(results(&core).await, whole);
-    close(core).await;
+    for way in [Way::Restart, Way::Kill, Way::Upgrade, Way::Downgrade] {
+        for found in way.take(home.path()).await {
+            let want = straight.iter().find(|want| want.name == found.name).unwrap();
+            assert_eq!(found.half, want.half, "{way:?}");
+            assert_eq!(found.whole, want.whole, "{way:?}");
+        }
+    }
 }

@@ -195,7 +195,13 @@ fn scan(bytes: &[u8], path: &Path, mut apply: impl FnMut(usize, &[u8]) -> Result
             return Err(Error::corrupt(format!("{}, line {number}: checksum does not match", path.display()))
                 .hint("restore the file from a backup, or remove the line if you know what it said"));
         };
-        apply(number, json).map_err(|e| Error::corrupt(format!("{}, line {number}: {}", path.display(), e.message())))?;
+        apply(number, json).map_err(|e| {
+            let error = Error::corrupt(format!("{}, line {number}: {}", path.display(), e.message()));
+            match e.hint_text() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })?;
         start = next;
     }
     Ok(start)
@@ -209,11 +215,11 @@ fn checked(line: &[u8]) -> Option<&[u8]> {
 
 fn check_header(json: &[u8], kind: &str) -> Result<()> {
     let header: Header = serde_json::from_slice(json)?;
-    if header.journal != kind || header.version != VERSION {
-        return Err(Error::corrupt(format!(
-            "found journal {:?} of version {}, want {kind:?} of version {VERSION}",
-            header.journal, header.version
-        )));
+    if header.journal != kind {
+        return Err(Error::corrupt(format!("found journal {:?}, want {kind:?}", header.journal)));
+    }
+    if header.version != VERSION {
+        return Err(Error::other_version(format!("journal {kind}"), header.version, VERSION));
     }
     Ok(())
 }
@@ -305,5 +311,15 @@ mod tests {
         open(&path).unwrap();
         let error = Journal::<u32>::open(Arc::new(RealDisk), path, "other", |_| Ok(())).unwrap_err();
         assert!(error.message().contains("line 1: found journal \"test\""), "{error}");
+    }
+
+    #[test]
+    fn a_journal_of_a_later_version_is_refused_with_a_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.journal");
+        std::fs::write(&path, encode(&Header { journal: "test".to_owned(), version: VERSION + 1 }).unwrap()).unwrap();
+        let error = open(&path).map(|(_, seen)| seen).unwrap_err();
+        assert!(error.message().contains("a.journal, line 1: journal test has version 2, this program knows 1"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("the version of thalweg that wrote it")), "{error}");
     }
 }

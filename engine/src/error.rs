@@ -76,6 +76,12 @@ impl Error {
         Self::new(ErrorKind::Corrupt, message)
     }
 
+    /// Bytes of another version than those in `known`; `what` holds them. They may be whole, so nothing of them is changed.
+    pub fn other_version(what: impl fmt::Display, found: impl fmt::Display, known: impl fmt::Display) -> Self {
+        Self::corrupt(format!("{what} has version {found}, this program knows {known}"))
+            .hint("use the version of thalweg that wrote it, or a later one")
+    }
+
     /// A bug or an unplanned failure of the operating system.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)

@@ -5,23 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// A counter that several threads add to.
+/// A counter that several threads add to. Who finds in it what a thread has added finds in others what that thread had added before.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Adds `n`.
     pub fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        self.0.fetch_add(n, Ordering::Release);
     }
 
     /// The sum so far.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 }
 
-/// What the gateway did with records: `received = appended + duplicate + rejected + failed`.
+/// What the gateway did with records: `received = appended + duplicate + rejected + failed`, once nothing is under way; and what it
+/// calls appended is in the log.
 #[derive(Debug, Default)]
 pub struct GatewayCounters {
     /// Records that arrived complete from an authenticated device.
@@ -50,7 +51,24 @@ pub struct GatewayCounters {
     pub undelivered: Counter,
 }
 
+/// By how many records the counts of the gateway cannot be as they are, at any time: 0, or records were lost or counted twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GatewayDifference {
+    /// Records whose fate was counted, beyond those that were received.
+    pub received: u64,
+    /// Records that were acknowledged as stored, beyond those that the log has taken.
+    pub log: u64,
+}
+
 impl GatewayCounters {
+    /// What cannot be. `logged` tells how many records the log has taken since the counts began; it is asked after they were read, for a
+    /// record is counted later than what it is compared with.
+    pub fn difference(&self, logged: impl FnOnce() -> u64) -> GatewayDifference {
+        let appended = self.appended.get();
+        let settled = appended + self.duplicate.get() + self.rejected.get() + self.failed.get();
+        GatewayDifference { received: settled.saturating_sub(self.received.get()), log: appended.saturating_sub(logged()) }
+    }
+
     /// Counts records that came together; those that are not settled when this is dropped have failed.
     pub fn received(&self, records: u64) -> Unsettled<'_> {
         self.received.add(records);
@@ -161,6 +179,19 @@ mod tests {
         assert_eq!(c.row_balance(), 2);
         c.open = 3;
         assert_eq!(c.window_balance(), -1);
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_in_the_log_and_what_was_settled_was_received() {
+        let counters = GatewayCounters::default();
+        counters.received.add(5);
+        counters.appended.add(3);
+        counters.duplicate.add(1);
+        assert_eq!(counters.difference(|| 3), GatewayDifference::default(), "one is under way");
+        assert_eq!(counters.difference(|| 7), GatewayDifference::default(), "others write to the log as well");
+        assert_eq!(counters.difference(|| 2), GatewayDifference { received: 0, log: 1 });
+        counters.rejected.add(2);
+        assert_eq!(counters.difference(|| 3), GatewayDifference { received: 1, log: 0 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
-use thalweg_engine::metrics::{GatewayCounters, JobCounters};
+use thalweg_engine::metrics::{GatewayCounters, GatewayDifference, JobCounters};
 
 use super::error::ApiResult;
 use super::routes::SharedState;
@@ -33,6 +33,8 @@ enum Values {
     Gateway(fn(&GatewayCounters) -> u64),
     /// One an outcome of a record.
     Outcomes,
+    /// One for each law of the gateway.
+    GatewayDifferences,
     /// One a job that has any.
     Job(fn(&JobView) -> Option<f64>),
     /// One a job and count.
@@ -53,6 +55,13 @@ static METRICS: &[Metric] = &[
         unit: "connections",
         about: "Connections of devices that are open.",
         values: Values::Gateway(open_connections),
+    },
+    Metric {
+        name: "thalweg_gateway_difference",
+        kind: "gauge",
+        unit: "records",
+        about: "Records that the gateway has counted and that cannot be, by `of`: more settled than received, or more acknowledged than the log has taken; anything but 0 is a bug or a loss.",
+        values: Values::GatewayDifferences,
     },
     Metric {
         name: "thalweg_gateway_received_total",
@@ -235,12 +244,19 @@ static METRICS: &[Metric] = &[
 pub(crate) async fn metrics(State(state): State<SharedState>) -> ApiResult<([(HeaderName, &'static str); 1], String)> {
     let jobs = state.jobs.list().await?;
     let (problems, log) = (state.system.problems().len(), state.system.log_figures());
-    let text = METRICS.iter().map(|metric| metric.text(&state.gateway, &log, &jobs, problems)).collect();
+    let gateway = (&*state.gateway, state.system.gateway_difference());
+    let text = METRICS.iter().map(|metric| metric.text(gateway, &log, &jobs, problems)).collect();
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 impl Metric {
-    fn text(&self, gateway: &GatewayCounters, log: &LogFigures, jobs: &[JobView], problems: usize) -> String {
+    fn text(
+        &self,
+        (gateway, difference): (&GatewayCounters, GatewayDifference),
+        log: &LogFigures,
+        jobs: &[JobView],
+        problems: usize,
+    ) -> String {
         let Self { name, kind, unit, about, .. } = self;
         let mut text = format!("# HELP {name} {about} In {unit}.\n# TYPE {name} {kind}\n");
         let mut put = |labels: &str, value: f64| {
@@ -255,6 +271,11 @@ impl Metric {
                 let counters = [&gateway.appended, &gateway.duplicate, &gateway.rejected, &gateway.failed];
                 for (outcome, counter) in ["appended", "duplicate", "rejected", "failed"].into_iter().zip(counters) {
                     put(&format!("{{outcome=\"{outcome}\"}}"), counter.get() as f64);
+                }
+            }
+            Values::GatewayDifferences => {
+                for (of, value) in [("received", difference.received), ("log", difference.log)] {
+                    put(&format!("{{of=\"{of}\"}}"), value as f64);
                 }
             }
             Values::Job(value) => {

@@ -15,7 +15,7 @@ use thalweg_devices::{Devices, Principal};
 use thalweg_engine::batch::ProducerSequence;
 use thalweg_engine::error::Result;
 use thalweg_engine::ids::{DeviceId, Epoch, Name};
-use thalweg_engine::metrics::{GatewayCounters, JobCounters};
+use thalweg_engine::metrics::{GatewayCounters, GatewayDifference, JobCounters};
 use thalweg_engine::time::Micros;
 use tokio_util::sync::CancellationToken;
 
@@ -207,6 +207,8 @@ pub trait SystemView: Send + Sync + 'static {
     /// What wants an operator's attention, a sentence each: streams that take nothing, jobs that failed, tables that are damaged,
     /// reference data that cannot be read. Empty means healthy.
     fn problems(&self) -> Vec<String>;
+    /// By how many records the counts of the gateway cannot be as they are.
+    fn gateway_difference(&self) -> GatewayDifference;
     /// What the log has met.
     fn log_figures(&self) -> LogFigures;
     /// Figures for operators, as a JSON object.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use thalweg_devices::{Actor, Devices, Principal, Role, Secret};
 use thalweg_engine::contract::Clock;
 use thalweg_engine::error::{Case, Error, Result};
-use thalweg_engine::metrics::{GatewayCounters, JobCounters};
+use thalweg_engine::metrics::{GatewayCounters, GatewayDifference, JobCounters};
 use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::Micros;
 use tokio::net::TcpListener;
@@ -157,6 +157,9 @@ pub struct FakeSystem(pub Mutex<Vec<String>>);
 impl SystemView for FakeSystem {
     fn problems(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
+    }
+    fn gateway_difference(&self) -> GatewayDifference {
+        GatewayDifference { received: 0, log: 3 }
     }
     fn log_figures(&self) -> LogFigures {
         LogFigures { dropped_unread: 5, ..LogFigures::default() }

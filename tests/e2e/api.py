@@ -88,6 +88,16 @@ class Api:
         except (ApiError, OSError, http.client.HTTPException):
             return False
 
+    def is_unwell(self):
+        """Whether the server answers that something is wrong."""
+        try:
+            self.request("GET", "/health", timeout=2)
+        except ApiError as error:
+            return error.status == 503
+        except (OSError, http.client.HTTPException):
+            return False
+        return False
+
     # devices
 
     def register(self, device, **fields):

@@ -1,25 +1,13 @@
 """A log that a disk has damaged. What is whole stays; what is not is named, and given up only when somebody says so."""
 
-import http.client
 import json
 import unittest
 
-from api import ApiError, wait_until
+from api import Api, wait_until
 from server import ServerTest, log_records, run_binary
 
 RECORDS = 40
 HEADER_BYTES, FRAME_HEADER_BYTES = 64, 48
-
-
-def is_unwell(api):
-    """Whether the server answers that something is wrong."""
-    try:
-        api.request("GET", "/health")
-    except ApiError as error:
-        return error.status == 503
-    except (OSError, http.client.HTTPException):
-        return False
-    return False
 
 
 class Repair(ServerTest):
@@ -50,7 +38,7 @@ class Repair(ServerTest):
 
         code, said = self.run_log("verify")
         self.assertEqual(code, 1, said)
-        self.server.start(expected=is_unwell)
+        self.server.start(expected=Api.is_unwell)
         problems = self.server.api().json("GET", "/v1/status")["problems"]
         self.assertIn("thalweg log repair", problems[0])
         code, said = self.run_log("repair")

@@ -1,5 +1,5 @@
-//! Rows to Parquet files, one or more a day. Invariant: every row goes to a file of its own day, and no file is in the table
-//! before `finish`.
+//! Rows to Parquet files, one or more a day. Invariant: every row goes to a file of its own day, no file is in the table
+//! before `finish`, and the files that `finish` gives hold all rows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,13 +26,15 @@ pub(super) struct TableWriter {
     layout: Arc<Layout>,
     open: BTreeMap<Day, OpenFile>,
     finished: Vec<(Day, FinishedFile)>,
+    /// Rows since the last `finish`.
+    rows: u64,
     event_time_max: Option<Micros>,
 }
 
 impl TableWriter {
     /// A writer without rows.
     pub(super) fn new(environment: Arc<Environment>, layout: Arc<Layout>) -> Self {
-        Self { environment, layout, open: BTreeMap::new(), finished: Vec::new(), event_time_max: None }
+        Self { environment, layout, open: BTreeMap::new(), finished: Vec::new(), rows: 0, event_time_max: None }
     }
 
     /// Newest event time written so far.
@@ -42,7 +44,7 @@ impl TableWriter {
 
     /// Whether no row was written since the last `finish`.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.finished.is_empty()
+        self.rows == 0
     }
 
     /// Takes rows, which must have the table's columns.
@@ -50,6 +52,7 @@ impl TableWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
+        self.rows += rows.num_rows() as u64;
         let days = self.days(rows);
         let (first, last) = days.iter().fold((Day::MAX, Day::MIN), |(a, b), &d| (a.min(d), b.max(d)));
         if first == last {
@@ -83,7 +86,8 @@ impl TableWriter {
     }
 
     /// Makes every file durable under `recent/date=<day>/<stem>-s<n>.parquet`. A file of that name
-    /// that is not part of the table is what a crashed attempt left, and is replaced. Errors: `Corrupt` if it is part of it.
+    /// that is not part of the table is what a crashed attempt left, and is replaced. Errors: `Corrupt` if it is part of it; `Internal` if
+    /// the files hold other rows than were written.
     pub(super) fn finish(&mut self, table: &LakeTable, stem: &str) -> Result<Vec<StagedFile>> {
         self.close_open()?;
         self.event_time_max = None;
@@ -93,6 +97,7 @@ impl TableWriter {
             let path = format!("{}/date={date}/{stem}-s{n}.parquet", Level::Recent.directory());
             staged.push(done.publish(table, path, Some(date))?);
         }
+        check_held(std::mem::take(&mut self.rows), &staged).map_err(|e| e.context(table.full_name()))?;
         Ok(staged)
     }
 
@@ -120,5 +125,32 @@ impl TableWriter {
         }
         self.finished.push((day, done));
         Ok(())
+    }
+}
+
+/// Whether files hold the rows that were written to them, by their own footers. Errors: `Internal`: a commit of them would lose rows, or
+/// have some twice.
+fn check_held(written: u64, files: &[StagedFile]) -> Result<()> {
+    let held: u64 = files.iter().map(|file| file.rows).sum();
+    if held == written {
+        return Ok(());
+    }
+    Err(Error::internal(format!("{written} rows were written, and their files hold {held}"))
+        .hint("nothing of them was committed; keep the data directory and report this"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_lack_rows_are_not_committed() {
+        let file = |rows| StagedFile { path: "recent/x".into(), date: None, bytes: 0, rows, crc32c: 0, stats: String::new() };
+        check_held(0, &[]).unwrap();
+        check_held(5, &[file(3), file(2)]).unwrap();
+        for (written, files) in [(5, vec![file(3)]), (5, vec![file(3), file(3)]), (1, vec![])] {
+            let refused = check_held(written, &files).unwrap_err();
+            assert_eq!(refused.kind(), crate::error::ErrorKind::Internal, "{refused}");
+        }
     }
 }

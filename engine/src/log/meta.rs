@@ -23,6 +23,12 @@ pub(super) const FILE_NAME: &str = "stream.json";
 const FORMAT: u32 = 1;
 const FILE_BYTES_MAX: u64 = 4096;
 
+/// Its format alone.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
 /// What is fixed when a stream is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StreamMeta {
@@ -77,10 +83,12 @@ impl StreamMeta {
         if rest != format!("crc32c {:08x}\n", crc32c::crc32c(line.as_bytes())) {
             return Err(damaged("its checksum is wrong"));
         }
-        let meta: Self = serde_json::from_str(line).map_err(|e| damaged(&e.to_string()))?;
-        if meta.format != FORMAT {
-            return Err(damaged(&format!("format {} is unknown to this version", meta.format)));
+        // First of all: the rest of another format may look otherwise.
+        let Head { format } = serde_json::from_str(line).map_err(|e| damaged(&e.to_string()))?;
+        if format != FORMAT {
+            return Err(Error::other_version(path.display(), format, FORMAT));
         }
+        let meta: Self = serde_json::from_str(line).map_err(|e| damaged(&e.to_string()))?;
         if meta.stream != *stream {
             return Err(damaged(&format!("it belongs to stream {}", meta.stream)));
         }

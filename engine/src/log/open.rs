@@ -18,7 +18,7 @@ use super::floors::Floor;
 use super::live::Segment;
 use super::recovery::{self, Damage, Decision, Facts, Tail};
 use super::scan::{self, Scan, Stop};
-use super::segment::{self, FileKind, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES, Trailer};
+use super::segment::{self, FORMAT_VERSION, FileKind, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES, Trailer};
 use super::window::Window;
 
 /// Copies of torn tails that a partition keeps, for whoever wants to know what was cut off.
@@ -198,12 +198,16 @@ fn make_durable(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
 fn refuse(place: &Place, listing: &Listing, facts: &[Facts], damage: &Damage) -> Result<Opened> {
     let file = listing.segments.get(damage.segment).map_or_else(|| place.dir.clone(), |(_, path)| path.clone());
     let Damage { byte, offsets, what, .. } = damage;
-    let reason = format!(
-        "{}: {what} at byte {byte}; offsets {} to {} are damaged (see `thalweg log repair`)",
-        file.display(),
-        offsets.start,
-        offsets.end
-    );
+    let reason = match facts.get(damage.segment).map(|facts| &facts.header) {
+        // Nothing is damaged, and nothing to be repaired.
+        Some(Err(HeaderFault::Version(version))) => Error::other_version(file.display(), version, FORMAT_VERSION).to_string(),
+        _ => format!(
+            "{}: {what} at byte {byte}; offsets {} to {} are damaged (see `thalweg log repair`)",
+            file.display(),
+            offsets.start,
+            offsets.end
+        ),
+    };
     let before = &facts[..damage.segment.min(facts.len())];
     let mut segments = sealed_segments(listing, before);
     if let Some(Facts { header: Ok(header), scan: Some(scan), .. }) = facts.get(damage.segment)

@@ -26,7 +26,7 @@ use super::open::{self, Newest};
 use super::recovery::Facts;
 use super::salvage::Salvaged;
 use super::scan::{self, Scan, Stop, Summary};
-use super::segment::{self, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::segment::{self, FORMAT_VERSION, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::window::Window;
 
 /// Least bytes of a record in a frame: what bounds the records that an unreadable file can have held.
@@ -136,8 +136,7 @@ impl Examined {
     ) -> Result<End> {
         let context = |e: std::io::Error| Error::from(e).context(path.display());
         if let Err(HeaderFault::Version(version)) = facts.header {
-            return Err(Error::corrupt(format!("{}: format {version} is unknown to this version", path.display()))
-                .hint("repair it with the version that wrote it"));
+            return Err(Error::other_version(path.display(), version, FORMAT_VERSION));
         }
         let problems_before = self.problems.len();
         let mut problem = |what: &str| self.problems.push(format!("{}: {what}", path.display()));

@@ -71,6 +71,12 @@ pub struct ReferenceStore {
     last_error: Mutex<Option<String>>,
 }
 
+/// Its version alone.
+#[derive(Deserialize)]
+struct Head {
+    format_version: u32,
+}
+
 /// `versions.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Stored {
@@ -274,13 +280,14 @@ fn read_versions(disk: &dyn Disk, dir: &Path) -> Result<Option<Stored>> {
     if !disk.exists(&path) {
         return Ok(None);
     }
-    let stored: Stored =
-        serde_json::from_slice(&read_file(disk, &path)?).map_err(|e| Error::corrupt(format!("{}: {e}", path.display())))?;
-    if stored.format_version != FORMAT_VERSION {
-        let found = stored.format_version;
-        return Err(Error::invalid(format!("{}: format version {found} is not known", path.display())).hint("use a newer release"));
+    let bytes = read_file(disk, &path)?;
+    let damaged = |e: serde_json::Error| Error::corrupt(format!("{}: {e}", path.display()));
+    // First of all: the rest of another version may look otherwise.
+    let Head { format_version } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if format_version != FORMAT_VERSION {
+        return Err(Error::other_version(path.display(), format_version, FORMAT_VERSION));
     }
-    Ok(Some(stored))
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 
 fn read_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {

@@ -175,8 +175,7 @@ pub(super) fn checked_body(bytes: &[u8]) -> Result<&[u8], Flaw> {
     }
     let version = u16::from_le_bytes([head[4], head[5]]);
     if version != VERSION {
-        let error = Error::corrupt(format!("the checkpoint has version {version}, this program knows {VERSION}"));
-        return Err(Flaw::Version(error.hint("use the version of thalweg that wrote it, or a later one")));
+        return Err(Flaw::Version(Error::other_version("the checkpoint", version, VERSION)));
     }
     if crc32c::crc32c(body) != u32::from_le_bytes([head[8], head[9], head[10], head[11]]) {
         return Err(damaged("a checkpoint's checksum does not fit its bytes"));

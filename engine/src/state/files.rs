@@ -396,16 +396,18 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_refused_with_a_way_out() {
+    fn another_version_is_refused_with_a_way_out() {
         let (_directory, files) = stored();
-        for ending in [FILE, COPY] {
-            let path = files.path(4, ending);
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes[4] = 2;
-            std::fs::write(&path, bytes).unwrap();
+        for version in [0, 2] {
+            for ending in [FILE, COPY] {
+                let path = files.path(4, ending);
+                let mut bytes = std::fs::read(&path).unwrap();
+                bytes[4] = version;
+                std::fs::write(&path, bytes).unwrap();
+            }
+            let error = files.load().unwrap_err();
+            assert!(error.message().contains(&format!("has version {version}, this program knows 1")), "{error}");
+            assert!(error.hint_text().unwrap().contains("the version of thalweg that wrote it"), "{error}");
         }
-        let error = files.load().unwrap_err();
-        assert!(error.message().contains("has version 2, this program knows 1"), "{error}");
-        assert!(error.hint_text().unwrap().contains("the version of thalweg that wrote it"), "{error}");
     }
 }

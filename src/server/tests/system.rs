@@ -20,6 +20,8 @@ async fn what_does_not_exist_is_said_in_json() {
     let metrics = server.send(Method::GET, "/metrics", viewer, "").await;
     for line in [
         "thalweg_problems 1",
+        "thalweg_gateway_difference{of=\"received\"} 0",
+        "thalweg_gateway_difference{of=\"log\"} 3",
         "thalweg_job_difference{job=\"by_minute\",of=\"rows\"} 2",
         "thalweg_job_difference{job=\"by_minute\",of=\"windows\"} 0",
         "thalweg_log_damaged_segments 0",

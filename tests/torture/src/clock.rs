@@ -21,6 +21,7 @@ use thalweg_engine::log::{Log, LogConfig, Logs, inspect};
 use thalweg_engine::system::RealDisk;
 use thalweg_engine::time::{DAY, Micros};
 
+use crate::conservation;
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::machine;
 use crate::writer::STREAM;
@@ -125,6 +126,10 @@ fn run(settings: &Settings) -> Result<Report, String> {
     }
     let stalled = trial.stalled(&mut random)?;
     report.blame("at the end", stalled);
+    trial.logs.close();
+    if report.violations.is_empty() {
+        report.blame("at the end", conservation::over_log(&dir)?);
+    }
     report.notes.push(format!("{} records, {} h of true time", trial.sequence, trial.age.as_secs() / 3600));
     Ok(report)
 }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use crate::conservation;
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::layout;
 use crate::machine::{self, Need};
@@ -93,6 +94,10 @@ fn fail_at(settings: &Settings, calls: &str, start: Start, number: &str, report:
         report.blame(&place, [format!("it does not go on after a restart: {}", ended.said)]);
     }
     report.blame(&place, journal.violations(&dir, None)?.into_iter().map(|violation| format!("after a restart: {violation}")));
+    // It takes longer than all the rest, and other calls leave logs like this one.
+    if calls == CALLS[0] && number == "1" {
+        report.blame(&place, conservation::over_log(&dir)?);
+    }
     Ok(true)
 }
 

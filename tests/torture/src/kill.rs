@@ -11,6 +11,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::conservation;
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::machine;
 use crate::rig::Journal;
@@ -71,6 +72,7 @@ fn over_one_log(settings: &Settings, rounds: RangeInclusive<u64>, random: &mut S
         Ok(said) => report.notes.push(said),
         Err(e) => report.blame(format_args!("after round {last}"), [e]),
     }
+    report.blame(format_args!("after round {last}"), conservation::over_log(&dir)?);
     Ok(())
 }
 

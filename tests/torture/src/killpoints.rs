@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use crate::conservation;
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::layout;
 use crate::machine::{self, Need};
@@ -99,6 +100,10 @@ fn kill_at(settings: &Settings, calls: &str, start: Start, point: u64, report: &
         report.blame(&place, [format!("it does not go on: {}", ended.said)]);
     }
     report.blame(&place, journal.violations(&dir, None)?.into_iter().map(|violation| format!("later: {violation}")));
+    // It takes longer than all the rest, and other points leave logs like this one.
+    if calls == CALLS[0] && point == 1 {
+        report.blame(&place, conservation::over_log(&dir)?);
+    }
     Ok(true)
 }
 

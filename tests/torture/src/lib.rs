@@ -14,6 +14,7 @@
 pub mod oracle;
 
 // what the tests are made of
+pub mod conservation;
 pub mod disk;
 pub mod harness;
 pub mod layout;

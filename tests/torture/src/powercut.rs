@@ -16,6 +16,7 @@ use rand::{Rng, SeedableRng};
 use thalweg_engine::log::{LogConfig, Logs};
 use thalweg_engine::system::SystemClock;
 
+use crate::conservation;
 use crate::disk::{FreeSpace, TortureDisk};
 use crate::harness::{Canary, Report, Settings, Test};
 use crate::machine::{self, Mounted, Need};
@@ -103,6 +104,7 @@ fn one_log(settings: &Settings, rounds: u64, random: &mut StdRng, report: &mut R
         acks.late_and_gone += late.iter().filter(|key| !keys.contains(key)).count();
         if report.runs == settings.count && report.violations.is_empty() {
             report.notes.push(journal.check_by_program(&dir)?);
+            report.blame(format_args!("cut {round}"), conservation::over_log(&dir)?);
         }
         disk.unmount()?;
         if !report.violations.is_empty() {

@@ -130,6 +130,7 @@ async fn soak(options: &Options) -> Result<(Vec<Sample>, Vec<String>), String> {
         }
     }
     tasks.shutdown().await;
+    violations.extend(server.gateway().await?);
     let failed = seen.failed.load(Ordering::Relaxed);
     if failed > 0 {
         violations.push(format!("{failed} requests failed or were refused"));

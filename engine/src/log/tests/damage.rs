@@ -74,6 +74,28 @@ fn a_damaged_frame_before_a_durable_one_is_refused_not_cut_off() {
 }
 
 #[test]
+fn a_segment_of_a_later_version_is_refused_and_left_alone() {
+    let disk = SimDisk::default();
+    let logs = open(&disk, 1 << 20);
+    append_frames(&stream(&logs), 0..3);
+    let newer = disk.copy();
+    let path = segment_files(&newer).remove(0);
+    let mut bytes = newer.files().remove(&path).unwrap();
+    bytes[8] += 1;
+    let checksum = crc32c::crc32c(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+    newer.overwrite(&path, bytes);
+    let before = newer.files();
+    let logs = open(&newer, 1 << 20);
+    let problems = logs.problems();
+    let wanted = "log has version 2, this program knows 1 (hint: use the version of thalweg that wrote it";
+    assert!(problems[0].contains(wanted), "{problems:?}");
+    assert_eq!(stream(&logs).append(&record("d", b"x")).unwrap_err().kind(), ErrorKind::Internal);
+    logs.close();
+    assert_eq!(newer.files(), before);
+}
+
+#[test]
 fn after_a_clean_end_even_the_last_frame_cannot_be_taken_for_torn() {
     let disk = SimDisk::default();
     let logs = open(&disk, 1 << 20);

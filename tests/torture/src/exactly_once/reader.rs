@@ -30,6 +30,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// Newest version that the log holds for each application.
     pub applications: BTreeMap<String, i64>,
+    /// Rows that each application has added, by its version.
+    pub added: BTreeMap<String, BTreeMap<i64, u64>>,
     /// Commits.
     pub commits: u64,
     /// What is wrong, a line each.
@@ -84,21 +86,30 @@ fn replay(directory: &Path) -> Result<(Table, BTreeMap<String, Live>), String> {
         if text.trim().is_empty() {
             table.problems.push(format!("commit {commit} is empty"));
         }
+        let mut actions = Vec::new();
         for line in text.lines() {
             match serde_json::from_str::<Value>(line) {
-                Ok(action) => apply(commit, &action, &mut table, &mut files),
+                Ok(action) => actions.push(action),
                 Err(e) => table.problems.push(format!("commit {commit} cannot be read: {e}")),
             }
         }
+        let rows = actions.iter().filter_map(|action| rows_of(&action["add"])).sum();
+        actions.iter().for_each(|action| apply((commit, rows), action, &mut table, &mut files));
     }
     Ok((table, files))
 }
 
-fn apply(commit: u64, action: &Value, table: &mut Table, files: &mut BTreeMap<String, Live>) {
+/// Rows of a file that is added, as its statistics have it.
+fn rows_of(add: &Value) -> Option<u64> {
+    let stats: Value = serde_json::from_str(add["stats"].as_str()?).ok()?;
+    stats["numRecords"].as_u64()
+}
+
+/// An action of a commit that adds so many rows.
+fn apply((commit, rows): (u64, u64), action: &Value, table: &mut Table, files: &mut BTreeMap<String, Live>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if let Some(add) = action.get("add") {
-        let stats: Option<Value> = add["stats"].as_str().and_then(|stats| serde_json::from_str(stats).ok());
-        let live = Live { bytes: add["size"].as_u64().unwrap_or(0), rows: stats.and_then(|s| s["numRecords"].as_u64()) };
+        let live = Live { bytes: add["size"].as_u64().unwrap_or(0), rows: rows_of(add) };
         let path = text(&add["path"]);
         if files.insert(path.clone(), live).is_some() {
             table.problems.push(format!("commit {commit} adds {path}, which is there already"));
@@ -110,6 +121,7 @@ fn apply(commit: u64, action: &Value, table: &mut Table, files: &mut BTreeMap<St
         }
     } else if let Some(transaction) = action.get("txn") {
         let (application, version) = (text(&transaction["appId"]), transaction["version"].as_i64().unwrap_or(i64::MIN));
+        table.added.entry(application.clone()).or_default().insert(version, rows);
         if let Some(before) = table.applications.insert(application.clone(), version).filter(|before| *before >= version) {
             table.problems.push(format!("commit {commit} is {version} of {application}, which was at {before}"));
         }
@@ -173,10 +185,11 @@ mod tests {
         let write = |n: u64, text: &str| std::fs::write(log.join(format!("{n:020}.json")), text).unwrap();
         let txn = |v: i64| format!(r#"{{"txn":{{"appId":"j","version":{v}}}}}"#);
         std::fs::write(temp.path().join("a"), "x").unwrap();
-        let add = r#"{"add":{"path":"a","size":1}}"#;
-        write(0, add);
+        let add = r#"{"add":{"path":"a","size":1,"stats":"{\"numRecords\":4}"}}"#;
+        write(0, &format!("{}\n{add}", txn(2)));
         write(1, &txn(3));
         assert!(inspect(temp.path()).unwrap().problems.is_empty());
+        assert_eq!(inspect(temp.path()).unwrap().added["j"], BTreeMap::from([(2, 4), (3, 0)]));
         assert_eq!(inspect(temp.path()).unwrap().applications, BTreeMap::from([("j".to_owned(), 3)]));
         write(2, &format!("{add}\n{}\n{}", txn(3), r#"{"remove":{"path":"b"}}"#));
         write(3, "");

@@ -12,6 +12,7 @@ use thalweg_engine::ids::Name;
 use thalweg_engine::log::{Log, LogConfig, Logs};
 use thalweg_engine::system::SystemClock;
 
+use crate::conservation;
 use crate::disk::{FreeSpace, TortureDisk};
 use crate::oracle::{self, Digest, Event, Key, digest};
 use crate::writer::STREAM;
@@ -144,10 +145,14 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the log anew and judges it.
+    /// Opens the log anew and judges it; one that is whole is archived as well.
     pub fn violations(&self) -> Vec<String> {
         let contents = oracle::read_machine(&self.dir);
         let verdict = oracle::judge(&self.events, &contents.records, None);
-        contents.problems.into_iter().chain(verdict.violations).collect()
+        let mut violations: Vec<String> = contents.problems.into_iter().chain(verdict.violations).collect();
+        if violations.is_empty() {
+            violations = conservation::over_log(&self.dir).unwrap_or_else(|e| vec![e]);
+        }
+        violations
     }
 }

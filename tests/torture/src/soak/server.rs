@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use thalweg_engine::metrics::JobCounters;
 
+use crate::conservation::difference;
 use crate::machine::Owned;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,14 +111,37 @@ impl Server {
         let answer: Value = response.json().await.map_err(|e| e.to_string())?;
         let (mut problems, mut epochs) = (Vec::new(), 0);
         for job in answer["jobs"].as_array().or(answer.as_array()).into_iter().flatten() {
-            let count = |name: &str| job["committed"][name].as_i64().unwrap_or(0);
-            let out = ["filtered", "aggregated", "passed", "late", "rejected"].map(count).iter().sum::<i64>();
-            let (rows, windows) = (count("consumed") + count("expanded") - out, count("aggregated") - count("emitted") - count("open"));
+            let committed: JobCounters = serde_json::from_value(job["committed"].clone()).map_err(|e| format!("/v1/jobs: {e}"))?;
             epochs += job["epoch"].as_u64().unwrap_or(0);
-            if job["state"] != "running" || rows != 0 || windows != 0 {
-                problems.push(format!("job {}: {} {}, rows {rows}, windows {windows}", job["name"], job["state"], job["error"]));
+            problems.extend(difference(job["name"].as_str().unwrap_or_default(), &committed));
+            if job["state"] != "running" {
+                problems.push(format!("job {}: {} {}", job["name"], job["state"], job["error"]));
             }
         }
         Ok((problems, epochs))
+    }
+
+    /// What the counts of the gateway and the log have against each other, once nothing more is sent. The log may hold records of requests
+    /// that broke off.
+    pub async fn gateway(&self) -> Result<Option<String>, String> {
+        let began = Instant::now();
+        loop {
+            let response = Self::answer(self.request(Method::GET, "/v1/status", &self.token)).await?;
+            let status: Value = response.json().await.map_err(|e| e.to_string())?;
+            let count = |name: &str| status["gateway"][name].as_u64().unwrap_or(0);
+            let settled = ["appended", "duplicate", "rejected", "failed"].map(count).iter().sum::<u64>();
+            let streams = status["streams"].as_object().into_iter().flat_map(|streams| streams.values());
+            let bounds = streams.flat_map(|stream| stream["partitions"].as_array().into_iter().flatten());
+            let logged: u64 = bounds.filter_map(|bounds| bounds[1].as_u64()).sum();
+            let (received, appended) = (count("received"), count("appended"));
+            if received == settled && (appended..=appended + count("failed")).contains(&logged) {
+                return Ok(None);
+            }
+            if began.elapsed() > PATIENCE {
+                let counts = format!("{received} received, {settled} settled, {appended} appended");
+                return Ok(Some(format!("the gateway counts {counts}; the log has taken {logged}")));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
