@@ -216,6 +216,7 @@ impl Writer {
                 }
             }
             self.partition.publish(draft.base + u64::from(draft.count));
+            self.appender.look_ahead();
             self.space.written += bytes.len() as u64;
         }
         self.partition.pending.release(&mut group.reserved);
