@@ -28,6 +28,7 @@ mod floors;
 mod group;
 mod handoff;
 mod live;
+mod pace;
 mod partition;
 mod pending;
 mod producer_snapshot;
