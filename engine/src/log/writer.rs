@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::limits::DISK_FULL_RETRY_MS;
+use crate::parallel;
 
 use super::appender::{Appender, Failure, Place};
 use super::group::Group;
@@ -25,6 +26,8 @@ pub(super) fn spawn(partition: Arc<Partition>, appender: Appender, place: &Place
         .name(name)
         .spawn(move || {
             let _guard = PanicGuard(partition);
+            // The pause between groups is a few times of what it would oversleep.
+            parallel::wake_in_time();
             writer.run();
         })
         .map_err(|e| Error::from(e).context("start a writer thread of the log"))
