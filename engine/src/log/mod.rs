@@ -18,6 +18,7 @@ mod segment;
 mod open;
 mod recovery;
 mod scan;
+mod start;
 mod window;
 
 // a partition at work

@@ -145,7 +145,11 @@ impl Logs {
                 let unread = unread.map(|n| {
                     format!("log {name}: {n} records that a job or savepoint still needed were removed, as retention-bytes-hard wants it")
                 });
-                failures.chain(unread).chain(log.held().iter().map(|held| waiting(name, held))).collect()
+                let missing = log.missing().iter().map(|(p, gone)| {
+                    let (from, to) = (gone.start, gone.end);
+                    format!("log {name}/{p}: offsets {from} to {to} are gone, and not by retention (see `thalweg log repair`)")
+                });
+                failures.chain(missing).chain(unread).chain(log.held().iter().map(|held| waiting(name, held))).collect()
             }
             Err(e) => vec![format!("log {name}: {e}")],
         };
