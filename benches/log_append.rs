@@ -231,10 +231,10 @@ fn paced(log: &Log, rate: f64, time: Duration, latency: &mut Histogram<u64>) {
             let due = (start.elapsed().as_secs_f64() * rate) as u64;
             while sent < due {
                 let (device, topic) = &devices[(sent % 1_000) as usize];
-                let at = Instant::now();
                 let partition = partition_of(device, log.partitions());
-                // Whoever looks for durable records waits until this one is noted.
+                // Whoever looks for durable records waits until this one is noted; the wait for the lock is not the log's.
                 let mut waiting = waiting[partition as usize].lock().expect("a lock");
+                let at = Instant::now();
                 let (_, offset) = append(log, device, topic, sent);
                 waiting.push_back((offset, at));
                 sent += 1;

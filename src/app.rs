@@ -72,12 +72,11 @@ impl Core {
     /// Opens the data directory of `config` and resumes its jobs. Must be called inside a Tokio runtime. Errors: `Conflict` if
     /// another process has it, `Corrupt` if something in it is damaged that the rest cannot do without.
     pub fn open(config: Config) -> Result<Self> {
-        Self::open_on(Arc::new(RealDisk), config)
+        Self::open_on(Arc::new(RealDisk), Arc::new(SystemClock::new()), config)
     }
 
-    /// Like `open`, with log, checkpoints and lake on a disk that makes bytes and names durable in its own way.
-    pub fn open_on(disk: Arc<dyn Disk>, config: Config) -> Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    /// Like `open`, with log, checkpoints and lake on a disk that makes bytes and names durable in its own way, and with a clock of its own.
+    pub fn open_on(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: Config) -> Result<Self> {
         let owner = DataDir::open(&config.data)?;
         let layout = Layout::of(owner.root());
         let log_config = LogConfig {

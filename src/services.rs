@@ -10,6 +10,7 @@ use thalweg_engine::contract::LogStore;
 use thalweg_engine::error::Result;
 use thalweg_engine::metrics::GatewayDifference;
 use thalweg_engine::room;
+use thalweg_engine::time::SECOND;
 
 use crate::app::Core;
 use crate::server::{Accepted, Ingest, LogFigures, SystemView, Telemetry};
@@ -39,6 +40,7 @@ impl Ingest for Services {
 impl SystemView for Services {
     fn problems(&self) -> Vec<String> {
         let mut problems = self.core.logs.problems();
+        problems.extend(self.core.logs.clock_problem());
         problems.extend(self.core.engine.problems());
         problems.extend(imbalance(self.gateway_difference()));
         problems.extend(room::check(&*self.core.disk, &self.core.layout.checkpoints).err().map(|e| e.to_string()));
@@ -58,6 +60,7 @@ impl SystemView for Services {
             scrubbed_segments: scrubbed.segments,
             damaged_segments: logs.damaged_segments(),
             dropped_unread: logs.dropped_unread(),
+            received_ahead_s: logs.received_ahead().map_or(0, |(_, ahead)| (ahead / SECOND).unsigned_abs()),
         }
     }
 

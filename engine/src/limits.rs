@@ -44,9 +44,10 @@ pub const READ_HINTS_MAX: usize = 16;
 pub const INDEXES_LOADED_MAX: usize = 8;
 /// Capacity that an idle group buffer may keep, in bytes.
 pub const GROUP_BUFFER_KEPT_BYTES_MAX: usize = 128 * 1024;
-/// Time from the beginning of one group commit of a partition to that of the next, at least, in microseconds: syncs that follow each
-/// other without a pause take the processor from everybody else.
+/// Least time from one group commit of a partition to the next where closer ones have everything stand still, in microseconds.
 pub const GROUP_INTERVAL_US: u64 = 1_000;
+/// The same where they do not.
+pub const GROUP_INTERVAL_US_MIN: u64 = 250;
 /// Written bytes after which free space is looked at again.
 pub const DISK_CHECK_BYTES: u64 = 16 * 1024 * 1024;
 /// Time after which free space is looked at again, in milliseconds.
@@ -55,7 +56,6 @@ pub const DISK_CHECK_INTERVAL_MS: u64 = 1_000;
 pub const DISK_FULL_RETRY_MS: u64 = 250;
 /// Free bytes of the log's disk below which ingestion is refused.
 pub const DISK_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
-
 /// Free bytes of the log's disk below which records that nothing was promised for (QoS 0) are left out.
 pub const DISK_SCARCE_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes held back on the log's disk for what has to be written when others have filled it.

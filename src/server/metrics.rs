@@ -211,6 +211,13 @@ static METRICS: &[Metric] = &[
         values: Values::Log(|l| l.dropped_unread),
     },
     Metric {
+        name: "thalweg_log_received_ahead_seconds",
+        kind: "gauge",
+        unit: "seconds",
+        about: "By how much the newest receive time of the log is ahead of the clock: after a clock that was ahead, or while it is behind.",
+        values: Values::Log(|l| l.received_ahead_s),
+    },
+    Metric {
         name: "thalweg_log_scrubbed_bytes_total",
         kind: "counter",
         unit: "bytes",

@@ -199,6 +199,8 @@ pub struct LogFigures {
     pub damaged_segments: u64,
     /// Records that retention removed although a job or savepoint needed them.
     pub dropped_unread: u64,
+    /// Seconds by which the newest receive time is ahead of the clock.
+    pub received_ahead_s: u64,
 }
 
 /// Tells about the system as a whole.

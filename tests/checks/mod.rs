@@ -112,7 +112,7 @@ pub static CHECKS: &[Check] = &[
          INSERT INTO looked_up SELECT d.site, t.v
            FROM telemetry AS t JOIN sites FOR SYSTEM_TIME AS OF t.ts AS d ON t.device_id = d.device_id",
         manipulate: NOTHING,
-        validate: "SELECT * FROM looked_up ORDER BY 1, 2",
+        validate: "SELECT site, v FROM looked_up ORDER BY 1, 2",
     },
     Check {
         name: "paused",
@@ -121,7 +121,7 @@ pub static CHECKS: &[Check] = &[
         init: "CREATE TABLE paused (device_id STRING, v BIGINT) WITH ('connector' = 'lake', 'tier' = 'warm');
          INSERT INTO paused SELECT device_id, v FROM telemetry WHERE v >= 0",
         manipulate: ["STOP JOB paused", "INSERT INTO paused SELECT device_id, v FROM telemetry WHERE v >= 0"],
-        validate: "SELECT * FROM paused ORDER BY 1, 2",
+        validate: "SELECT device_id, v FROM paused ORDER BY 1, 2",
     },
     Check {
         name: "viewed",
@@ -130,6 +130,6 @@ pub static CHECKS: &[Check] = &[
          CREATE TABLE viewed (device_id STRING, v BIGINT) WITH ('connector' = 'lake', 'tier' = 'warm');
          INSERT INTO viewed SELECT device_id, v FROM heavy",
         manipulate: NOTHING,
-        validate: "SELECT * FROM viewed ORDER BY 1, 2",
+        validate: "SELECT device_id, v FROM viewed ORDER BY 1, 2",
     },
 ];

@@ -126,13 +126,13 @@ impl Appender {
         self.make_room(bytes.len(), opened)?;
         self.write_frame(bytes, draft.count, (draft.received_first, draft.received_last), now)?;
         self.next += Offset::from(draft.count);
-        self.look_ahead();
         Ok(())
     }
 
     /// Asks for the next segment's file, from an eighth of this one on and 4/3 as fast as this one fills: it is there in time,
-    /// and few of its zeros are on their way at any moment.
-    fn look_ahead(&self) {
+    /// and few of its zeros are on their way at any moment. To be called when those who wait for a frame have been told: the maker of
+    /// zeros wants a processor, too.
+    pub(super) fn look_ahead(&self) {
         let (Some(ahead), Some(active)) = (&self.place.ahead, &self.active) else { return };
         let segment_bytes = self.place.segment_bytes;
         if let due @ 1.. = active.segment.data_end().saturating_sub(segment_bytes / 8) * 4 / 3 {

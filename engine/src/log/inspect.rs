@@ -22,7 +22,7 @@ use super::open::{self, Newest};
 use super::recovery::{self, Damage, Decision, Facts};
 use super::scan::{self, Stop, Summary};
 use super::segment::{self, SegmentHeader, Trailer};
-use super::{record, streams};
+use super::{record, start, streams};
 
 /// One segment, as its files say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +205,12 @@ fn verify_partition(disk: &dyn Disk, dir: &Path, (partition, floor): (Partition,
         Ok(listing) => listing.segments,
         Err(e) => return verified.problems.push(unreadable(dir, 0..0, &e)),
     };
+    // After the segments were listed: retention writes first, and removes then.
+    let missing = start::missing(start::read(disk, dir), segments.first().map(|(base, _)| *base));
+    if !missing.is_empty() {
+        let (file, what) = (segment::path_of(dir, missing.start), "the segments from here on are gone, and retention did not remove them");
+        verified.problems.push(Problem { file, byte: 0, offsets: missing, what: what.to_owned() });
+    }
     let (before, count) = (verified.problems.len(), segments.len());
     let (mut all, mut whole) = (Vec::with_capacity(count), true);
     for (number, (base, path)) in segments.iter().enumerate() {

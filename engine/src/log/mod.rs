@@ -18,6 +18,7 @@ mod segment;
 mod open;
 mod recovery;
 mod scan;
+mod start;
 mod window;
 
 // a partition at work
@@ -28,6 +29,7 @@ mod floors;
 mod group;
 mod handoff;
 mod live;
+mod pace;
 mod partition;
 mod pending;
 mod producer_snapshot;

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::live::Segment;
 use super::recovery::{self, Damage, Decision, Facts, Tail};
 use super::scan::{self, Scan, Stop};
 use super::segment::{self, FORMAT_VERSION, FileKind, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, TRAILER_BYTES, Trailer};
+use super::start;
 use super::window::Window;
 
 /// Copies of torn tails that a partition keeps, for whoever wants to know what was cut off.
@@ -34,6 +36,8 @@ pub(super) struct Opened {
     pub(super) received_last: Micros,
     /// Bytes of a torn tail that were cut off.
     pub(super) torn_bytes: u64,
+    /// Offsets before the oldest segment that retention did not remove; empty if there are none.
+    pub(super) missing: Range<Offset>,
     /// Where to write, or why nothing may be written.
     pub(super) end: std::result::Result<Appender, String>,
 }
@@ -122,7 +126,8 @@ pub(super) fn open(place: &Place, floor: Option<&Floor>) -> Result<Opened> {
         let file = disk.open(path, OpenMode::Read).map_err(|e| at(path, e))?;
         facts.push(facts_of(&*file, *base, newest).map_err(|e| at(path, e))?);
     }
-    match recovery::keep_read(recovery::decide(place.partition, &facts), &facts, floor) {
+    let (start, base) = (start::read(disk, &place.dir), listing.segments.first().map(|(base, _)| *base));
+    let opened = match recovery::keep_read(recovery::decide(place.partition, &facts), &facts, floor) {
         Decision::Open { discard_newest, tail } => {
             for path in &listing.leftovers {
                 disk.remove(path).map_err(|e| at(path, e))?;
@@ -132,11 +137,17 @@ pub(super) fn open(place: &Place, floor: Option<&Floor>) -> Result<Opened> {
                 disk.remove(path).map_err(|e| at(path, e))?;
                 facts.pop();
             }
+            if let (None, Some(base)) = (start, base)
+                && let Err(e) = start::write(disk, &place.dir, base)
+            {
+                tracing::warn!(directory = %place.dir.display(), "where the partition begins was not written down: {e}");
+            }
             disk.sync_dir(&place.dir).map_err(|e| at(&place.dir, e))?;
             serve(place, &listing, &facts, tail)
         }
         Decision::Refuse(damage) => refuse(place, &listing, &facts, &damage),
-    }
+    }?;
+    Ok(Opened { missing: start::missing(start, base), ..opened })
 }
 
 fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Result<Opened> {
@@ -175,7 +186,7 @@ fn serve(place: &Place, listing: &Listing, facts: &[Facts], tail: Tail) -> Resul
         }
         (Tail::Continue { .. }, _) => return Err(Error::internal("recovery continues a segment that was not examined")),
     };
-    Ok(Opened { segments, next: appender.next(), received_last, torn_bytes, end: Ok(appender) })
+    Ok(Opened { segments, next: appender.next(), received_last, torn_bytes, missing: 0..0, end: Ok(appender) })
 }
 
 /// Makes the bytes from `from` to `to` durable, which were written last before the process ended. If their sync had failed,
@@ -218,7 +229,7 @@ fn refuse(place: &Place, listing: &Listing, facts: &[Facts], damage: &Damage) ->
     }
     let next = segments.back().map_or(0, |s| s.end());
     let received_last = segments.back().and_then(|s| s.received_last()).unwrap_or(Micros::MIN);
-    Ok(Opened { segments, next, received_last, torn_bytes: 0, end: Err(reason) })
+    Ok(Opened { segments, next, received_last, torn_bytes: 0, missing: 0..0, end: Err(reason) })
 }
 
 fn sealed_segments(listing: &Listing, facts: &[Facts]) -> VecDeque<Arc<Segment>> {

@@ -27,6 +27,7 @@ use super::recovery::Facts;
 use super::salvage::Salvaged;
 use super::scan::{self, Scan, Stop, Summary};
 use super::segment::{self, FORMAT_VERSION, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::start;
 use super::window::Window;
 
 /// Least bytes of a record in a frame: what bounds the records that an unreadable file can have held.
@@ -84,7 +85,13 @@ pub fn examine(disk: &dyn Disk, dir: &Path, (stream, number): (&Name, Partition)
         all.push((path.clone(), file, facts));
     }
     let mut examined = Examined::default();
-    let mut end: Option<End> = None;
+    let oldest = all.first().map(|(_, _, facts)| facts);
+    let missing = start::missing(start::read(disk, &dir), oldest.map(|facts| facts.base));
+    let mut end: Option<End> = oldest.filter(|_| !missing.is_empty()).map(|oldest| {
+        let uuid = oldest.header.map_or_else(|_| Uuid::new_v4(), |h| h.previous);
+        let begin = End { offset: missing.start, uuid: Uuid::nil(), received: 0 };
+        examined.fill_gap(&dir, number, begin, End { offset: missing.end, uuid, received: 0 })
+    });
     for (at, (path, file, facts)) in all.iter().enumerate() {
         let next = all.get(at + 1).map(|(_, _, facts)| facts);
         let bad = file.unreadable().map_err(|e| Error::from(e).context(path.display()))?;

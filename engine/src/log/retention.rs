@@ -23,6 +23,7 @@ use crate::time::Micros;
 use super::live::Segment;
 use super::partition::Partition;
 use super::segment::with_suffix;
+use super::start;
 
 /// What a pass of retention removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,6 +125,10 @@ impl Partition {
     pub(super) fn retain(&self, policy: &Policy) -> Result<Retained> {
         let mut retained = Retained::default();
         let mut gone = VecDeque::from(self.take_oldest(policy));
+        if let Err(e) = self.note_start(&gone) {
+            self.put_back(gone);
+            return Err(e);
+        }
         while let Some(segment) = gone.pop_front() {
             let to = with_suffix(&segment.path, "deleted");
             if let Err(e) = self.disk.rename(&segment.path, &to) {
@@ -148,6 +153,15 @@ impl Partition {
             retained.add(&Retained { segments: 1, records: end - base, bytes: segment.bytes(), unread });
         }
         Ok(retained)
+    }
+
+    /// Makes it durable that these segments go; nothing is in doubt if that fails, and the next pass writes it again.
+    fn note_start(&self, gone: &VecDeque<Arc<Segment>>) -> Result<()> {
+        let Some(last) = gone.back() else { return Ok(()) };
+        let dir = last.path.parent().unwrap_or(&last.path);
+        let written = start::write(&*self.disk, dir, last.end());
+        let synced = written.and_then(|file| file.map_or(Ok(()), |file| file.sync_data()));
+        synced.map_err(|e| Error::from(e).context(format!("where {} begins", self.label)))
     }
 
     /// Segments that could not be removed: none may go before them.

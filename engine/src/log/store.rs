@@ -56,6 +56,8 @@ pub struct Log {
     unread: AtomicU64,
     /// See `torn_bytes`.
     torn_bytes: u64,
+    /// See `missing`.
+    missing: Vec<(ids::Partition, Range<Offset>)>,
 }
 
 impl Log {
@@ -107,6 +109,7 @@ impl Log {
             maker: Mutex::new(None),
             unread: AtomicU64::new(0),
             torn_bytes: 0,
+            missing: Vec::new(),
         };
         let maker = Maker::start(stream.as_str())?;
         for number in 0..meta.partitions {
@@ -118,9 +121,15 @@ impl Log {
                 next: 0,
                 received_last: Micros::MIN,
                 torn_bytes: 0,
+                missing: 0..0,
                 end: Err(e.to_string()),
             });
             log.torn_bytes += opened.torn_bytes;
+            if !opened.missing.is_empty() {
+                tracing::error!(log = %format!("{stream}/{number}"), from = opened.missing.start, to = opened.missing.end,
+                    "the oldest segments are gone, and retention did not remove them");
+                log.missing.push((number, opened.missing));
+            }
             let label = (format!("{stream}/{number}"), number);
             let state = (opened.next, opened.received_last);
             let partition = Arc::new(Partition::new(label, disk.clone(), clock.clone(), opened.segments, state, pending.clone()));
@@ -201,6 +210,11 @@ impl Log {
     /// Bytes of torn tails that were cut off when it was opened: none was ever acknowledged.
     pub fn torn_bytes(&self) -> u64 {
         self.torn_bytes
+    }
+
+    /// Offsets whose segments somebody else than retention had removed when it was opened, by partition.
+    pub(super) fn missing(&self) -> &[(ids::Partition, Range<Offset>)] {
+        &self.missing
     }
 
     /// What is kept for readers that are far behind, by partition, as retention found it the last time.

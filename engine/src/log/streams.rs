@@ -15,7 +15,7 @@ use crate::contract::{Clock, Disk, LogStore, Streams};
 use crate::error::{Error, Result};
 use crate::ids::Name;
 use crate::limits::{PARTITIONS_MAX, SCRUB_BYTES_PER_SECOND, SEGMENT_BYTES_DEFAULT, STREAMS_MAX};
-use crate::time::Micros;
+use crate::time::{Micros, SECOND};
 
 use super::ballast::Ballast;
 use super::floors::Floors;
@@ -27,6 +27,8 @@ use super::scrub::{Scrubbed, Scrubber};
 use super::store::{Held, Log};
 
 const MIB: u64 = 1 << 20;
+/// Receive times that are further ahead of the clock are worth telling.
+const AHEAD_TOLD: Micros = 60 * SECOND;
 
 /// How logs are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +147,11 @@ impl Logs {
                 let unread = unread.map(|n| {
                     format!("log {name}: {n} records that a job or savepoint still needed were removed, as retention-bytes-hard wants it")
                 });
-                failures.chain(unread).chain(log.held().iter().map(|held| waiting(name, held))).collect()
+                let missing = log.missing().iter().map(|(p, gone)| {
+                    let (from, to) = (gone.start, gone.end);
+                    format!("log {name}/{p}: offsets {from} to {to} are gone, and not by retention (see `thalweg log repair`)")
+                });
+                failures.chain(missing).chain(unread).chain(log.held().iter().map(|held| waiting(name, held))).collect()
             }
             Err(e) => vec![format!("log {name}: {e}")],
         };
@@ -153,6 +159,26 @@ impl Logs {
         drop(streams);
         problems.extend(self.scrubber.problems());
         problems
+    }
+
+    /// By how much the newest receive time is ahead of the clock, in microseconds, and in which stream; `None` if it is in none. It is
+    /// after a clock that was ahead, or while one is behind, until that has caught up.
+    pub fn received_ahead(&self) -> Option<(Name, Micros)> {
+        let now = self.clock.now();
+        let ahead = |log: Arc<Log>| {
+            let last = (0..log.partitions()).filter_map(|p| log.received_last(p)).max()?;
+            Some((log.stream().clone(), last.saturating_sub(now)))
+        };
+        self.open_logs().into_iter().filter_map(ahead).max_by_key(|(_, ahead)| *ahead).filter(|(_, ahead)| *ahead > 0)
+    }
+
+    /// What is wrong with the clock, for a person, as far as receive times tell.
+    pub fn clock_problem(&self) -> Option<String> {
+        let (name, ahead) = self.received_ahead().filter(|(_, ahead)| *ahead > AHEAD_TOLD)?;
+        let ahead = ahead / SECOND;
+        Some(format!(
+            "receive times of log {name} are {ahead} s ahead of the clock: it is behind, or it was ahead and has not caught up yet"
+        ))
     }
 
     /// Why the process should end: the disk failed under a log that was whole at the start. A new start reads what is there.

@@ -7,11 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::limits::{DISK_FULL_RETRY_MS, GROUP_INTERVAL_US};
+use crate::limits::DISK_FULL_RETRY_MS;
+use crate::parallel;
 
 use super::appender::{Appender, Failure, Place};
 use super::group::Group;
 use super::handoff::{Next, Poisoned};
+use super::pace::Pace;
 use super::partition::{Gate, Intake, Partition, panicked};
 use super::producer_snapshot::Snapshot;
 use super::space::{Level, Space};
@@ -24,6 +26,8 @@ pub(super) fn spawn(partition: Arc<Partition>, appender: Appender, place: &Place
         .name(name)
         .spawn(move || {
             let _guard = PanicGuard(partition);
+            // The pause between groups is a few times of what it would oversleep.
+            parallel::wake_in_time();
             writer.run();
         })
         .map_err(|e| Error::from(e).context("start a writer thread of the log"))
@@ -45,6 +49,7 @@ pub(super) struct Writer {
     partition: Arc<Partition>,
     appender: Appender,
     space: Space,
+    pace: Pace,
     /// A segment has begun: the producers are to be written down.
     snapshot_due: bool,
     /// That met a full disk just now: a group or a pause comes before the next attempt.
@@ -68,8 +73,8 @@ enum Work {
 impl Writer {
     /// A writer that nobody runs yet.
     pub(super) fn new(partition: Arc<Partition>, appender: Appender, place: &Place, snapshot_due: bool) -> Self {
-        let pause = Duration::from_millis(DISK_FULL_RETRY_MS);
-        Self { partition, appender, space: Space::new(place.clone()), snapshot_due, snapshot_rests: false, snapshot: None, pause }
+        let (space, pace, pause) = (Space::new(place.clone()), Pace::default(), Duration::from_millis(DISK_FULL_RETRY_MS));
+        Self { partition, appender, space, pace, snapshot_due, snapshot_rests: false, snapshot: None, pause }
     }
 
     /// Does everything there is to do, then returns; for a simulation that has no thread. Errors: the partition failed.
@@ -109,12 +114,13 @@ impl Writer {
         self.finish();
     }
 
-    /// Does something, and takes `GROUP_INTERVAL_US` for it at least; what is taken meanwhile is the next group.
+    /// Does something, and takes at least as long for it as groups are to be apart; what is taken meanwhile is the next group.
     fn do_work_evenly(&mut self, work: &Work, group: &mut Group) -> Result<(), String> {
         let begun = self.partition.clock.monotonic();
         self.do_work(work, group)?;
         let taken = self.partition.clock.monotonic().saturating_sub(begun);
-        std::thread::sleep(Duration::from_micros(GROUP_INTERVAL_US).saturating_sub(taken));
+        std::thread::sleep(self.pace.distance(begun).saturating_sub(taken));
+        self.pace.note(begun, self.partition.clock.monotonic());
         Ok(())
     }
 
@@ -216,6 +222,7 @@ impl Writer {
                 }
             }
             self.partition.publish(draft.base + u64::from(draft.count));
+            self.appender.look_ahead();
             self.space.written += bytes.len() as u64;
         }
         self.partition.pending.release(&mut group.reserved);

@@ -26,6 +26,7 @@ async fn what_does_not_exist_is_said_in_json() {
         "thalweg_job_difference{job=\"by_minute\",of=\"windows\"} 0",
         "thalweg_log_damaged_segments 0",
         "thalweg_log_dropped_unread_records_total 5",
+        "thalweg_log_received_ahead_seconds 0",
         "thalweg_job_lag_seconds{job=\"by_minute\"} 1",
         "thalweg_job_state_bytes{job=\"by_minute\"} 4096",
         "thalweg_job_checkpoint_duration_seconds{job=\"by_minute\"} 0.04",

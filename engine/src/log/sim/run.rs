@@ -188,6 +188,9 @@ impl World {
     fn open(&self, floor: Option<&Floor>) -> Result<Open, String> {
         let place = self.place();
         let opened = open::open(&place, floor).map_err(|e| e.to_string())?;
+        if !opened.missing.is_empty() {
+            return Err(format!("offsets {:?} are told to be missing, and only retention has removed any", opened.missing));
+        }
         let appender = opened.end?;
         let state = (opened.next, opened.received_last);
         let partition = Arc::new(Partition::new(

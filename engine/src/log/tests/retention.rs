@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::log::Retained;
+use crate::log::repair::repair;
+use crate::log::{Retained, inspect};
 
 #[test]
 fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
@@ -188,4 +189,49 @@ fn after_a_start_a_jump_of_the_clock_takes_half_the_retention_to_delete_all() {
         let start = log.bounds(0).start;
         assert!(start.abs_diff(second * 6) <= 4, "{start} of 30 after {second} s of 5");
     }
+}
+
+#[test]
+fn oldest_segments_that_retention_did_not_remove_are_told_and_can_be_given_up() {
+    let disk = SimDisk::default();
+    let settings = LogConfig { retention_bytes: Some(2_000), ..config(400) };
+    let open =
+        |disk: &SimDisk| Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings.clone()).unwrap();
+    let problems = |disk: &SimDisk| inspect::verify(disk, Path::new("log"), &Floors::default()).unwrap().problems;
+    let logs = open(&disk);
+    append_frames(&stream(&logs), 0..80);
+    assert!(logs.upkeep().unwrap().segments > 0);
+    let start = stream(&logs).bounds(0).start;
+    logs.close();
+    let disk = disk.crash(|| false);
+    let logs = open(&disk);
+    assert_eq!((logs.problems(), problems(&disk)), (vec![], vec![]), "retention did that");
+    logs.close();
+
+    let earlier = disk.copy();
+    earlier.remove(Path::new("log/telemetry/000/start")).unwrap();
+    let files = segment_files(&disk);
+    let base: u64 = files[2].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    for path in &files[..2] {
+        disk.remove(path).unwrap();
+        earlier.remove(path).unwrap();
+    }
+    let logs = open(&earlier);
+    assert_eq!((logs.problems(), problems(&earlier)), (vec![], vec![]), "a log of an earlier build cannot tell");
+    logs.close();
+
+    let (name, lost) = (Name::new("telemetry").unwrap(), start..base);
+    let found: Vec<_> = problems(&disk).into_iter().map(|p| p.offsets).collect();
+    assert_eq!(found, std::slice::from_ref(&lost));
+    let logs = open(&disk);
+    assert!(logs.problems()[0].contains(&format!("offsets {start} to {base} are gone")), "{:?}", logs.problems());
+    append_frames(&stream(&logs), 80..82);
+    logs.close();
+
+    let repaired = repair(&disk, Path::new("log"), (&name, 0), None, std::slice::from_ref(&lost), 5).unwrap();
+    assert_eq!(repaired.lost, std::slice::from_ref(&lost));
+    let logs = open(&disk);
+    assert_eq!((logs.problems(), problems(&disk)), (vec![], vec![]));
+    let log = stream(&logs);
+    assert_eq!((log.bounds(0), log.read(0, start).unwrap().unwrap().lost), (start..82, Some(lost)));
 }

@@ -127,7 +127,7 @@ fn run(options: &Options, say: &Say) -> Result<(), String> {
         ..Config::default()
     };
     let _inside = runtime.enter();
-    let core = Core::open_on(Arc::new(disk), config).map_err(|e| format!("the engine does not open: {e}"))?;
+    let core = Core::open_on(Arc::new(disk), Arc::new(SystemClock::new()), config).map_err(|e| format!("the engine does not open: {e}"))?;
     if options.task == Task::Setup {
         let path = options.data.join("devices.csv");
         std::fs::write(&path, load::reference()).map_err(|e| format!("{}: {e}", path.display()))?;
