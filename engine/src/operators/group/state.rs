@@ -34,7 +34,7 @@ impl GroupOperator {
             let held = self.groups.at(slot)?;
             rows.push(held.state.rows);
             last.push(held.last);
-            totals.iter_mut().zip(std::mem::take(&mut held.state.totals)).for_each(|(all, total)| all.push(total));
+            totals.iter_mut().zip(held.state.totals.drain(..)).for_each(|(all, total)| all.push(total));
         }
         columns.push(Arc::new(UInt64Array::from(rows)));
         columns.push(Arc::new(Int64Array::from(last)));
