@@ -165,9 +165,8 @@ impl Stateful for Shards {
         self.groups.iter().map(|g| g.usage()).sum()
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        let states = self.groups.iter_mut().map(|g| g.snapshot()).collect::<Result<Vec<_>>>()?;
-        snapshot::join_states(&states)
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        self.groups.iter_mut().try_for_each(|group| snapshot::put_state(bytes, KEY_GROUPS, |bytes| group.snapshot_into(bytes)))
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

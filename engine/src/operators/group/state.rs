@@ -17,14 +17,14 @@ use crate::state::snapshot;
 use crate::time::Micros;
 
 impl GroupOperator {
-    pub(super) fn encode(&mut self) -> Result<Vec<u8>> {
-        let waiting = match &mut self.reorder {
+    pub(super) fn encode(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        snapshot::put_part(bytes, |bytes| match &mut self.reorder {
             Some(reorder) => {
                 let rows = reorder.snapshot()?;
-                snapshot::encode(&self.now, &rows.schema(), std::slice::from_ref(&rows))?
+                snapshot::encode(bytes, &self.now, &rows.schema(), std::slice::from_ref(&rows))
             }
-            None => snapshot::encode(&self.now, &Arc::new(Schema::empty()), &[])?,
-        };
+            None => snapshot::encode(bytes, &self.now, &Arc::new(Schema::empty()), &[]),
+        })?;
         let slots = self.groups.sorted();
         let mut columns = self.groups.columns(&slots)?;
         let (mut rows, mut last) = (Vec::new(), Vec::new());
@@ -41,10 +41,13 @@ impl GroupOperator {
         let mut bags = Vec::new();
         for (call, totals) in self.calls.iter().zip(&mut totals) {
             columns.extend(call.state(totals.iter_mut())?);
-            bags.push(snapshot::encode_columns(call.bags(totals.iter())?)?);
+            bags.push(call.bags(totals.iter())?);
         }
         self.hand_out(&slots, totals)?;
-        Ok(snapshot::pack(&[waiting, snapshot::encode_columns(columns)?, snapshot::pack(&bags)]))
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, columns))?;
+        snapshot::put_part(bytes, |bytes| {
+            bags.into_iter().try_for_each(|bag| snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, bag)))
+        })
     }
 
     /// Gives each group its totals.
