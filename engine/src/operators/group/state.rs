@@ -83,7 +83,7 @@ impl GroupOperator {
             let held = self.groups.at(slot)?;
             held.last = last.value(row);
             held.state.rows = rows.value(row);
-            held.state.tell(&self.calls, 0, None, &mut Vec::new())?;
+            held.state.tell(&self.calls, 0, 0, &mut Vec::new())?;
         }
         Ok(())
     }
