@@ -71,10 +71,18 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// State as bytes; empty if there is none. Takes `&mut self` because accumulators give their state away and must take
+    /// Appends its state to `bytes`, if there is any. Takes `&mut self` because accumulators give their state away and must take
     /// it back.
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// State as bytes; empty if there is none.
     fn snapshot(&mut self) -> Result<Vec<u8>> {
-        Ok(Vec::new())
+        let mut bytes = Vec::new();
+        self.snapshot_into(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Takes over state from `snapshot`.

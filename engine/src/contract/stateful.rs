@@ -38,8 +38,15 @@ pub trait Stateful: Send {
         None
     }
 
+    /// Appends its state to `bytes`.
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()>;
+
     /// State as bytes.
-    fn snapshot(&mut self) -> Result<Vec<u8>>;
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.snapshot_into(&mut bytes)?;
+        Ok(bytes)
+    }
 
     /// Takes over state from `snapshot`. Errors: `Corrupt`.
     fn restore(&mut self, state: &[u8]) -> Result<()>;

@@ -133,11 +133,11 @@ impl GroupOperator {
                 to += 1;
             }
             let state = &mut self.groups.at(slot)?.state;
-            let before = (state.rows > 0).then(|| state.results.clone());
+            let before = state.rows;
             state.apply(&self.calls, step, from..to, self.plan.ttl.is_some())?;
             // Where rows that come one by one tell of it last: without calls only the first row of a group changes anything.
             let rows = order[from..to].iter().copied();
-            let row = if self.calls.is_empty() && before.is_none() { rows.min() } else { rows.max() };
+            let row = if self.calls.is_empty() && before == 0 { rows.min() } else { rows.max() };
             state.tell(&self.calls, row.unwrap_or(order[from]), before, told)?;
             from = to;
         }
@@ -203,26 +203,29 @@ impl GroupState {
         Ok(())
     }
 
-    /// Keeps in `told` how the group changed since `before`; `row` is one of its rows.
-    fn tell(&mut self, calls: &[Call], row: u32, before: Option<Vec<ScalarValue>>, told: &mut Vec<Change>) -> Result<()> {
+    /// Keeps in `told` how the group changed since it was told last, when it had `before` rows; `row` is one of its rows.
+    fn tell(&mut self, calls: &[Call], row: u32, before: u64, told: &mut Vec<Change>) -> Result<()> {
+        let mut tell = |kind, results| told.push(Change { row, kind, results });
         if self.rows == 0 {
-            told.extend(before.map(|results| Change { row, kind: RowKind::Delete, results }));
-            *self = Self::new(calls)?;
+            let gone = std::mem::replace(self, Self::new(calls)?);
+            if before > 0 {
+                tell(RowKind::Delete, gone.results);
+            }
             return Ok(());
         }
-        for ((call, total), result) in calls.iter().zip(&mut self.totals).zip(&mut self.results) {
-            if let Some(value) = call.changed(total)? {
-                *result = value;
-            }
+        let mut after = Vec::with_capacity(calls.len());
+        for ((call, total), result) in calls.iter().zip(&mut self.totals).zip(&self.results) {
+            after.push(call.changed(total)?.unwrap_or_else(|| result.clone()));
         }
-        let after = self.results.clone();
-        match before {
-            None => told.push(Change { row, kind: RowKind::Insert, results: after }),
-            Some(before) if before != after => {
-                told.push(Change { row, kind: RowKind::UpdateBefore, results: before });
-                told.push(Change { row, kind: RowKind::UpdateAfter, results: after });
-            }
-            Some(_) => {}
+        if before > 0 && after == self.results {
+            return Ok(());
+        }
+        let old = std::mem::replace(&mut self.results, after.clone());
+        if before > 0 {
+            tell(RowKind::UpdateBefore, old);
+            tell(RowKind::UpdateAfter, after);
+        } else {
+            tell(RowKind::Insert, after);
         }
         Ok(())
     }
@@ -260,8 +263,8 @@ impl Stateful for GroupOperator {
         Some(self.groups.len() as u64)
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        self.encode()
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        self.encode(bytes)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

@@ -150,10 +150,10 @@ impl<S> Keyed<S> {
 
     /// Every slot in the order of keys, which is the same however they came.
     pub fn sorted(&self) -> Vec<usize> {
-        let key = |&slot: &usize| self.slots[slot].as_ref().map(|s| &s.key);
-        let mut slots: Vec<usize> = self.table.iter().copied().collect();
-        slots.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-        slots
+        let keyed = self.slots.iter().enumerate().filter_map(|(slot, held)| Some((&*held.as_ref()?.key, slot)));
+        let mut slots: Vec<(&[u8], usize)> = keyed.collect();
+        slots.sort_unstable();
+        slots.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// Key columns of `slots`; none without key columns.

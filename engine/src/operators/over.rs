@@ -180,8 +180,8 @@ impl Stateful for OverOperator {
         Some(self.partitions.len() as u64)
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        self.encode()
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        self.encode(bytes)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

@@ -69,10 +69,10 @@ impl Stateful for RankOperator {
         }
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         match &mut self.kind {
-            Kind::Windowed(windowed) => windowed.encode(),
-            Kind::Top(top) => top.encode(),
+            Kind::Windowed(windowed) => windowed.encode(bytes),
+            Kind::Top(top) => top.encode(bytes),
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{interleave_record_batch, take_arrays, take_record_batch};
+use arrow::compute::{concat_batches, interleave_record_batch, take_arrays, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
 
@@ -21,6 +21,8 @@ use crate::time::Micros;
 
 /// A run of which less than this part is left gives its memory back.
 const LEFT_PART: usize = 4;
+/// Runs with fewer rows than this on average are put together by a snapshot: each takes memory beside its rows.
+const RUN_ROWS: usize = 256;
 
 /// Holds rows until the watermark passes them.
 pub struct Reorder {
@@ -106,18 +108,15 @@ impl Reorder {
         self.len == 0
     }
 
-    /// The rows that wait, as one batch.
+    /// The rows that wait, as one batch: run after run, because they are put in order anyway when they leave.
     pub fn snapshot(&mut self) -> Result<RecordBatch> {
-        let whole = |run: Run| {
-            let range = run.left..run.rows.num_rows();
-            (run, range)
-        };
-        let all: Vec<(Run, Range<usize>)> = std::mem::take(&mut self.runs).into_values().map(whole).collect();
-        if all.is_empty() {
-            return Ok(RecordBatch::new_empty(self.schema.clone()));
+        self.runs.values_mut().try_for_each(Run::trim)?;
+        let rows = concat_batches(&self.schema, self.runs.values().map(|run| &run.rows))?;
+        if self.runs.len() > 1 && self.len < self.runs.len() * RUN_ROWS {
+            self.runs.clear();
+            self.len = 0;
+            self.push(rows.clone())?;
         }
-        let rows = compact(&self.merged(&all)?)?;
-        self.keep(Run { rows: rows.clone(), order: None, left: 0 })?;
         Ok(rows)
     }
 
@@ -202,8 +201,18 @@ impl Run {
         })
     }
 
+    /// Lets go of rows that have left, and of texts that no row needs.
+    fn trim(&mut self) -> Result<()> {
+        if self.left > 0 {
+            *self = self.rest()?;
+        } else {
+            self.rows = compact(&self.rows)?;
+        }
+        Ok(())
+    }
+
     /// What is left of it, in memory of its own.
-    fn rest(self) -> Result<Self> {
+    fn rest(&self) -> Result<Self> {
         let places = (self.left..self.rows.num_rows()).map(|place| self.row(place) as u32);
         let rows = take_record_batch(&self.rows, &UInt32Array::from_iter_values(places))?;
         Ok(Self { rows: compact(&rows)?, order: None, left: 0 })

@@ -88,8 +88,8 @@ impl Stateful for Guarded {
         self.inner.usage()
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        self.inner.snapshot()
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        self.inner.snapshot_into(bytes)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {
@@ -163,8 +163,8 @@ mod tests {
             Some(Usage { bytes: 1 << 20, groups: 3 })
         }
 
-        fn snapshot(&mut self) -> Result<Vec<u8>> {
-            self.0.snapshot()
+        fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+            self.0.snapshot_into(bytes)
         }
 
         fn restore(&mut self, state: &[u8]) -> Result<()> {

@@ -165,9 +165,21 @@ impl Stateful for Shards {
         self.groups.iter().map(|g| g.usage()).sum()
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        let states = self.groups.iter_mut().map(|g| g.snapshot()).collect::<Result<Vec<_>>>()?;
-        snapshot::join_states(&states)
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        let threads = self.threads(self.held().max(self.keys().unwrap_or(0)) as usize);
+        let mut groups = self.groups.iter_mut();
+        if threads == 1 {
+            return groups.try_for_each(|group| snapshot::put_state(bytes, KEY_GROUPS, |bytes| group.snapshot_into(bytes)));
+        }
+        // Much state is worth threads, and a copy of what each of them gives.
+        let mut states: Vec<_> = groups.map(|group| (group, Vec::<u8>::new())).collect();
+        share_out(threads, states.iter_mut().collect(), |(group, state)| group.snapshot_into(state))?;
+        states.into_iter().try_for_each(|(_, state)| {
+            snapshot::put_state(bytes, KEY_GROUPS, |bytes| {
+                bytes.extend_from_slice(&state);
+                Ok(())
+            })
+        })
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {
@@ -249,7 +261,12 @@ mod tests {
         for threads in [[2, 3, 2], [2, 2, 2], [16, 2, 5]] {
             assert_eq!(run(threads), alone, "{threads:?}");
         }
-        let state = ranked(2).snapshot().unwrap();
+        // So few rows are not shared.
+        let (mut few, mut again) = (ranked(2), ranked(3));
+        few.push(0, Changes::inserts(rows(0, 100)), &mut Vec::new()).unwrap();
+        let state = few.snapshot().unwrap();
+        again.restore(&state).unwrap();
+        assert_eq!((again.held(), again.snapshot().unwrap() == state), (few.held(), true));
         assert!(ranked(3).restore(&state[..state.len() - 1]).is_err());
     }
 

@@ -100,8 +100,8 @@ impl Stateful for Stages {
         0
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        Ok(Vec::new())
+    fn snapshot_into(&mut self, _bytes: &mut Vec<u8>) -> Result<()> {
+        Ok(())
     }
 
     fn restore(&mut self, _state: &[u8]) -> Result<()> {

@@ -133,7 +133,7 @@ impl Stateful for UpsertOperator {
     }
 
     /// The watermark and the rows, those of a key in their order; how many each key has, and when they changed last.
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let (mut sizes, mut last, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for slot in self.keys.sorted() {
             let held = self.keys.at(slot)?;
@@ -143,7 +143,8 @@ impl Stateful for UpsertOperator {
         }
         let rows = self.decode_rows(&rows.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
         let keys: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(sizes)), Arc::new(Int64Array::from(last))];
-        Ok(snapshot::pack(&[snapshot::encode(&self.now, &self.plan.schema, &[rows])?, snapshot::encode_columns(keys)?]))
+        snapshot::put_part(bytes, |bytes| snapshot::encode(bytes, &self.now, &self.plan.schema, &[rows]))?;
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, keys))
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

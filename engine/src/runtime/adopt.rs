@@ -75,16 +75,10 @@ pub fn adopt(spec: &JobSpec, checkpoint: Checkpoint, fit: &Fit) -> Result<Checkp
     let kept = split_states(&checkpoint.state, older.windows.len() + older.steps.len())?;
     let windows = fit.windows.iter().copied();
     let steps = fit.steps.iter().map(|step| step.map(|s| older.windows.len() + s));
-    let states: Vec<Vec<u8>> = windows.chain(steps).zip(fresh).map(|(old, fresh)| old.map_or(fresh, |old| kept[old]).to_vec()).collect();
+    let states: Vec<&[u8]> = windows.chain(steps).zip(fresh).map(|(old, fresh)| old.map_or(fresh, |old| kept[old])).collect();
+    let state = join_states(&states)?;
     let layout = Some(serde_json::to_value(plan.layout())?);
-    let mut adopted = Checkpoint {
-        partitions,
-        state: join_states(&states)?,
-        layout,
-        fingerprint: spec.fingerprint(),
-        sql: spec.sql.clone(),
-        ..checkpoint
-    };
+    let mut adopted = Checkpoint { partitions, state, layout, fingerprint: spec.fingerprint(), sql: spec.sql.clone(), ..checkpoint };
     settle_counts(spec, &mut adopted)?;
     Ok(adopted)
 }
@@ -96,7 +90,7 @@ fn partition(spec: &JobSpec, place: Place, checkpoint: &Checkpoint, older: &Stat
     let fresh = fresh_chain(spec, place)?.snapshot()?;
     let fresh = split_states(&fresh, own.len())?;
     let begun = |offset, counters| -> Result<PartitionState> {
-        let state = join_states(&fresh.iter().map(|s| s.to_vec()).collect::<Vec<_>>())?;
+        let state = join_states(&fresh)?;
         Ok(PartitionState { scan: place.scan, partition: place.partition, offset, watermark: Micros::MIN, counters, state })
     };
     let Some(scan) = fit.places.get(place.scan).copied().flatten() else {
@@ -110,11 +104,8 @@ fn partition(spec: &JobSpec, place: Place, checkpoint: &Checkpoint, older: &Stat
     }
     let of_scan: Vec<usize> = (0..older.windows.len()).filter(|&w| older.windows[w].0 == scan).collect();
     let kept = split_states(&stood.state, of_scan.len())?;
-    let state = |(old, fresh): (&Option<usize>, &[u8])| {
-        let at = old.and_then(|old| of_scan.iter().position(|&w| w == old));
-        at.map_or(fresh, |at| kept[at]).to_vec()
-    };
-    let states: Vec<Vec<u8>> = own.iter().zip(fresh).map(state).collect();
+    let stood_at = |old: usize| of_scan.iter().position(|&w| w == old);
+    let states: Vec<&[u8]> = own.iter().zip(fresh).map(|(old, fresh)| old.and_then(stood_at).map_or(fresh, |at| kept[at])).collect();
     Ok(PartitionState { scan: place.scan, state: join_states(&states)?, ..stood.clone() })
 }
 

@@ -318,6 +318,8 @@ impl<'a> Driver<'a> {
             debug_assert!(false, "the counts of job {} do not balance: {counters:?}", self.spec.name);
         }
         let bytes = checkpoint.encode()?;
+        // What lies in the bytes is not kept twice while they are written.
+        let checkpoint = checkpoint.without_state();
         if let Some(store) = self.store.as_mut() {
             store.save(epoch, &bytes)?;
         }

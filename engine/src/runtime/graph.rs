@@ -218,13 +218,16 @@ impl Graph {
 
     /// State as bytes: of the windows in the order of inputs, then of the steps that have any, each behind its two watermarks.
     pub fn snapshot(&mut self) -> Result<Vec<u8>> {
-        let mut states = self.inputs.iter().filter_map(|i| i.merge.as_ref()).map(WindowMerge::snapshot).collect::<Result<Vec<_>>>()?;
-        for step in self.steps.iter_mut().filter(|s| s.has_state) {
-            let state = step.operator.snapshot()?;
-            step.weigh(state.len());
-            states.push([&step.reached.to_le_bytes(), &step.watermark.to_le_bytes(), state.as_slice()].concat());
+        let merges = self.inputs.iter().filter_map(|i| i.merge.as_ref()).collect::<Vec<_>>();
+        let steps = self.steps.iter_mut().filter(|s| s.has_state).collect::<Vec<_>>();
+        let (mut bytes, count) = (Vec::new(), merges.len() + steps.len());
+        for merge in merges {
+            snapshot::put_state(&mut bytes, count, |bytes| merge.snapshot_into(bytes))?;
         }
-        snapshot::join_states(&states)
+        for step in steps {
+            snapshot::put_state(&mut bytes, count, |bytes| step.snapshot_into(bytes))?;
+        }
+        Ok(bytes)
     }
 
     /// Takes over state from `snapshot`. Errors: `Corrupt`.
@@ -258,6 +261,16 @@ impl Step {
     /// Rows or keys that it holds, whichever are more.
     fn items(&self) -> u64 {
         self.operator.held().max(self.operator.keys().unwrap_or(0))
+    }
+
+    /// Appends its state, behind its two watermarks.
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.extend_from_slice(&self.reached.to_le_bytes());
+        bytes.extend_from_slice(&self.watermark.to_le_bytes());
+        let start = bytes.len();
+        self.operator.snapshot_into(bytes)?;
+        self.weigh(bytes.len() - start);
+        Ok(())
     }
 
     /// Remembers what each of them takes, by the size of a snapshot. Rows in memory stand beside their keys, places and times.

@@ -168,8 +168,9 @@ impl Chain for QueryChain {
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {
-        let states = self.windows().map(Operator::snapshot).collect::<Result<Vec<_>>>()?;
-        snapshot::join_states(&states)
+        let (mut bytes, count) = (Vec::new(), self.windows().count());
+        self.windows().try_for_each(|window| snapshot::put_state(&mut bytes, count, |bytes| window.snapshot_into(bytes)))?;
+        Ok(bytes)
     }
 
     fn restore(&mut self, watermark: Micros, counters: JobCounters, state: &[u8]) -> Result<()> {

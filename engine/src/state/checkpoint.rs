@@ -79,7 +79,7 @@ pub struct Checkpoint {
     pub references: Vec<ReferencePin>,
     /// Counts of the merge stage.
     pub merged: JobCounters,
-    /// State of the stage where partitions meet, several parts as `snapshot::pack` puts them together; kept outside the JSON.
+    /// State of the stage where partitions meet, several parts as `snapshot::put_state` puts them together; kept outside the JSON.
     #[serde(skip)]
     pub state: Vec<u8>,
 }

@@ -4,10 +4,12 @@
 //! head length u32 LE | head (JSON) | Arrow IPC stream: one record batch a pane
 //! ```
 //!
-//! States of several operators stand together as `join_states` puts them: nothing for none, one as it is, more each behind its length
+//! States of several operators stand together as `put_state` puts them: nothing for none, one as it is, more each behind its length
 //! (u32 LE). Which it is follows from the plan, and checkpoints of jobs with one window are read as they always were.
 //!
-//! State of several kinds is several of these, each after its length (u64 LE).
+//! State of several kinds is several of these, each after its length (u64 LE): see `put_part`.
+//!
+//! All is appended to one buffer, and a length is filled in when it is known: state may be large, and a job stands still meanwhile.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -38,18 +40,18 @@ pub(super) fn length_of(bytes: usize, what: impl FnOnce() -> String) -> Result<[
     }
 }
 
-/// Head and batches (all of `schema`) as bytes.
-pub fn encode<H: Serialize>(head: &H, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>> {
+/// Appends head and batches (all of `schema`).
+pub fn encode<H: Serialize>(bytes: &mut Vec<u8>, head: &H, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<()> {
     let head = serde_json::to_vec(head).map_err(|e| Error::internal(e.to_string()))?;
-    let mut bytes = u32::try_from(head.len()).map_err(|_| Error::internal("state head is too long"))?.to_le_bytes().to_vec();
+    let length = u32::try_from(head.len()).map_err(|_| Error::internal("state head is too long"))?;
+    bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&head);
-    let mut writer = StreamWriter::try_new(&mut bytes, schema)?;
+    let mut writer = StreamWriter::try_new(bytes, schema)?;
     for batch in batches {
         writer.write(batch)?;
     }
     writer.finish()?;
-    drop(writer);
-    Ok(bytes)
+    Ok(())
 }
 
 /// Bytes back to head and batches. Errors: `Corrupt`.
@@ -63,20 +65,32 @@ pub fn decode<H: DeserializeOwned>(bytes: &[u8]) -> Result<(H, Vec<RecordBatch>)
     Ok((head, batches))
 }
 
-/// Several states as one.
-pub fn join_states(states: &[Vec<u8>]) -> Result<Vec<u8>> {
-    if let [one] = states {
-        return Ok(one.clone());
+/// Appends one of `count` states that stand together: what `write` appends. Errors: those of `write`; `Invalid` if it is too long.
+pub fn put_state(bytes: &mut Vec<u8>, count: usize, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    if count == 1 {
+        return write(bytes);
     }
-    let mut bytes = Vec::with_capacity(states.iter().map(|s| s.len() + 4).sum());
+    let start = bytes.len() + size_of::<u32>();
+    bytes.resize(start, 0);
+    write(bytes)?;
+    let length = length_of(bytes.len() - start, || "the state of a window, a step or one of its groups of keys".to_owned())?;
+    bytes[start - size_of::<u32>()..start].copy_from_slice(&length);
+    Ok(())
+}
+
+/// Several states as one.
+pub fn join_states(states: &[&[u8]]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(states.iter().map(|s| s.len() + size_of::<u32>()).sum());
     for state in states {
-        bytes.extend_from_slice(&length_of(state.len(), || "the state of a window, a step or one of its groups of keys".to_owned())?);
-        bytes.extend_from_slice(state);
+        put_state(&mut bytes, states.len(), |bytes| {
+            bytes.extend_from_slice(state);
+            Ok(())
+        })?;
     }
     Ok(bytes)
 }
 
-/// The `count` states of `join_states`. Errors: `Corrupt` if it holds another number of them.
+/// The `count` states of `put_state`. Errors: `Corrupt` if it holds another number of them.
 pub fn split_states(bytes: &[u8], count: usize) -> Result<Vec<&[u8]>> {
     if count == 1 {
         return Ok(vec![bytes]);
@@ -92,17 +106,17 @@ pub fn split_states(bytes: &[u8], count: usize) -> Result<Vec<&[u8]>> {
     if rest.is_empty() { Ok(states) } else { Err(wrong()) }
 }
 
-/// Parts of a state as one.
-pub fn pack(parts: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(parts.iter().map(|p| p.len() + 8).sum());
-    for part in parts {
-        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(part);
-    }
-    bytes
+/// Appends a part of a state: what `write` appends. Errors: those of `write`.
+pub fn put_part(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    let start = bytes.len() + size_of::<u64>();
+    bytes.resize(start, 0);
+    write(bytes)?;
+    let length = (bytes.len() - start) as u64;
+    bytes[start - size_of::<u64>()..start].copy_from_slice(&length.to_le_bytes());
+    Ok(())
 }
 
-/// The parts of `pack`. Errors: `Corrupt`.
+/// The parts of `put_part`. Errors: `Corrupt`.
 pub fn unpack_all(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
     let mut parts = Vec::new();
     while !bytes.is_empty() {
@@ -115,21 +129,21 @@ pub fn unpack_all(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
     Ok(parts)
 }
 
-/// The parts of `pack`. Errors: `Corrupt` if there are not `N`.
+/// The parts of `put_part`. Errors: `Corrupt` if there are not `N`.
 pub fn unpack<const N: usize>(bytes: &[u8]) -> Result<[&[u8]; N]> {
     let parts = unpack_all(bytes)?;
     let count = parts.len();
     parts.try_into().map_err(|_| Error::corrupt(format!("operator state has {count} parts, not {N}")))
 }
 
-/// Columns of any types as bytes; they lose their names.
-pub fn encode_columns(columns: Vec<ArrayRef>) -> Result<Vec<u8>> {
+/// Appends columns of any types; they lose their names.
+pub fn encode_columns(bytes: &mut Vec<u8>, columns: Vec<ArrayRef>) -> Result<()> {
     if columns.is_empty() {
-        return encode(&(), &Arc::new(Schema::empty()), &[]);
+        return encode(bytes, &(), &Arc::new(Schema::empty()), &[]);
     }
     let names = (0..columns.len()).map(|i| format!("c{i}"));
     let batch = RecordBatch::try_from_iter(names.zip(columns))?;
-    encode(&(), &batch.schema(), std::slice::from_ref(&batch))
+    encode(bytes, &(), &batch.schema(), std::slice::from_ref(&batch))
 }
 
 /// The columns of `encode_columns`. Errors: `Corrupt`.
@@ -147,14 +161,16 @@ mod tests {
     #[test]
     fn a_pack_gives_back_its_parts_and_no_other_number_of_them() {
         let states = |n: usize| (0..n).map(|i| vec![i as u8; i * 3]).collect::<Vec<_>>();
+        let joined = |states: &[Vec<u8>]| join_states(&states.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
         for n in 0..5 {
-            let bytes = join_states(&states(n)).unwrap();
+            let bytes = joined(&states(n));
             assert_eq!(split_states(&bytes, n).unwrap(), states(n));
             for other in (0..5).filter(|&o| o != n && o != 1) {
                 assert_eq!(split_states(&bytes, other).is_err(), (n, other) != (1, 0), "{n} as {other}");
             }
         }
-        assert_eq!(join_states(&[b"as it is".to_vec()]).unwrap(), b"as it is");
+        assert_eq!(joined(&[b"as it is".to_vec()]), b"as it is");
+        assert_eq!(joined(&[b"a".to_vec(), b"bc".to_vec()]), b"\x01\0\0\0a\x02\0\0\0bc");
     }
 
     #[test]
@@ -169,8 +185,12 @@ mod tests {
     #[test]
     fn parts_come_back() {
         let column: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
-        let parts = [encode_columns(vec![column.clone(), column.clone()]).unwrap(), encode_columns(Vec::new()).unwrap(), Vec::new()];
-        let bytes = pack(&parts);
+        let mut bytes = Vec::new();
+        put_part(&mut bytes, |bytes| encode_columns(bytes, vec![column.clone(), column.clone()])).unwrap();
+        put_part(&mut bytes, |bytes| encode_columns(bytes, Vec::new())).unwrap();
+        let before = bytes.len();
+        put_part(&mut bytes, |_| Ok(())).unwrap();
+        assert_eq!(bytes[before..], [0_u8; 8]);
         let [some, none, empty] = unpack::<3>(&bytes).unwrap();
         assert_eq!((decode_columns(some).unwrap(), decode_columns(none).unwrap()), (vec![column.clone(), column], Vec::new()));
         assert!(empty.is_empty());

@@ -40,6 +40,8 @@ pub struct Call {
     /// Whether rows may be fed as they come, or one by one: a state that does not resume to the last bit must be taken after each
     /// row, or batches would show.
     pub(super) batches: bool,
+    /// Whether accumulators are as they were when they have given their state. Others are resumed from it.
+    pub(super) stays: bool,
     /// Whether accumulators hold on to more than they need, until they are resumed.
     pub(super) hoards: bool,
     pub(super) keeping: Keeping,
@@ -68,7 +70,8 @@ impl Call {
         let bag = aggregate.distinct || (keeping == Keeping::Values && leaving == Leaving::Any);
         let converter = bag.then(|| RowConverter::new(types.into_iter().map(SortField::new).collect())).transpose()?;
         let hoards = keeping == Keeping::Accumulator && leaving == Leaving::Never && !abilities.lean;
-        Ok(Self { aggregate, batches: abilities.batches && keeping != Keeping::State, hoards, keeping, converter })
+        let batches = abilities.batches && keeping != Keeping::State;
+        Ok(Self { aggregate, batches, stays: abilities.stays, hoards, keeping, converter })
     }
 
     /// Whether totals follow the rows; otherwise `compute` is asked for each result, with all rows.

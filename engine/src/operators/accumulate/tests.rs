@@ -190,6 +190,26 @@ fn the_way_a_total_is_kept_is_found_out() {
 }
 
 #[test]
+fn what_its_state_does_not_touch_is_not_made_anew() {
+    for (function, argument, stays) in [
+        ("count", "t", true),
+        ("sum", "i", true),
+        ("avg", "f", true),
+        ("min", "f", true),
+        ("max", "t", true),
+        // It gives its values away.
+        ("median", "f", false),
+        // It holds on to batches.
+        ("array_agg", "i", false),
+    ] {
+        for sliding in [false, true] {
+            let call = Call::new(call(&input(), function, argument, sliding), &input(), Leaving::Never).unwrap();
+            assert_eq!(call.stays, stays, "{function} sliding={sliding}");
+        }
+    }
+}
+
+#[test]
 fn what_never_leaves_is_not_hoarded() {
     let aggregate = call(&input(), "min", "i", true);
     let call = Call::new(aggregate, &input(), Leaving::Never).unwrap();

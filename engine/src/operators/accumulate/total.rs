@@ -30,7 +30,7 @@ pub struct Total {
 
 enum Held {
     Accumulator(Box<dyn Accumulator>),
-    State(Vec<ArrayRef>),
+    State(Vec<ScalarValue>),
     Values,
 }
 
@@ -39,7 +39,7 @@ impl Call {
     pub fn total(&self) -> Result<Total> {
         let held = match self.keeping {
             Keeping::Accumulator => Held::Accumulator(self.accumulator()?),
-            Keeping::State => Held::State(state(self.accumulator()?.as_mut())?),
+            Keeping::State => Held::State(self.accumulator()?.state()?),
             Keeping::Values => Held::Values,
         };
         Ok(Total { held, bag: Bag::default(), inside: 0, hoard: 0, changed: true })
@@ -68,9 +68,9 @@ impl Call {
             match &mut total.held {
                 Held::Accumulator(accumulator) => accumulator.update_batch(&part)?,
                 Held::State(held) => {
-                    let mut accumulator = self.resumed(held)?;
+                    let mut accumulator = self.resumed(&row_of(held)?)?;
                     accumulator.update_batch(&part)?;
-                    *held = state(accumulator.as_mut())?;
+                    *held = accumulator.state()?;
                 }
                 Held::Values => return Err(Error::internal("rows were fed to a total without an accumulator")),
             }
@@ -80,7 +80,7 @@ impl Call {
             && self.hoards
             && total.hoard >= HOARD_ROWS
         {
-            *accumulator = self.resumed(&state(accumulator.as_mut())?)?;
+            *accumulator = self.resumed(&row_of(&accumulator.state()?)?)?;
             total.hoard = 0;
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Call {
         }
         Ok(Some(match &mut total.held {
             Held::Accumulator(accumulator) => accumulator.evaluate()?,
-            Held::State(state) => self.resumed(state)?.evaluate()?,
+            Held::State(state) => self.resumed(&row_of(state)?)?.evaluate()?,
             Held::Values => self.compute(&self.values(&total.bag)?)?,
         }))
     }
@@ -137,26 +137,26 @@ impl Call {
 
     /// State of totals beside their values, a row each: of accumulators, which go on from it, and how many values they hold.
     pub fn state<'a>(&self, totals: impl Iterator<Item = &'a mut Total>) -> Result<Vec<ArrayRef>> {
-        let mut columns: Vec<Vec<ArrayRef>> = Vec::new();
+        let mut columns: Vec<Vec<ScalarValue>> = Vec::new();
         let mut inside = Vec::new();
         for total in totals {
             let state = match &mut total.held {
                 Held::Values => return Ok(Vec::new()),
                 Held::State(state) => state.clone(),
                 Held::Accumulator(accumulator) => {
-                    let state = state(accumulator.as_mut())?;
-                    *accumulator = self.resumed(&state)?;
+                    let state = accumulator.state()?;
+                    if !self.stays {
+                        *accumulator = self.resumed(&row_of(&state)?)?;
+                    }
                     state
                 }
             };
             columns.resize_with(state.len(), Vec::new);
-            columns.iter_mut().zip(state).for_each(|(column, state)| column.push(state));
+            columns.iter_mut().zip(state).for_each(|(column, value)| column.push(value));
             inside.push(total.inside);
         }
-        let concat = |parts: &Vec<ArrayRef>| -> Result<ArrayRef> {
-            Ok(arrow::compute::concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
-        };
-        let mut state = columns.iter().map(concat).collect::<Result<Vec<_>>>()?;
+        let column = |values: Vec<ScalarValue>| -> Result<ArrayRef> { Ok(ScalarValue::iter_to_array(values)?) };
+        let mut state = columns.into_iter().map(column).collect::<Result<Vec<_>>>()?;
         if !inside.is_empty() {
             state.push(Arc::new(UInt64Array::from(inside)));
         }
@@ -171,11 +171,10 @@ impl Call {
     /// The total of row `row` of columns from `state`. Errors: `Corrupt`.
     pub fn resume(&self, columns: &[ArrayRef], row: usize) -> Result<Total> {
         let Some((inside, state)) = columns.split_last() else { return self.total() };
-        let state: Vec<ArrayRef> = state.iter().map(|c| c.slice(row, 1)).collect();
         let inside = inside.as_primitive_opt::<UInt64Type>().ok_or_else(damaged)?.value(row);
         let held = match self.keeping {
-            Keeping::Accumulator => Held::Accumulator(self.resumed(&state)?),
-            Keeping::State => Held::State(state),
+            Keeping::Accumulator => Held::Accumulator(self.resumed(&state.iter().map(|c| c.slice(row, 1)).collect::<Vec<_>>())?),
+            Keeping::State => Held::State(state.iter().map(|c| Ok(ScalarValue::try_from_array(c, row)?)).collect::<Result<_>>()?),
             Keeping::Values => Held::Values,
         };
         Ok(Total { held, bag: Bag::default(), inside, hoard: 0, changed: true })
@@ -214,9 +213,9 @@ fn damaged() -> Error {
     Error::corrupt("state of an aggregate has columns of other types")
 }
 
-/// State of an accumulator, which is spent.
-fn state(accumulator: &mut dyn Accumulator) -> Result<Vec<ArrayRef>> {
-    accumulator.state()?.iter().map(|s| Ok(s.to_array()?)).collect()
+/// The state of an accumulator as columns of one row.
+fn row_of(state: &[ScalarValue]) -> Result<Vec<ArrayRef>> {
+    state.iter().map(|s| Ok(s.to_array()?)).collect()
 }
 
 fn chosen(arguments: &[ArrayRef], mask: &BooleanArray) -> Result<Vec<ArrayRef>> {

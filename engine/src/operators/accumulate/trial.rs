@@ -25,6 +25,8 @@ pub struct Abilities {
     pub batches: bool,
     /// Its state, merged into a new accumulator, goes on as the accumulator would have.
     pub resumes: bool,
+    /// Giving its state leaves it as it was, and there is nothing to win if it is made anew from that.
+    pub stays: bool,
     /// It holds little more than its state.
     pub lean: bool,
     /// It can take back the oldest row.
@@ -51,12 +53,13 @@ pub fn abilities(factory: &RetractableFactory, types: &[DataType]) -> crate::err
     let falling = Samples::new(types, |i| -(i as f64), |i| 99 - i as i64);
     let (Some(plain), Some(wild), Some(rising), Some(falling)) = (plain, wild, rising, falling) else {
         // Functions over values without arithmetic keep them as they are.
-        return Ok(Abilities { batches: false, resumes: true, lean: true, slides: false, retracts: false });
+        return Ok(Abilities { batches: false, resumes: true, stays: false, lean: true, slides: false, retracts: false });
     };
     let granted = |trial: Result<bool>| trial.unwrap_or(false);
     Ok(Abilities {
         batches: granted(takes_batches(&make, &plain)),
         resumes: granted(resumes(&make, &plain)),
+        stays: granted(stays(&make, &plain)) && granted(stays(&make, &wild)),
         lean: granted(is_lean(&make, &rising)) && granted(is_lean(&make, &falling)),
         slides: granted(takes_back(&make, &plain, Back::Oldest)) && granted(takes_back(&make, &wild, Back::Oldest)),
         retracts: granted(takes_back(&make, &plain, Back::Any))
@@ -125,6 +128,24 @@ fn resumes(make: Make, samples: &Samples) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether an accumulator goes on as one that nobody asked for its state. A list is better given away: the pieces that it came in are one
+/// then, and those hold on to the batches that they were cut from.
+fn stays(make: Make, samples: &Samples) -> Result<bool> {
+    let (mut asked, mut other) = (make()?, make()?);
+    if asked.state()?.iter().any(|s| matches!(s, ScalarValue::List(_))) {
+        return Ok(false);
+    }
+    for i in 0..ROWS {
+        asked.update_batch(&samples.rows(i, 1))?;
+        other.update_batch(&samples.rows(i, 1))?;
+        let state = asked.state()?;
+        if asked.state()? != state || asked.evaluate()? != other.evaluate()? {
+            return Ok(false);
+        }
+    }
+    Ok(asked.state()? == other.state()?)
 }
 
 /// An accumulator with that state.

@@ -17,14 +17,14 @@ use crate::state::snapshot;
 use crate::time::Micros;
 
 impl GroupOperator {
-    pub(super) fn encode(&mut self) -> Result<Vec<u8>> {
-        let waiting = match &mut self.reorder {
+    pub(super) fn encode(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        snapshot::put_part(bytes, |bytes| match &mut self.reorder {
             Some(reorder) => {
                 let rows = reorder.snapshot()?;
-                snapshot::encode(&self.now, &rows.schema(), std::slice::from_ref(&rows))?
+                snapshot::encode(bytes, &self.now, &rows.schema(), std::slice::from_ref(&rows))
             }
-            None => snapshot::encode(&self.now, &Arc::new(Schema::empty()), &[])?,
-        };
+            None => snapshot::encode(bytes, &self.now, &Arc::new(Schema::empty()), &[]),
+        })?;
         let slots = self.groups.sorted();
         let mut columns = self.groups.columns(&slots)?;
         let (mut rows, mut last) = (Vec::new(), Vec::new());
@@ -34,17 +34,20 @@ impl GroupOperator {
             let held = self.groups.at(slot)?;
             rows.push(held.state.rows);
             last.push(held.last);
-            totals.iter_mut().zip(std::mem::take(&mut held.state.totals)).for_each(|(all, total)| all.push(total));
+            totals.iter_mut().zip(held.state.totals.drain(..)).for_each(|(all, total)| all.push(total));
         }
         columns.push(Arc::new(UInt64Array::from(rows)));
         columns.push(Arc::new(Int64Array::from(last)));
         let mut bags = Vec::new();
         for (call, totals) in self.calls.iter().zip(&mut totals) {
             columns.extend(call.state(totals.iter_mut())?);
-            bags.push(snapshot::encode_columns(call.bags(totals.iter())?)?);
+            bags.push(call.bags(totals.iter())?);
         }
         self.hand_out(&slots, totals)?;
-        Ok(snapshot::pack(&[waiting, snapshot::encode_columns(columns)?, snapshot::pack(&bags)]))
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, columns))?;
+        snapshot::put_part(bytes, |bytes| {
+            bags.into_iter().try_for_each(|bag| snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, bag)))
+        })
     }
 
     /// Gives each group its totals.
@@ -80,7 +83,7 @@ impl GroupOperator {
             let held = self.groups.at(slot)?;
             held.last = last.value(row);
             held.state.rows = rows.value(row);
-            held.state.tell(&self.calls, 0, None, &mut Vec::new())?;
+            held.state.tell(&self.calls, 0, 0, &mut Vec::new())?;
         }
         Ok(())
     }

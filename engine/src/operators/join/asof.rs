@@ -211,7 +211,7 @@ impl Stateful for AsofJoinOperator {
         Some(self.keys.held())
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let kept = self.newest.iter().flatten().filter_map(|newest| match &newest.row {
             Place::Kept(bytes) => Some(self.parser.parse(bytes)),
             Place::Fresh(_) => None,
@@ -219,7 +219,7 @@ impl Stateful for AsofJoinOperator {
         let kept = RecordBatch::try_new(self.plan.right.schema.clone(), self.content.convert_rows(kept)?)?;
         let (left, right) = (self.waiting[0].snapshot()?, self.waiting[1].snapshot()?);
         let batches = [vec![(left, vec![])], vec![(right, vec![]), (kept, vec![])]];
-        sides::encode(&(), [&self.plan.left.schema, &self.plan.right.schema], BESIDE, batches)
+        sides::encode(bytes, &(), [&self.plan.left.schema, &self.plan.right.schema], BESIDE, batches)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

@@ -307,10 +307,10 @@ impl Stateful for IntervalJoinOperator {
         Some(self.keys.held())
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let [left, right] = &mut self.sides;
         let batches = [left.snapshot()?, right.snapshot()?];
-        sides::encode(&(), [&left.plan.schema, &right.plan.schema], BESIDE, batches)
+        sides::encode(bytes, &(), [&left.plan.schema, &right.plan.schema], BESIDE, batches)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

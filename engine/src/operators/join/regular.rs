@@ -299,9 +299,9 @@ impl Stateful for RegularJoinOperator {
         Some(self.keys.held())
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let batches = [self.sides[0].snapshot()?, self.sides[1].snapshot()?];
-        sides::encode(&self.now, [&self.plan.left.schema, &self.plan.right.schema], BESIDE, batches)
+        sides::encode(bytes, &self.now, [&self.plan.left.schema, &self.plan.right.schema], BESIDE, batches)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

@@ -22,13 +22,16 @@ pub type Batches = Vec<(RecordBatch, Vec<ArrayRef>)>;
 /// Columns of the state, by name and type.
 pub type Beside<'a> = &'a [(&'a str, DataType)];
 
-/// A head and both sides as bytes.
-pub fn encode<H: Serialize>(head: &H, schemas: [&SchemaRef; 2], beside: Beside<'_>, [left, right]: [Batches; 2]) -> Result<Vec<u8>> {
-    let left = encode_side(head, schemas[0], beside, left)?;
-    let mut bytes = (left.len() as u64).to_le_bytes().to_vec();
-    bytes.extend_from_slice(&left);
-    bytes.extend_from_slice(&encode_side(&(), schemas[1], beside, right)?);
-    Ok(bytes)
+/// Appends a head and both sides.
+pub fn encode<H: Serialize>(
+    bytes: &mut Vec<u8>,
+    head: &H,
+    schemas: [&SchemaRef; 2],
+    beside: Beside<'_>,
+    [left, right]: [Batches; 2],
+) -> Result<()> {
+    snapshot::put_part(bytes, |bytes| encode_side(bytes, head, schemas[0], beside, left))?;
+    encode_side(bytes, &(), schemas[1], beside, right)
 }
 
 /// Bytes back to head and sides. Errors: `Corrupt`.
@@ -42,7 +45,7 @@ pub fn decode<H: DeserializeOwned>(bytes: &[u8], schemas: [&SchemaRef; 2], besid
     Ok((head, [split(left, schemas[0], beside)?, split(right, schemas[1], beside)?]))
 }
 
-fn encode_side<H: Serialize>(head: &H, schema: &SchemaRef, beside: Beside<'_>, batches: Batches) -> Result<Vec<u8>> {
+fn encode_side<H: Serialize>(bytes: &mut Vec<u8>, head: &H, schema: &SchemaRef, beside: Beside<'_>, batches: Batches) -> Result<()> {
     let mut fields = schema.fields().to_vec();
     fields.extend(beside.iter().map(|(name, of)| Arc::new(Field::new(*name, of.clone(), false))));
     let schema = Arc::new(Schema::new(fields));
@@ -50,7 +53,7 @@ fn encode_side<H: Serialize>(head: &H, schema: &SchemaRef, beside: Beside<'_>, b
         let columns = compact(&rows)?.columns().iter().cloned().chain(beside).collect();
         Ok(RecordBatch::try_new(schema.clone(), columns)?)
     });
-    snapshot::encode(head, &schema, &whole.collect::<Result<Vec<_>>>()?)
+    snapshot::encode(bytes, head, &schema, &whole.collect::<Result<Vec<_>>>()?)
 }
 
 fn split(batches: Vec<RecordBatch>, schema: &SchemaRef, beside: Beside<'_>) -> Result<Batches> {

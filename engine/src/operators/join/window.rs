@@ -203,9 +203,9 @@ impl Stateful for WindowJoinOperator {
         self.windows.values().flatten().map(RowBuffer::end).sum()
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let rows = |side: usize| self.windows.values().map(|w| Ok((w[side].rows_from(0)?, Vec::new()))).collect::<Result<sides::Batches>>();
-        sides::encode(&(), [&self.plan.left.schema, &self.plan.right.schema], &[], [rows(0)?, rows(1)?])
+        sides::encode(bytes, &(), [&self.plan.left.schema, &self.plan.right.schema], &[], [rows(0)?, rows(1)?])
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

@@ -22,7 +22,7 @@ use crate::operators::compact::compact;
 use crate::state::snapshot;
 
 impl OverOperator {
-    pub(super) fn encode(&mut self) -> Result<Vec<u8>> {
+    pub(super) fn encode(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let waiting = self.reorder.snapshot()?;
         let slots = self.partitions.sorted();
         let mut columns = self.partitions.columns(&slots)?;
@@ -48,7 +48,7 @@ impl OverOperator {
         for (call, carried) in self.calls.calls.iter().zip(&mut carried) {
             let (state, values) = encode_call(call, carried)?;
             columns.extend(state);
-            bags.push(snapshot::encode_columns(values)?);
+            bags.push(values);
         }
         for carried in carried {
             for (&slot, one) in slots.iter().zip(carried) {
@@ -57,16 +57,17 @@ impl OverOperator {
         }
         let mut past: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(times))];
         past.extend(concat_batches(&self.calls.schema, &values)?.columns().iter().cloned());
-        let mut parts = vec![
-            snapshot::encode(&(), &waiting.schema(), std::slice::from_ref(&waiting))?,
-            snapshot::encode_columns(columns)?,
-            snapshot::encode_columns(past)?,
-            snapshot::pack(&bags),
-        ];
+        snapshot::put_part(bytes, |bytes| snapshot::encode(bytes, &(), &waiting.schema(), std::slice::from_ref(&waiting)))?;
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, columns))?;
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, past))?;
+        snapshot::put_part(bytes, |bytes| {
+            bags.into_iter().try_for_each(|bag| snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, bag)))
+        })?;
         if self.leads.is_some() {
-            parts.push(snapshot::encode(&counts, &self.plan.schema, &[concat_batches(&self.plan.schema, &later)?])?);
+            let later = concat_batches(&self.plan.schema, &later)?;
+            snapshot::put_part(bytes, |bytes| snapshot::encode(bytes, &counts, &self.plan.schema, &[later]))?;
         }
-        Ok(snapshot::pack(&parts))
+        Ok(())
     }
 
     pub(super) fn decode(&mut self, state: &[u8]) -> Result<()> {

@@ -173,9 +173,9 @@ impl Top {
         self.groups.len() as u64
     }
 
-    /// State as bytes: the watermark and rows that wait; rows of groups; how often each is there; how many different ones each
+    /// Appends its state: the watermark and rows that wait; rows of groups; how often each is there; how many different ones each
     /// group has, and when it changed last.
-    pub fn encode(&mut self) -> Result<Vec<u8>> {
+    pub fn encode(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let waiting = match &mut self.reorder {
             Some(reorder) => reorder.snapshot()?,
             None => RecordBatch::new_empty(self.plan.input.clone()),
@@ -193,11 +193,9 @@ impl Top {
         }
         let rows = RecordBatch::try_new(self.plan.input.clone(), self.order.decode(rows.iter().map(AsRef::as_ref))?)?;
         let groups: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(sizes)), Arc::new(Int64Array::from(last))];
-        Ok(snapshot::pack(&[
-            snapshot::encode(&self.now, &self.plan.input, &[waiting, rows])?,
-            snapshot::encode_columns(vec![Arc::new(UInt64Array::from(counts))])?,
-            snapshot::encode_columns(groups)?,
-        ]))
+        snapshot::put_part(bytes, |bytes| snapshot::encode(bytes, &self.now, &self.plan.input, &[waiting, rows]))?;
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, vec![Arc::new(UInt64Array::from(counts))]))?;
+        snapshot::put_part(bytes, |bytes| snapshot::encode_columns(bytes, groups))
     }
 
     /// Takes over state from `encode`.

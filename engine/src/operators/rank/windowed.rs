@@ -140,11 +140,11 @@ impl Windowed {
         self.windows.values().map(|w| w.count as u64).sum()
     }
 
-    /// State as bytes: ends of the windows, and the rows of each.
-    pub fn encode(&mut self) -> Result<Vec<u8>> {
+    /// Appends its state: ends of the windows, and the rows of each.
+    pub fn encode(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let ends: Vec<Micros> = self.windows.keys().copied().collect();
         let batches = ends.iter().map(|&end| self.prune(end)).collect::<Result<Vec<_>>>()?;
-        snapshot::encode(&ends, &self.plan.input, &batches)
+        snapshot::encode(bytes, &ends, &self.plan.input, &batches)
     }
 
     /// Takes over state from `encode`.

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, StringViewArray, TimestampMicrosecondArray};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use proptest::prelude::*;
 
@@ -96,6 +95,27 @@ fn what_is_left_of_a_large_batch_does_not_hold_all_of_it() {
     let last = reorder.release(99).unwrap().unwrap();
     let all = rows(&concat_batches(&schema(), [&first, &second, &last]).unwrap());
     assert!(all.is_sorted_by_key(|(_, t, v)| (*t, *v)) && all.len() == 10_000);
+}
+
+#[test]
+fn a_snapshot_puts_small_runs_together_and_leaves_large_ones_as_they_came() {
+    let run = |from: Micros, rows: usize| -> Vec<Row> {
+        (0..rows).map(|i| (Some("a text longer than twelve"), from + (i * 7 % 10) as Micros, i as i32)).collect()
+    };
+    for (count, runs_after) in [(RUN_ROWS, 3), (RUN_ROWS - 1, 1)] {
+        let mut reorder = Reorder::new(schema(), 1).unwrap();
+        let came: Vec<Row> = [20, 0, 10].into_iter().flat_map(|from| run(from, count)).collect();
+        came.chunks(count).for_each(|part| reorder.push(batch(part)).unwrap());
+        let taken = reorder.snapshot().unwrap();
+        assert_eq!((taken.num_rows(), reorder.runs.len(), reorder.len()), (3 * count, runs_after, 3 * count));
+        // Those of the run with the next row come first, in the order in which they were pushed.
+        assert_eq!(rows(&taken)[..count], rows(&batch(&run(0, count))));
+        assert_eq!(reorder.snapshot().unwrap(), taken);
+        let first = reorder.release(4).unwrap().unwrap();
+        assert_eq!(reorder.snapshot().unwrap().num_rows(), 3 * count - first.num_rows());
+        let all = concat_batches(&schema(), [&first, &reorder.release(Micros::MAX).unwrap().unwrap()]).unwrap();
+        assert!(rows(&all).is_sorted_by_key(|(_, t, v)| (*t, *v)) && all.num_rows() == 3 * count);
+    }
 }
 
 #[test]

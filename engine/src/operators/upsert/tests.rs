@@ -134,7 +134,14 @@ fn a_damaged_state_is_noticed() {
     let state = good.snapshot().unwrap();
     let keys: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(vec![2])), Arc::new(Int64Array::from(vec![0]))];
     let [rows, _] = snapshot::unpack(&state).unwrap();
-    for bad in [snapshot::pack(&[rows.to_vec(), snapshot::encode_columns(keys).unwrap()]), Vec::new()] {
+    let mut other = Vec::new();
+    snapshot::put_part(&mut other, |bytes| {
+        bytes.extend_from_slice(rows);
+        Ok(())
+    })
+    .unwrap();
+    snapshot::put_part(&mut other, |bytes| snapshot::encode_columns(bytes, keys)).unwrap();
+    for bad in [other, Vec::new()] {
         assert_eq!(operator(None).restore(&bad).unwrap_err().kind(), crate::error::ErrorKind::Corrupt);
     }
 }

@@ -143,8 +143,8 @@ impl SliceMerge {
         parts.map(|p| Usage { bytes: p.partial.get_array_memory_size() as u64, groups: p.partial.num_rows() as u64 }).sum()
     }
 
-    /// State as bytes.
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
+    /// Appends its state to `bytes`.
+    pub fn snapshot_into(&self, bytes: &mut Vec<u8>) -> Result<()> {
         let waiting = self.waiting.iter().map(|(&(from, start, partition), part)| {
             (PartState { start, from, partition, rows: part.rows, settled: false }, part.partial.clone())
         });
@@ -153,10 +153,10 @@ impl SliceMerge {
             .iter()
             .map(|(&start, s)| (PartState { start, from: s.next, partition: 0, rows: s.part.rows, settled: true }, s.part.partial.clone()));
         let (heads, partials): (Vec<PartState>, Vec<RecordBatch>) = waiting.chain(settled).unzip();
-        snapshot::encode(&heads, &self.window.partial_schema(), &partials)
+        snapshot::encode(bytes, &heads, &self.window.partial_schema(), &partials)
     }
 
-    /// Takes over state from `snapshot`.
+    /// Takes over state from `snapshot_into`.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let (heads, partials) = snapshot::decode::<Vec<PartState>>(state)?;
         if heads.len() != partials.len() {

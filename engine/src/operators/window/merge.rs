@@ -87,15 +87,15 @@ impl WindowMerge {
         }
     }
 
-    /// State as bytes.
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
+    /// Appends its state to `bytes`.
+    pub fn snapshot_into(&self, bytes: &mut Vec<u8>) -> Result<()> {
         match &self.merge {
-            Merge::Slices(m) => m.snapshot(),
-            Merge::Sessions(m) => m.snapshot(),
+            Merge::Slices(m) => m.snapshot_into(bytes),
+            Merge::Sessions(m) => m.snapshot_into(bytes),
         }
     }
 
-    /// Takes over state from `snapshot`. Errors: `Corrupt`.
+    /// Takes over state from `snapshot_into`. Errors: `Corrupt`.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         match &mut self.merge {
             Merge::Slices(m) => m.restore(state),

@@ -60,8 +60,8 @@ impl Operator for WindowOperator {
         self.inner().advance(watermark, out)
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        self.inner().snapshot()
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        self.inner().snapshot_into(bytes)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

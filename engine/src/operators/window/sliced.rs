@@ -190,11 +190,11 @@ impl Operator for SlicedOperator {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let heads: Vec<PaneState> =
             self.panes.iter().map(|(&(from, start), p)| PaneState { start, from: Some(from), rows: p.rows }).collect();
         let partials = self.panes.values_mut().map(|p| p.partial(&self.window)).collect::<Result<Vec<_>>>()?;
-        snapshot::encode(&heads, &self.window.partial_schema(), &partials)
+        snapshot::encode(bytes, &heads, &self.window.partial_schema(), &partials)
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

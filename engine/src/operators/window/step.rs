@@ -132,16 +132,21 @@ impl Stateful for WindowStep {
         Some([rows, operator.usage(), merge.usage()].into_iter().sum())
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        let waiting = snapshot::encode(&(), &self.inputs.schema(), &[self.waiting.snapshot()?])?;
-        let (operator, merge) = match &mut self.timed {
-            Some((operator, merge)) => (operator.snapshot()?, merge.snapshot()?),
-            None => (Vec::new(), Vec::new()),
-        };
-        let parts = Parts { waiting: waiting.len(), operator: operator.len(), merge: merge.len() };
-        let head = serde_json::to_vec(&parts).map_err(|e| Error::internal(e.to_string()))?;
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        let start = bytes.len();
+        snapshot::encode(bytes, &(), &self.inputs.schema(), &[self.waiting.snapshot()?])?;
+        let waiting = bytes.len() - start;
+        let (mut operator, mut merge) = (0, 0);
+        if let Some((of_operator, of_merge)) = &mut self.timed {
+            of_operator.snapshot_into(bytes)?;
+            operator = bytes.len() - start - waiting;
+            of_merge.snapshot_into(bytes)?;
+            merge = bytes.len() - start - waiting - operator;
+        }
+        let head = serde_json::to_vec(&Parts { waiting, operator, merge }).map_err(|e| Error::internal(e.to_string()))?;
         let length = u32::try_from(head.len()).map_err(|_| Error::internal("state head is too long"))?;
-        Ok([length.to_le_bytes().as_slice(), &head, &waiting, &operator, &merge].concat())
+        bytes.splice(start..start, length.to_le_bytes().into_iter().chain(head));
+        Ok(())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

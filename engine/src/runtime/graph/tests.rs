@@ -58,8 +58,9 @@ impl Stateful for Fake {
         Some(3)
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
-        Ok([self.reached].iter().chain(&self.rows).flat_map(|v| v.to_le_bytes()).collect())
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.extend([self.reached].iter().chain(&self.rows).flat_map(|v| v.to_le_bytes()));
+        Ok(())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

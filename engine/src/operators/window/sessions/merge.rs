@@ -235,8 +235,8 @@ impl SessionMerge {
         super::schema(&self.window, Some(Field::new("partition", DataType::UInt32, false)))
     }
 
-    /// State as bytes.
-    pub fn snapshot(&self) -> Result<Vec<u8>> {
+    /// Appends its state to `bytes`.
+    pub fn snapshot_into(&self, bytes: &mut Vec<u8>) -> Result<()> {
         let parts: Vec<&Part> = self.by_name.values().filter_map(|&at| self.parts[at as usize].as_ref()).collect();
         let keys: Vec<usize> = parts.iter().map(|p| p.name.0).collect();
         let places: Vec<Place> = parts.iter().filter_map(|p| p.place).collect();
@@ -255,10 +255,10 @@ impl SessionMerge {
         ];
         let columns = lead.into_iter().chain(self.keys.select(&keys)?).chain(states).collect();
         let batch = compact(&RecordBatch::try_new(self.snapshot_schema(), columns)?)?;
-        snapshot::encode(&(), &self.snapshot_schema(), &[batch])
+        snapshot::encode(bytes, &(), &self.snapshot_schema(), &[batch])
     }
 
-    /// Takes over state from `snapshot`.
+    /// Takes over state from `snapshot_into`.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let ((), batches) = snapshot::decode(state)?;
         let schema = self.snapshot_schema();

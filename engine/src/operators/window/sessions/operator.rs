@@ -230,7 +230,7 @@ impl Operator for SessionOperator {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Result<Vec<u8>> {
+    fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let mut order: Vec<u32> = self.fragments.each().collect();
         order.sort_unstable_by_key(|&f| (self.fragments.get(f).key, self.fragments.get(f).first));
         let each = || order.iter().map(|&f| self.fragments.get(f));
@@ -244,7 +244,7 @@ impl Operator for SessionOperator {
         ];
         let columns = lead.into_iter().chain(self.keys.select(&keys)?).chain(self.states.get(&places)?).collect();
         let fragments = compact(&RecordBatch::try_new(self.snapshot_schema(), columns)?)?;
-        snapshot::encode(&(), &self.snapshot_schema(), &[fragments])
+        snapshot::encode(bytes, &(), &self.snapshot_schema(), &[fragments])
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {

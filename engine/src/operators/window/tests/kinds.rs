@@ -50,7 +50,11 @@ fn states_of_version_0_1_are_read() {
     let rows = inputs.push(rows, &mut Output::default()).unwrap().unwrap();
     pane.update(&plan, &rows.rows.columns()[1..], 1).unwrap();
     let partial = pane.take_partial(&plan).unwrap();
-    let state = |head: serde_json::Value| snapshot::encode(&head, &plan.partial_schema(), std::slice::from_ref(&partial)).unwrap();
+    let state = |head: serde_json::Value| {
+        let mut bytes = Vec::new();
+        snapshot::encode(&mut bytes, &head, &plan.partial_schema(), std::slice::from_ref(&partial)).unwrap();
+        bytes
+    };
     let mut operator = WindowOperator::new(plan.clone(), MILLISECOND).unwrap();
     operator.restore(&state(serde_json::json!([{ "start": 0, "rows": 1 }]))).unwrap();
     let mut merge = WindowMerge::new(plan.clone(), MILLISECOND).unwrap();

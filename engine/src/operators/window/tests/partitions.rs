@@ -132,10 +132,15 @@ impl Job {
         for partition in &mut self.partitions {
             partition.resume(&self.plan);
         }
-        let state = self.merge.snapshot().unwrap();
+        let snapshot = |merge: &WindowMerge| {
+            let mut bytes = Vec::new();
+            merge.snapshot_into(&mut bytes).unwrap();
+            bytes
+        };
+        let state = snapshot(&self.merge);
         self.merge = WindowMerge::new(self.plan.clone(), self.unit).unwrap();
         self.merge.restore(&state).unwrap();
-        assert_eq!(content(&self.merge.snapshot().unwrap()), content(&state));
+        assert_eq!(content(&snapshot(&self.merge)), content(&state));
         self.hear_all();
     }
 
