@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -14,17 +15,19 @@ use parquet::file::writer::SerializedFileWriter;
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
 use crate::lake::durable::Place;
-use crate::lake::encode::{RowGroup, threads};
+use crate::lake::encode::RowGroup;
 use crate::lake::environment::Environment;
 use crate::lake::layout::{Layout, Level};
 use crate::lake::schema::check_rows;
 use crate::lake::table::LakeTable;
 use crate::limits::{ROW_GROUP_ROWS, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
+use crate::parallel::Helpers;
 
 /// A file that rows are written to.
 pub(super) struct OpenFile {
     scratch: Scratch,
     columns: SchemaRef,
+    helpers: Arc<Helpers>,
     writer: SerializedFileWriter<Checksummed>,
     row_groups: ArrowRowGroupWriterFactory,
     open: Option<RowGroup>,
@@ -81,7 +84,8 @@ impl OpenFile {
         let target = Checksummed { file, bytes: 0, crc32c: 0 };
         let writer = ArrowWriter::try_new_with_options(target, layout.columns.clone(), options)?;
         let (writer, row_groups) = writer.into_serialized_writer()?;
-        Ok(Self { scratch, columns: layout.columns.clone(), writer, row_groups, open: None })
+        let (columns, helpers) = (layout.columns.clone(), environment.helpers.clone());
+        Ok(Self { scratch, columns, helpers, writer, row_groups, open: None })
     }
 
     /// Takes rows of the layout's columns. Whether a column may be NULL is for the table to say: rows may promise more. Errors: `Invalid`
@@ -94,8 +98,8 @@ impl OpenFile {
             let group = match &mut self.open {
                 Some(group) => group,
                 none => {
-                    let columns = self.row_groups.create_column_writers(self.writer.flushed_row_groups().len())?;
-                    none.insert(RowGroup::new(columns, threads()))
+                    let writers = self.row_groups.create_column_writers(self.writer.flushed_row_groups().len())?;
+                    none.insert(RowGroup::new(&self.columns, writers, &self.helpers)?)
                 }
             };
             let count = group.room().min(rows.num_rows() - from);
