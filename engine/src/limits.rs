@@ -267,11 +267,11 @@ pub const RECENT_FILES_MAX: usize = 48;
 pub const ROW_GROUP_ROWS: usize = 1024 * 1024;
 /// Memory of a Parquet row group in the making, in bytes; it is written when it takes more.
 pub const ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
-/// Rows that wait before the columns of a Parquet file are encoded, together.
-pub const LAKE_ENCODE_ROWS: usize = 64 * 1024;
+/// Rows that wait before the columns of a Parquet file are encoded, together; while they are, as many may wait again.
+pub const LAKE_ENCODE_ROWS: usize = 32 * 1024;
 /// Memory that those rows may hold on to, in bytes; buffers that columns share count once for each.
-pub const LAKE_ENCODE_BYTES: usize = 64 * 1024 * 1024;
-/// Threads that encode the columns of one Parquet file.
+pub const LAKE_ENCODE_BYTES: usize = 32 * 1024 * 1024;
+/// Threads that encode the columns of a Parquet file, with the one that has the rows; the others serve all files of a lake.
 pub const LAKE_ENCODE_THREADS_MAX: usize = 8;
 /// Bytes, before compression, of small files that one sealed file is made of; the largest column of them is sorted in memory.
 pub const SEAL_BYTES_MAX: u64 = 512 * 1024 * 1024;

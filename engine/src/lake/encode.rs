@@ -3,54 +3,67 @@
 //!
 //! ```text
 //! rows ─► waiting, up to a block ─► a task a column, taken by whichever thread is free ─► column writers ─► chunks of a row group
+//!         next block meanwhile      done when the next block is full
 //! ```
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::FieldRef;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{FieldRef, Schema};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 
 use crate::error::{Error, Result};
 use crate::lake::layout::leaves;
-use crate::limits::{LAKE_ENCODE_BYTES, LAKE_ENCODE_ROWS, LAKE_ENCODE_THREADS_MAX, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
-use crate::parallel::share_out;
+use crate::limits::{LAKE_ENCODE_BYTES, LAKE_ENCODE_ROWS, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
+use crate::parallel::{Helpers, Tasks};
 
 /// A row group in the making.
 pub(super) struct RowGroup {
-    columns: Vec<ArrowColumnWriter>,
-    threads: usize,
+    helpers: Arc<Helpers>,
+    /// Those of the table; none while a block is encoded, and after an error.
+    columns: Vec<Column>,
+    encoding: Option<Tasks<Column>>,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
     /// What `waiting` holds on to: buffers that are shared count each time.
     waiting_bytes: usize,
     rows: usize,
+    /// What the blocks take that are encoded: pages that are done, and those in the making.
+    bytes: usize,
 }
 
 /// What one thread does at a time: a column of the table, which is several of the file if it is nested.
-struct Task<'a> {
-    field: &'a FieldRef,
+struct Column {
+    field: FieldRef,
     index: usize,
-    writers: &'a mut [ArrowColumnWriter],
-}
-
-/// Threads for one file: as many as there are cores.
-pub(super) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(LAKE_ENCODE_THREADS_MAX)
+    writers: Vec<ArrowColumnWriter>,
+    /// Of a block.
+    values: Vec<ArrayRef>,
+    /// In the end.
+    chunks: Vec<ArrowColumnChunk>,
 }
 
 impl RowGroup {
-    /// Without rows yet; at most so many threads encode it.
-    pub(super) fn new(columns: Vec<ArrowColumnWriter>, threads: usize) -> Self {
-        Self { columns, threads, waiting: Vec::new(), waiting_rows: 0, waiting_bytes: 0, rows: 0 }
+    /// Without rows yet, for a table with these columns.
+    pub(super) fn new(table: &Schema, writers: Vec<ArrowColumnWriter>, helpers: &Arc<Helpers>) -> Result<Self> {
+        let mut writers = writers.into_iter();
+        let mut columns = Vec::with_capacity(table.fields().len());
+        for (index, field) in table.fields().iter().enumerate() {
+            let count = leaves(field.data_type());
+            let writers: Vec<ArrowColumnWriter> = writers.by_ref().take(count).collect();
+            if writers.len() < count {
+                return Err(Error::internal("a file has too few columns"));
+            }
+            columns.push(Column { field: field.clone(), index, writers, values: Vec::new(), chunks: Vec::new() });
+        }
+        let (helpers, waiting) = (helpers.clone(), Vec::new());
+        Ok(Self { helpers, columns, encoding: None, waiting, waiting_rows: 0, waiting_bytes: 0, rows: 0, bytes: 0 })
     }
 
     /// Rows that it still takes.
     pub(super) fn room(&self) -> usize {
-        // Pages that are done, and what those in the making take.
-        let bytes = |column: &ArrowColumnWriter| column.get_estimated_total_bytes() + column.memory_size();
-        let is_full = self.columns.iter().map(bytes).sum::<usize>() > ROW_GROUP_BYTES;
-        if is_full { 0 } else { ROW_GROUP_ROWS.saturating_sub(self.rows) }
+        if self.bytes > ROW_GROUP_BYTES { 0 } else { ROW_GROUP_ROWS.saturating_sub(self.rows) }
     }
 
     /// Takes rows.
@@ -65,47 +78,72 @@ impl RowGroup {
 
     /// Its columns, whole.
     pub(super) fn finish(mut self) -> Result<Vec<ArrowColumnChunk>> {
-        self.encode()?;
-        Ok(self.columns.into_iter().map(ArrowColumnWriter::close).collect::<std::result::Result<_, _>>()?)
+        // A small one is not worth waking a thread.
+        let threads = if self.rows < LAKE_ENCODE_ROWS / 2 { 1 } else { self.helpers.threads() };
+        let block = self.block()?;
+        let mut columns = self.helpers.share_out(threads, block, Column::close)?;
+        columns.sort_unstable_by_key(|column| column.index);
+        Ok(columns.into_iter().flat_map(|column| column.chunks).collect())
     }
 
+    /// Begins to encode what waits.
     fn encode(&mut self) -> Result<()> {
+        let block = self.block()?;
+        let threads = self.helpers.threads();
+        self.encoding = Some(self.helpers.begin(threads, block, Column::encode));
+        // Without others it would only wait, and hold on to its rows.
+        if threads <= 1 { self.settle() } else { Ok(()) }
+    }
+
+    /// The columns with what waits, once what was begun is done.
+    fn block(&mut self) -> Result<Vec<Column>> {
+        self.settle()?;
+        let mut columns = std::mem::take(&mut self.columns);
+        if columns.is_empty() {
+            return Err(Error::internal("a row group that could not be encoded is used again"));
+        }
         let batches = std::mem::take(&mut self.waiting);
-        let Some(first) = batches.first() else { return Ok(()) };
-        let schema = first.schema();
-        let (mut tasks, mut rest) = (Vec::new(), self.columns.as_mut_slice());
-        for (index, field) in schema.fields().iter().enumerate() {
-            let count = leaves(field.data_type());
-            let (writers, after) =
-                std::mem::take(&mut rest).split_at_mut_checked(count).ok_or_else(|| Error::internal("a file has too few columns"))?;
-            tasks.push(Task { field, index, writers });
-            rest = after;
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
+        for column in &mut columns {
+            column.values = batches.iter().map(|batch| batch.column(column.index).clone()).collect();
         }
         // The longest first, as far as the blocks before tell it: begun last, a column of payloads has the other threads wait for it.
-        tasks.sort_by_key(|task| Reverse(task.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>()));
-        // A block that is not full is the end of a file; a small one is not worth a thread.
-        let threads = if self.waiting_rows < LAKE_ENCODE_ROWS / 4 { 1 } else { self.threads };
-        (self.waiting_rows, self.waiting_bytes) = (0, 0);
-        share_out(threads, tasks, |task| task.run(&batches))
+        columns.sort_by_key(|column| Reverse(column.writers.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>()));
+        Ok(columns)
+    }
+
+    /// Waits until the block that was begun is encoded.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(encoding) = self.encoding.take() {
+            self.columns = encoding.finish()?;
+            let writers = self.columns.iter().flat_map(|column| &column.writers);
+            self.bytes = writers.map(|writer| writer.get_estimated_total_bytes() + writer.memory_size()).sum();
+        }
+        Ok(())
     }
 }
 
-impl Task<'_> {
-    fn run(self, batches: &[RecordBatch]) -> Result<()> {
-        for batch in batches {
-            for (leaf, writer) in compute_leaves(self.field, batch.column(self.index))?.iter().zip(self.writers.iter_mut()) {
+impl Column {
+    fn encode(&mut self) -> Result<()> {
+        for values in std::mem::take(&mut self.values) {
+            for (leaf, writer) in compute_leaves(&self.field, &values)?.iter().zip(&mut self.writers) {
                 writer.write(leaf)?;
             }
         }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.encode()?;
+        let writers = std::mem::take(&mut self.writers).into_iter();
+        self.chunks = writers.map(ArrowColumnWriter::close).collect::<std::result::Result<_, _>>()?;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringViewArray};
+    use arrow::array::{Float64Array, Int64Array, ListArray, StringViewArray};
     use arrow::datatypes::Int64Type;
     use parquet::arrow::ArrowWriter;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -127,7 +165,8 @@ mod tests {
     fn file(threads: usize, batch: i64, count: i64) -> Vec<u8> {
         let writer = ArrowWriter::try_new(Vec::new(), rows(0, 0).schema(), None).unwrap();
         let (mut writer, row_groups) = writer.into_serialized_writer().unwrap();
-        let mut group = RowGroup::new(row_groups.create_column_writers(0).unwrap(), threads);
+        let helpers = Arc::new(Helpers::new(threads));
+        let mut group = RowGroup::new(&rows(0, 0).schema(), row_groups.create_column_writers(0).unwrap(), &helpers).unwrap();
         (0..count).step_by(batch as usize).for_each(|from| group.write(rows(from, batch.min(count - from))).unwrap());
         assert_eq!(group.room(), ROW_GROUP_ROWS - count as usize);
         let chunks = group.finish().unwrap();

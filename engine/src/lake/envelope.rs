@@ -16,13 +16,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, StringViewBuilder,
     TimestampMicrosecondArray, UInt32Array, new_null_array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::batch::{Entry, FailedRow, Records, Reject};
+use crate::batch::{ContentType, Entry, FailedRow, ProducerSequence, Records, Reject};
 use crate::contract::Decoded;
 use crate::contract::operator::LateRows;
 use crate::error::{Error, Result};
@@ -93,37 +93,60 @@ pub fn dlq_schema() -> SchemaRef {
 /// One cold row for each decoded row and each reject. `schema` is `cold_schema` of the columns of `decoded`. Errors: `Internal`
 /// if the decoder lost a record or made one up, `Invalid` if the columns do not fit.
 pub fn cold_rows(schema: &SchemaRef, records: &Records, decoded: &Decoded) -> Result<RecordBatch> {
-    let rows = merge(records, decoded)?;
-    let entries: Vec<&Entry> = rows.iter().map(|r| &records.entries[r.entry]).collect();
-    let reasons: StringViewArray = rows.iter().map(|r| r.reject.map(|i| decoded.rejects[i].reason.as_str())).collect();
-    let mut columns = origin_columns(records, &entries)?;
-    columns.push(text(records, &entries, |e| &e.topic)?);
-    columns.push(Arc::new(entries.iter().map(|e| e.content_type.media_type()).collect::<StringViewArray>()));
-    columns.push(Arc::new(entries.iter().map(|e| e.producer.map(|p| i64::from(p.epoch))).collect::<Int64Array>()));
-    columns.push(Arc::new(entries.iter().map(|e| e.producer.map(|p| p.sequence as i64)).collect::<Int64Array>()));
-    columns.push(Arc::new(reasons));
-    let indices: Option<UInt32Array> = (!decoded.rejects.is_empty()).then(|| rows.iter().map(|r| r.row).collect());
-    for column in decoded.rows.columns() {
-        let column = match &indices {
-            Some(indices) => take(column, indices, None)?,
-            None => column.clone(),
-        };
+    let Decoded { rows, offsets, rejects, .. } = decoded;
+    if rejects.is_empty() && records.entries.iter().map(|e| &e.offset).eq(offsets.values().iter()) {
+        // Each record is one row, as nearly always.
+        let reasons = new_null_array(&DataType::Utf8View, offsets.len());
+        return cold(schema, records, records.entries.iter(), reasons, rows.columns().to_vec());
+    }
+    let merged = merge(records, decoded)?;
+    let entries = merged.iter().map(|row| &records.entries[row.entry]);
+    let reasons: StringViewArray = merged.iter().map(|row| row.reject.map(|i| rejects[i].reason.as_str())).collect();
+    let mut values = rows.columns().to_vec();
+    if !rejects.is_empty() {
+        let indices: UInt32Array = merged.iter().map(|row| row.row).collect();
+        values = values.iter().map(|column| Ok(take(column, &indices, None)?)).collect::<Result<_>>()?;
+    }
+    cold(schema, records, entries, Arc::new(reasons), values)
+}
+
+/// Cold rows of these entries with these values.
+fn cold<'a>(
+    schema: &SchemaRef,
+    records: &Records,
+    entries: impl ExactSizeIterator<Item = &'a Entry> + Clone,
+    reasons: ArrayRef,
+    values: Vec<ArrayRef>,
+) -> Result<RecordBatch> {
+    let mut columns = origin_columns(records, entries.clone())?;
+    columns.push(text(records, entries.clone().map(|e| &e.topic))?);
+    columns.push(content_types(entries.clone())?);
+    let numbered = entries.clone().any(|e| e.producer.is_some());
+    let number = |part: fn(ProducerSequence) -> i64| -> ArrayRef {
+        match numbered {
+            true => Arc::new(entries.clone().map(|e| e.producer.map(part)).collect::<Int64Array>()),
+            false => new_null_array(&DataType::Int64, entries.len()),
+        }
+    };
+    columns.extend([number(|p| p.epoch.into()), number(|p| p.sequence as i64), reasons]);
+    for column in values {
         let wanted = stored(column.data_type());
         columns.push(if *column.data_type() == wanted { column } else { cast(&column, &wanted)? });
     }
-    columns.extend(payloads(records, &entries)?);
+    columns.extend(payloads(records, entries)?);
     finish(schema, columns)
 }
 
 /// One row for each late row; `records` hold the records they came from. Errors: `Internal` if one is not among them.
 pub fn late_rows(records: &Records, late: &LateRows) -> Result<RecordBatch> {
     let entries = late.offsets.values().iter().map(|&o| find(records, o)).collect::<Result<Vec<_>>>()?;
-    let mut columns = origin_columns(records, &entries)?;
+    let entries = entries.iter().copied();
+    let mut columns = origin_columns(records, entries.clone())?;
     columns.push(times(late.times.iter().copied()));
     columns.push(times(late.watermarks.iter().copied()));
     let reasons = late.times.iter().zip(&late.watermarks).map(|(&time, &watermark)| Some(behind(time, watermark)));
     columns.push(Arc::new(reasons.collect::<StringViewArray>()));
-    columns.extend(payloads(records, &entries)?);
+    columns.extend(payloads(records, entries)?);
     finish(&late_schema(), columns)
 }
 
@@ -136,11 +159,12 @@ fn behind(time: Micros, watermark: Micros) -> String {
 /// not among `records`.
 pub fn dlq_rows(records: &Records, job: Option<&str>, rejects: &[Reject]) -> Result<RecordBatch> {
     let entries = rejects.iter().map(|r| find(records, r.offset)).collect::<Result<Vec<_>>>()?;
-    let mut columns = origin_columns(records, &entries)?;
-    columns.push(text(records, &entries, |e| &e.topic)?);
+    let entries = entries.iter().copied();
+    let mut columns = origin_columns(records, entries.clone())?;
+    columns.push(text(records, entries.clone().map(|e| &e.topic))?);
     columns.push(Arc::new(rejects.iter().map(|_| job).collect::<StringViewArray>()));
     columns.push(Arc::new(rejects.iter().map(|r| Some(r.reason.as_str())).collect::<StringViewArray>()));
-    columns.extend(payloads(records, &entries)?);
+    columns.extend(payloads(records, entries)?);
     finish(&dlq_schema(), columns)
 }
 
@@ -213,13 +237,13 @@ fn find(records: &Records, offset: Offset) -> Result<&Entry> {
     records.find(offset).ok_or_else(missing)
 }
 
-fn origin_columns(records: &Records, entries: &[&Entry]) -> Result<Vec<ArrayRef>> {
+fn origin_columns<'a>(records: &Records, entries: impl ExactSizeIterator<Item = &'a Entry> + Clone) -> Result<Vec<ArrayRef>> {
     let partition = i32::try_from(records.partition).map_err(|_| Error::invalid("a partition number is too large"))?;
     Ok(vec![
         Arc::new(Int32Array::from_value(partition, entries.len())),
-        Arc::new(entries.iter().map(|e| Some(e.offset as i64)).collect::<Int64Array>()),
-        text(records, entries, |e| &e.device)?,
-        times(entries.iter().map(|e| e.received)),
+        Arc::new(Int64Array::from_iter_values(entries.clone().map(|e| e.offset as i64))),
+        text(records, entries.clone().map(|e| &e.device))?,
+        times(entries.map(|e| e.received)),
     ])
 }
 
@@ -227,32 +251,39 @@ fn times(values: impl Iterator<Item = Micros>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
 }
 
+/// The media type of each entry; they share the bytes of the few that there are.
+fn content_types<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<ArrayRef> {
+    let names: StringViewArray = (0..=u8::MAX).map(|number| ContentType::from_byte(number).media_type()).collect();
+    let numbers = UInt32Array::from_iter_values(entries.map(|e| u32::from(e.content_type as u8)));
+    Ok(take(&names, &numbers, None)?)
+}
+
 /// A text part of each entry; the log has checked that it is UTF-8.
-fn text(records: &Records, entries: &[&Entry], part: impl Fn(&Entry) -> &Range<u32>) -> Result<ArrayRef> {
-    let mut builder = StringViewBuilder::with_capacity(entries.len());
+fn text<'a>(records: &Records, parts: impl ExactSizeIterator<Item = &'a Range<u32>>) -> Result<ArrayRef> {
+    let mut builder = StringViewBuilder::with_capacity(parts.len());
     let block = builder.append_block(records.bytes.clone());
-    for entry in entries {
-        let range = part(entry);
+    for range in parts {
         builder.try_append_view(block, range.start, range.end - range.start)?;
     }
     Ok(Arc::new(builder.finish()))
 }
 
 /// The payloads as text, and those that are not text as bytes.
-fn payloads(records: &Records, entries: &[&Entry]) -> Result<[ArrayRef; 2]> {
+fn payloads<'a>(records: &Records, entries: impl ExactSizeIterator<Item = &'a Entry> + Clone) -> Result<[ArrayRef; 2]> {
     let mut texts = StringViewBuilder::with_capacity(entries.len());
     let block = texts.append_block(records.bytes.clone());
-    let mut raw = BinaryBuilder::with_capacity(entries.len(), 0);
-    for entry in entries {
+    for entry in entries.clone() {
         let Range { start, end } = entry.payload;
-        if texts.try_append_view(block, start, end - start).is_ok() {
-            raw.append_null();
-        } else {
+        if texts.try_append_view(block, start, end - start).is_err() {
             texts.append_null();
-            raw.append_value(records.slice(&entry.payload));
         }
     }
-    Ok([Arc::new(texts.finish()), Arc::new(raw.finish())])
+    let texts = texts.finish();
+    let raw: ArrayRef = match texts.null_count() {
+        0 => new_null_array(&DataType::Binary, texts.len()),
+        _ => Arc::new(entries.enumerate().map(|(i, e)| texts.is_null(i).then(|| records.slice(&e.payload))).collect::<BinaryArray>()),
+    };
+    Ok([Arc::new(texts), raw])
 }
 
 fn finish(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
@@ -262,8 +293,7 @@ fn finish(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{ContentType, ProducerSequence};
-    use arrow::array::{Array, AsArray, Float64Array, UInt64Array};
+    use arrow::array::{AsArray, Float64Array, UInt64Array};
     use arrow::buffer::Buffer;
     use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
@@ -315,6 +345,30 @@ mod tests {
         assert_eq!(rows["_device_id"].as_string_view().value(4), "a-device-with-a-long-name-3");
         assert_eq!(rows["_producer_sequence"].as_primitive::<Int64Type>().iter().collect::<Vec<_>>()[..2], [Some(9), None]);
         assert!(rows["_partition"].as_primitive::<Int32Type>().values().iter().all(|&p| p == 2));
+    }
+
+    #[test]
+    fn good_records_are_a_row_each_or_several() {
+        let mut records = records(&[b"1", b"2", b"3"]);
+        records.entries[1].content_type = ContentType::Unknown;
+        records.entries[2].content_type = ContentType::Csv;
+        let good = decoded(&[1.0, 2.0, 3.0], &[10, 11, 12], &[]);
+        let schema = cold_schema(&good.rows.schema());
+        let rows = cold_rows(&schema, &records, &good).unwrap();
+        let types: Vec<_> = rows["_content_type"].as_string_view().iter().collect();
+        assert_eq!(types, [Some("application/json"), None, Some("text/csv")]);
+        let numbers = |rows: &RecordBatch, name: &str| rows[name].as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+        assert_eq!(numbers(&rows, "_producer_epoch"), [Some(3), None, None]);
+        assert_eq!(rows["v"].as_primitive::<Float64Type>().values().to_vec(), [1.0, 2.0, 3.0]);
+        assert_eq!((rows["_reject"].null_count(), rows["_payload_raw"].null_count(), rows["_payload"].null_count()), (3, 3, 0));
+
+        records.entries[0].producer = None;
+        let several = decoded(&[1.0, 2.0, 2.5, 3.0], &[10, 11, 11, 12], &[]);
+        let rows = cold_rows(&schema, &records, &several).unwrap();
+        assert_eq!(numbers(&rows, "_offset"), [Some(10), Some(11), Some(11), Some(12)]);
+        assert_eq!(numbers(&rows, "_producer_sequence"), [None; 4]);
+        assert_eq!(rows["v"].as_primitive::<Float64Type>().values().to_vec(), [1.0, 2.0, 2.5, 3.0]);
+        assert_eq!(rows["_payload"].as_string_view().iter().collect::<Vec<_>>(), [Some("1"), Some("2"), Some("2"), Some("3")]);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 use crate::contract::{Clock, Disk};
 use crate::error::{Error, Result};
 use crate::lake::durable::{Durable, Place};
-use crate::limits::{LAKE_HISTORY_S, LAKE_HISTORY_S_DEFAULT};
+use crate::limits::{LAKE_ENCODE_THREADS_MAX, LAKE_HISTORY_S, LAKE_HISTORY_S_DEFAULT};
+use crate::parallel::Helpers;
 use crate::time::Micros;
 
 /// Shared by a lake and its tables.
@@ -28,6 +29,8 @@ pub(super) struct Environment {
     pub(super) durable: Arc<Durable>,
     clock: Arc<dyn Clock>,
     handle: Handle,
+    /// Threads that encode files, of all tables together.
+    pub(super) helpers: Arc<Helpers>,
     /// Time for which replaced files stay readable.
     pub(super) history: Duration,
     /// The lock of the lake, and the fence of this owner; `None` if this process only reads.
@@ -62,14 +65,15 @@ impl Environment {
         durable.sync_dir(&root)?;
         let fence = read_fence(&root)? + 1;
         durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any)?;
-        Ok(Self { root, durable, clock, handle, history, owner: Some((lock, fence)) })
+        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, owner: Some((lock, fence)) })
     }
 
     /// Reads the lake at `root`, which another process may own meanwhile.
     pub(super) fn open_to_read(root: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, handle: Handle) -> Result<Self> {
         let root = root.canonicalize()?;
         let durable = Arc::new(Durable::to_read(disk, &root.join("_scratch")));
-        Ok(Self { root, durable, clock, handle, history: Duration::from_secs(LAKE_HISTORY_S_DEFAULT), owner: None })
+        let history = Duration::from_secs(LAKE_HISTORY_S_DEFAULT);
+        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, owner: None })
     }
 
     /// Number of this owner; 0 if this process only reads.
@@ -117,6 +121,10 @@ impl Environment {
         let done = std::thread::scope(|scope| scope.spawn(|| self.handle.block_on(work)).join());
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
+}
+
+fn helpers() -> Arc<Helpers> {
+    Arc::new(Helpers::of_machine(LAKE_ENCODE_THREADS_MAX))
 }
 
 /// The fence of the newest owner; 0 if there was none.

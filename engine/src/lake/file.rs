@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -14,17 +15,23 @@ use parquet::file::writer::SerializedFileWriter;
 use crate::contract::StagedFile;
 use crate::error::{Error, Result};
 use crate::lake::durable::Place;
-use crate::lake::encode::{RowGroup, threads};
+use crate::lake::encode::RowGroup;
 use crate::lake::environment::Environment;
 use crate::lake::layout::{Layout, Level};
 use crate::lake::schema::check_rows;
 use crate::lake::table::LakeTable;
 use crate::limits::{ROW_GROUP_ROWS, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
+use crate::parallel::Helpers;
+use crate::system::start_writing;
+
+/// Bytes after which the system is asked to begin to write them: what is left for the sync at the end is little, however long the file.
+const START_WRITING_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A file that rows are written to.
 pub(super) struct OpenFile {
     scratch: Scratch,
     columns: SchemaRef,
+    helpers: Arc<Helpers>,
     writer: SerializedFileWriter<Checksummed>,
     row_groups: ArrowRowGroupWriterFactory,
     open: Option<RowGroup>,
@@ -56,6 +63,8 @@ struct Checksummed {
     file: File,
     bytes: u64,
     crc32c: u32,
+    /// Up to where the system was asked to write to the disk.
+    started: u64,
 }
 
 impl Write for Checksummed {
@@ -63,6 +72,10 @@ impl Write for Checksummed {
         let n = self.file.write(buf)?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &buf[..n]);
         self.bytes += n as u64;
+        if self.bytes - self.started >= START_WRITING_BYTES {
+            start_writing(&self.file, self.started, self.bytes - self.started);
+            self.started = self.bytes;
+        }
         Ok(n)
     }
 
@@ -78,10 +91,11 @@ impl OpenFile {
         let scratch = Scratch(path);
         // Without the embedded Arrow schema every reader takes its own types for strings.
         let options = ArrowWriterOptions::new().with_properties(layout.properties(level)?).with_skip_arrow_metadata(true);
-        let target = Checksummed { file, bytes: 0, crc32c: 0 };
+        let target = Checksummed { file, bytes: 0, crc32c: 0, started: 0 };
         let writer = ArrowWriter::try_new_with_options(target, layout.columns.clone(), options)?;
         let (writer, row_groups) = writer.into_serialized_writer()?;
-        Ok(Self { scratch, columns: layout.columns.clone(), writer, row_groups, open: None })
+        let (columns, helpers) = (layout.columns.clone(), environment.helpers.clone());
+        Ok(Self { scratch, columns, helpers, writer, row_groups, open: None })
     }
 
     /// Takes rows of the layout's columns. Whether a column may be NULL is for the table to say: rows may promise more. Errors: `Invalid`
@@ -94,8 +108,8 @@ impl OpenFile {
             let group = match &mut self.open {
                 Some(group) => group,
                 none => {
-                    let columns = self.row_groups.create_column_writers(self.writer.flushed_row_groups().len())?;
-                    none.insert(RowGroup::new(columns, threads()))
+                    let writers = self.row_groups.create_column_writers(self.writer.flushed_row_groups().len())?;
+                    none.insert(RowGroup::new(&self.columns, writers, &self.helpers)?)
                 }
             };
             let count = group.room().min(rows.num_rows() - from);
@@ -161,7 +175,7 @@ impl OpenFile {
         let groups = writer.flushed_row_groups();
         let rows = groups.iter().map(|g| g.num_rows() as u64).sum();
         let stats = layout.statistics_json(groups);
-        let Checksummed { file, bytes, crc32c } = writer.into_inner()?;
+        let Checksummed { file, bytes, crc32c, .. } = writer.into_inner()?;
         Ok(FinishedFile { scratch, file: Some(file), bytes, rows, crc32c, stats })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{max, min, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::contract::StagedFile;
@@ -53,6 +53,10 @@ impl TableWriter {
             return Ok(());
         }
         self.rows += rows.num_rows() as u64;
+        self.event_time_max = self.event_time_max.max(self.layout.event_time_max(rows));
+        if let Some(day) = self.one_day(rows) {
+            return self.write_day(day, rows);
+        }
         let days = self.days(rows);
         let (first, last) = days.iter().fold((Day::MAX, Day::MIN), |(a, b), &d| (a.min(d), b.max(d)));
         if first == last {
@@ -101,12 +105,19 @@ impl TableWriter {
         Ok(staged)
     }
 
+    /// The day of all rows, if each has a time and they tell that it is one.
+    fn one_day(&self, rows: &RecordBatch) -> Option<Day> {
+        let times = rows.column(self.layout.time?).as_primitive::<TimestampMicrosecondType>();
+        let (first, last) = (min(times)?, max(times)?);
+        let day = first.div_euclid(DAY);
+        (times.null_count() == 0 && is_plain_time(first) && is_plain_time(last) && last.div_euclid(DAY) == day).then_some(day)
+    }
+
     /// Day of each row: of its time, or of its receipt, or of the writing.
-    fn days(&mut self, rows: &RecordBatch) -> Vec<Day> {
+    fn days(&self, rows: &RecordBatch) -> Vec<Day> {
         let column = |i: Option<usize>| i.map(|i| rows.column(i).as_primitive::<TimestampMicrosecondType>());
         let (time, received) = (column(self.layout.time), column(self.layout.received));
         let today = self.environment.now().div_euclid(DAY);
-        self.event_time_max = self.event_time_max.max(self.layout.event_time_max(rows));
         let value =
             |c: Option<&TimestampMicrosecondArray>, row| c.filter(|c| c.is_valid(row)).map(|c| c.value(row)).filter(|&t| is_plain_time(t));
         let day = |row| value(time, row).or_else(|| value(received, row)).map_or(today, |t| t.div_euclid(DAY));

@@ -6,6 +6,8 @@
 //! rows ─► key ─► crc32c ─► group 0 … 15, an operator each ─► threads take groups ─► what they give, in the order of groups
 //! ```
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -17,17 +19,18 @@ use crate::changes::Changes;
 use crate::contract::{Stateful, Usage};
 use crate::error::{Error, Result};
 use crate::limits::{KEY_GROUPS, SHARED_ROWS_MIN};
-use crate::parallel::share_out;
+use crate::parallel::Helpers;
 use crate::plan::StepKey;
 use crate::state::snapshot;
 use crate::time::Micros;
 
 /// One step as `KEY_GROUPS` operators.
 pub struct Shards {
+    /// None after an error: the step is not used again.
     groups: Vec<Box<dyn Stateful>>,
     /// Of each input.
     keys: Vec<Keys>,
-    threads: usize,
+    helpers: Arc<Helpers>,
     /// Rows that came since the watermark rose.
     waiting: usize,
 }
@@ -39,29 +42,35 @@ struct Keys {
 }
 
 /// A group, what it is given, and what it gives.
-struct Task<'a> {
-    group: &'a mut dyn Stateful,
+struct Task {
+    group: Box<dyn Stateful>,
     changes: Option<Changes>,
     given: Vec<Changes>,
     reached: Micros,
 }
 
 impl Shards {
-    /// For inputs of these columns, with the `keys` of each; at most `threads` threads share it; `open` makes the operator of a group.
+    /// For inputs of these columns, with the `keys` of each; `helpers` share it; `open` makes the operator of a group.
     pub fn new(
         inputs: &[SchemaRef],
         keys: Vec<Vec<StepKey>>,
-        threads: usize,
+        helpers: Arc<Helpers>,
         open: impl Fn() -> Result<Box<dyn Stateful>>,
     ) -> Result<Self> {
         let groups = (0..KEY_GROUPS).map(|_| open()).collect::<Result<_>>()?;
         let keys = keys.into_iter().zip(inputs).map(|(parts, schema)| Keys::new(parts, schema)).collect::<Result<_>>()?;
-        Ok(Self { groups, keys, threads, waiting: 0 })
+        Ok(Self { groups, keys, helpers, waiting: 0 })
     }
 
     /// Threads that so many rows are worth.
     fn threads(&self, rows: usize) -> usize {
-        if rows < SHARED_ROWS_MIN { 1 } else { self.threads }
+        if rows < SHARED_ROWS_MIN { 1 } else { self.helpers.threads() }
+    }
+
+    /// All groups, which are put back when threads have done something with them.
+    fn take(&mut self) -> Result<Vec<Box<dyn Stateful>>> {
+        let groups = std::mem::take(&mut self.groups);
+        if groups.len() == KEY_GROUPS { Ok(groups) } else { Err(Error::internal("a step that failed is used again")) }
     }
 
     /// Lets every group do something. Returns the least that they have reached.
@@ -70,14 +79,16 @@ impl Shards {
         threads: usize,
         changes: impl Iterator<Item = Option<Changes>>,
         out: &mut Vec<Changes>,
-        work: impl Fn(&mut Task<'_>) -> Result<()> + Sync,
+        work: impl Fn(&mut Task) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Micros> {
-        let groups = self.groups.iter_mut().zip(changes);
-        let mut tasks: Vec<Task<'_>> =
-            groups.map(|(group, changes)| Task { group: group.as_mut(), changes, given: Vec::new(), reached: Micros::MAX }).collect();
-        share_out(threads, tasks.iter_mut().collect(), &work)?;
+        let task = |(group, changes)| Task { group, changes, given: Vec::new(), reached: Micros::MAX };
+        let tasks = self.take()?.into_iter().zip(changes).map(task).collect();
+        let tasks = self.helpers.share_out(threads, tasks, work)?;
         let reached = tasks.iter().map(|t| t.reached).min().unwrap_or(Micros::MIN);
-        out.extend(tasks.into_iter().flat_map(|t| t.given));
+        for Task { group, given, .. } in tasks {
+            self.groups.push(group);
+            out.extend(given);
+        }
         Ok(reached)
     }
 }
@@ -133,7 +144,7 @@ impl Stateful for Shards {
         let keys = self.keys.get(input).ok_or_else(|| Error::internal("rows of an input that a step does not have"))?;
         let (rows, parts) = (changes.len(), keys.cut(&changes)?);
         self.waiting += rows;
-        let work = |task: &mut Task<'_>| match task.changes.take() {
+        let work = move |task: &mut Task| match task.changes.take() {
             Some(changes) => task.group.push(input, changes, &mut task.given),
             None => Ok(()),
         };
@@ -143,7 +154,7 @@ impl Stateful for Shards {
     fn advance(&mut self, watermark: Micros, out: &mut Vec<Changes>) -> Result<Micros> {
         let waiting = std::mem::take(&mut self.waiting);
         let threads = self.threads(waiting);
-        self.each(threads, std::iter::repeat_n(None, KEY_GROUPS), out, |task| {
+        self.each(threads, std::iter::repeat_n(None, KEY_GROUPS), out, move |task| {
             task.reached = task.group.advance(watermark, &mut task.given)?;
             Ok(())
         })
@@ -167,19 +178,21 @@ impl Stateful for Shards {
 
     fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let threads = self.threads(self.held().max(self.keys().unwrap_or(0)) as usize);
-        let mut groups = self.groups.iter_mut();
         if threads == 1 {
+            let mut groups = self.groups.iter_mut();
             return groups.try_for_each(|group| snapshot::put_state(bytes, KEY_GROUPS, |bytes| group.snapshot_into(bytes)));
         }
         // Much state is worth threads, and a copy of what each of them gives.
-        let mut states: Vec<_> = groups.map(|group| (group, Vec::<u8>::new())).collect();
-        share_out(threads, states.iter_mut().collect(), |(group, state)| group.snapshot_into(state))?;
-        states.into_iter().try_for_each(|(_, state)| {
+        let tasks = self.take()?.into_iter().map(|group| (group, Vec::new())).collect();
+        let encode = |(group, state): &mut (Box<dyn Stateful>, Vec<u8>)| group.snapshot_into(state);
+        for (group, state) in self.helpers.share_out(threads, tasks, encode)? {
+            self.groups.push(group);
             snapshot::put_state(bytes, KEY_GROUPS, |bytes| {
                 bytes.extend_from_slice(&state);
                 Ok(())
-            })
-        })
+            })?;
+        }
+        Ok(())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<()> {
@@ -190,8 +203,6 @@ impl Stateful for Shards {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray};
     use arrow::compute::SortOptions;
     use arrow::datatypes::{Field, Int64Type, Schema};
@@ -217,7 +228,7 @@ mod tests {
             ttl: None,
             schema: schema.clone(),
         };
-        open_step(&StepKind::Rank(rank), &[schema], &[], threads).unwrap()
+        open_step(&StepKind::Rank(rank), &[schema], &[], &Arc::new(Helpers::new(threads))).unwrap()
     }
 
     fn rows(from: i64, count: i64) -> RecordBatch {

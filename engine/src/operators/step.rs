@@ -18,12 +18,18 @@ use super::upsert::UpsertOperator;
 use super::window::WindowStep;
 use crate::contract::Stateful;
 use crate::error::{Error, Result};
+use crate::parallel::Helpers;
 use crate::plan::{AsofJoin, IntervalJoin, OverCall, OverFunction, RegularJoin, RetractableAggregate, StepKind, WindowJoin};
 use crate::reference::ReferenceTable;
 
-/// Makes the operator of a step whose inputs have the schemas `inputs`; `references` must hold a table for each lookup. If it may use
-/// several `threads`, its keys are spread over groups.
-pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<ReferenceTable>], threads: usize) -> Result<Box<dyn Stateful>> {
+/// Makes the operator of a step whose inputs have the schemas `inputs`; `references` must hold a table for each lookup. If `helpers` are
+/// several threads, its keys are spread over groups.
+pub fn open_step(
+    kind: &StepKind,
+    inputs: &[SchemaRef],
+    references: &[Arc<ReferenceTable>],
+    helpers: &Arc<Helpers>,
+) -> Result<Box<dyn Stateful>> {
     let wanted = match kind {
         StepKind::Union => inputs.len(),
         StepKind::IntervalJoin(_) | StepKind::WindowJoin(_) | StepKind::AsofJoin(_) | StepKind::RegularJoin(_) => 2,
@@ -39,12 +45,12 @@ pub fn open_step(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<Refere
     }
     let open = || operator(kind, inputs, references);
     let mut tried = evaluated(kind);
-    let Some(keys) = kind.keys().filter(|_| threads > 1) else { return Ok(guarded(open()?, tried)) };
+    let Some(keys) = kind.keys().filter(|_| helpers.threads() > 1) else { return Ok(guarded(open()?, tried)) };
     if let StepKind::Window { window, .. } = kind {
         // It leaves out rows that fail itself, but behind their keys.
         tried[0].extend(window.keys.iter().map(|(e, _)| e.clone()));
     }
-    Ok(guarded(Box::new(Shards::new(inputs, keys, threads, open)?), tried))
+    Ok(guarded(Box::new(Shards::new(inputs, keys, helpers.clone(), open)?), tried))
 }
 
 fn operator(kind: &StepKind, inputs: &[SchemaRef], references: &[Arc<ReferenceTable>]) -> Result<Box<dyn Stateful>> {

@@ -19,6 +19,7 @@ use crate::ids::Partition;
 use crate::limits::HELD_ROW_BYTES;
 use crate::operators::open_step;
 use crate::operators::window::WindowMerge;
+use crate::parallel::Helpers;
 use crate::plan::{From, JobPlan, StateLayout, StepKind};
 use crate::reference::ReferenceTable;
 use crate::state::snapshot;
@@ -91,7 +92,9 @@ pub struct Graph {
 impl Graph {
     /// For a plan; `references` must hold a table for each lookup. Errors: `Internal` if a step or output reads what is not there or does not stand before it.
     pub fn new(plan: &JobPlan, references: &[Arc<ReferenceTable>]) -> Result<Self> {
-        Self::with(plan, |kind, inputs| open_step(kind, inputs, references, plan.parallelism))
+        // All steps have the same: they are done one after the other.
+        let helpers = Arc::new(Helpers::new(plan.parallelism));
+        Self::with(plan, |kind, inputs| open_step(kind, inputs, references, &helpers))
     }
 
     /// With the operators that `open` makes.

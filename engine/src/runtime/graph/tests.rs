@@ -131,7 +131,7 @@ fn graph(plan: &JobPlan) -> (Graph, Journal) {
     let (journal, number) = (Journal::default(), Cell::new(0));
     let open = |kind: &StepKind, inputs: &[SchemaRef]| -> Result<Box<dyn Stateful>> {
         let number = number.replace(number.get() + 1);
-        let StepKind::Rank(rank) = kind else { return open_step(kind, inputs, &[], 1) };
+        let StepKind::Rank(rank) = kind else { return open_step(kind, inputs, &[], &Arc::new(Helpers::new(1))) };
         Ok(Box::new(Fake { number, behind: rank.offset as Micros, journal: journal.clone(), reached: Micros::MIN, rows: vec![] }))
     };
     let graph = Graph::with(plan, open).unwrap();

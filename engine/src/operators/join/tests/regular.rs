@@ -7,6 +7,7 @@ use crate::changes::RowKind::{self, Delete, Insert, UpdateAfter, UpdateBefore};
 use crate::operators::join::RegularJoinOperator;
 use crate::operators::join::pairs::outer;
 use crate::operators::open_step;
+use crate::parallel::Helpers;
 use crate::plan::{RegularJoin, StepKind};
 
 const KINDS: [JoinKind; 6] = [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftSemi, JoinKind::LeftAnti];
@@ -25,7 +26,7 @@ fn new(kind: JoinKind, filter: Option<Arc<dyn PhysicalExpr>>, ttl: Micros) -> Bo
 /// Of rows with event times, shared by so many threads.
 fn timed(kind: JoinKind, filtered: bool, ttl: Micros, threads: usize) -> Box<dyn Stateful> {
     let plan = RegularJoin { times: Some([1, 1]), ..plan(kind, filtered.then(filter), ttl) };
-    open_step(&StepKind::RegularJoin(plan), &[schema(), schema()], &[], threads).unwrap()
+    open_step(&StepKind::RegularJoin(plan), &[schema(), schema()], &[], &Arc::new(Helpers::new(threads))).unwrap()
 }
 
 fn push(operator: &mut dyn Stateful, side: usize, changes: &[(RowKind, Row)]) -> Result<Vec<(RowKind, Pair)>> {
