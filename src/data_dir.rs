@@ -142,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = DataDir::open(dir.path()).unwrap();
         let late = std::thread::spawn(move || {
-            std::thread::sleep(PAUSE * 3);
+            std::thread::sleep(PAUSE / 2);
             drop(first);
         });
         DataDir::open(dir.path()).unwrap();

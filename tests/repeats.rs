@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const DEVICES: usize = 10_000;
 const RECORDS: u64 = 5;
 /// Devices that are connected at once; each holds a socket on both sides, and a process may open only so many.
-const AT_ONCE: usize = 1_000;
+const AT_ONCE: usize = 250;
 const REPETITIONS: u64 = 2;
 
 fn active_devices(devices: &Devices) -> Vec<DeviceLogin> {

@@ -62,6 +62,7 @@ pub async fn serve(listener: TcpListener, router: Router, deadlines: Deadlines, 
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept() => accepted,

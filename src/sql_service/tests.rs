@@ -67,7 +67,7 @@ fn feed(core: &Core, values: &[f64]) {
 async fn until(core: &Core, what: &str, done: impl Fn(&Core) -> bool) {
     let began = Instant::now();
     while !done(core) {
-        assert!(began.elapsed() < Duration::from_secs(30), "waited for: {what}");
+        assert!(began.elapsed() < Duration::from_secs(120), "waited for: {what}");
         core.engine.supervisor().checkpoint_all();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -104,6 +104,8 @@ async fn a_damaged_table_stops_its_jobs_and_nothing_else() {
     let core = open(directory.path());
     feed(&core, &[30.0, 6.0]);
     until(&core, "the other jobs go on", |c| ["cool", "archive.telemetry"].iter().all(|j| committed(c, j, 4))).await;
+    let failed = |c: &Core| c.engine.supervisor().status("hot").is_ok_and(|s| matches!(s.life, JobState::Failed(_)));
+    until(&core, "the job has failed", failed).await;
     let state = core.engine.supervisor().status("hot").unwrap().life;
     assert!(matches!(&state, JobState::Failed(why) if why.contains("warm.hot cannot be used")), "{state:?}");
     let problems = core.engine.problems();

@@ -36,7 +36,7 @@ use block_log::BlockLog;
 
 const IMAGE_MEBIBYTES: u64 = 16;
 const BLOCK_LOG_MEBIBYTES: u64 = 512;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The test.
 pub static TEST: Test = Test {

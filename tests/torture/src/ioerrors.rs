@@ -69,7 +69,7 @@ fn run(settings: &Settings) -> Result<Report, String> {
 /// Lets a call fail, and with a `+` behind its number all later ones, and looks at what follows. Returns whether there was a call of
 /// this number.
 fn fail_at(settings: &Settings, calls: &str, start: Start, number: &str, report: &mut Report) -> Result<bool, String> {
-    let (memory, elsewhere) = (machine::scratch()?, tempfile::tempdir().map_err(|e| e.to_string())?);
+    let (memory, elsewhere) = (machine::scratch()?, machine::scratch()?);
     let (journal, dir, trace) = (Journal::new(elsewhere.path()), memory.path().join("log"), elsewhere.path().join("trace"));
     if start == Start::Torn {
         journal.start(&options(settings, &journal, &dir, 3, None), &[])?.wait()?;

@@ -29,8 +29,8 @@ pub static TEST: Test = Test {
     gate: Some(20),
     needs: &[],
     canaries: &[
-        Canary { name: "ack-on-append", about: "records are acknowledged when they are taken", count: 10 },
-        Canary { name: "write-behind", about: "writes stay in the memory of the process for a while", count: 10 },
+        Canary { name: "ack-on-append", about: "records are acknowledged when they are taken", count: 40 },
+        Canary { name: "write-behind", about: "writes stay in the memory of the process for a while", count: 40 },
     ],
     run,
 };
@@ -53,8 +53,13 @@ fn over_one_log(settings: &Settings, rounds: RangeInclusive<u64>, random: &mut S
     let last = *rounds.end();
     for round in rounds {
         let options = writer_options(settings, &journal, &dir, round);
-        let rig = journal.start(&options, &[])?;
-        std::thread::sleep(lifetime(random));
+        // Mostly long enough to roll segments, however long the start takes; at times so short that recovery itself is hit.
+        let (before, is_short) = (journal.bytes(), random.random_bool(0.25));
+        let mut rig = journal.start(&options, &[])?;
+        if !is_short {
+            rig.await_sent(&journal, before)?;
+        }
+        std::thread::sleep(Duration::from_millis(random.random_range(1..=if is_short { 80 } else { 700 })));
         let ended = rig.kill()?;
         report.runs += 1;
         if ended.status.code().is_some() {
@@ -78,10 +83,4 @@ fn over_one_log(settings: &Settings, rounds: RangeInclusive<u64>, random: &mut S
 
 fn writer_options(settings: &Settings, journal: &Journal, dir: &Path, round: u64) -> Options {
     Options { epoch: round as u32, seed: settings.seed ^ round, bug: settings.bug.clone(), ..Options::new(dir, &journal.socket()) }
-}
-
-/// Mostly long enough to roll segments, at times so short that recovery itself is hit.
-fn lifetime(random: &mut StdRng) -> Duration {
-    let longest = if random.random_bool(0.25) { 80 } else { 700 };
-    Duration::from_millis(random.random_range(1..=longest))
 }

@@ -65,7 +65,7 @@ fn run(settings: &Settings) -> Result<Report, String> {
 
 /// Kills a writer at the call of this number. Returns whether it lived so long.
 fn kill_at(settings: &Settings, calls: &str, start: Start, point: u64, report: &mut Report) -> Result<bool, String> {
-    let (memory, elsewhere) = (machine::scratch()?, tempfile::tempdir().map_err(|e| e.to_string())?);
+    let (memory, elsewhere) = (machine::scratch()?, machine::scratch()?);
     let (journal, dir) = (Journal::new(elsewhere.path()), memory.path().join("log"));
     // Making a stream of several partitions has more steps.
     let partitions = if start == Start::Empty { 3 } else { 1 };

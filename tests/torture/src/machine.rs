@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const PRIVATE: &str = "THALWEG_TORTURE_PRIVATE_MOUNTS";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Something that a test cannot do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,10 +37,10 @@ pub static TEST: Test = Test {
     gate: Some(20),
     needs: &[Need::Root, Need::Program("mkfs.ext4"), Need::Program("mount"), Need::Program("python3"), Need::File("/dev/loop-control")],
     canaries: &[
-        Canary { name: "ack-before-sync", about: "a sync returns at once and is done 30 ms later", count: 10 },
-        Canary { name: "no-fdatasync", about: "files are never synced", count: 10 },
-        Canary { name: "no-footer-sync", about: "the footer of a sealed segment is not synced", count: 10 },
-        Canary { name: "no-recovery-sync", about: "what a dead process left in memory is served before it is synced", count: 10 },
+        Canary { name: "ack-before-sync", about: "a sync returns at once and is done 30 ms later", count: 40 },
+        Canary { name: "no-fdatasync", about: "files are never synced", count: 40 },
+        Canary { name: "no-footer-sync", about: "the footer of a sealed segment is not synced", count: 40 },
+        Canary { name: "no-recovery-sync", about: "what a dead process left in memory is served before it is synced", count: 40 },
     ],
     run,
 };

@@ -10,7 +10,7 @@ use crate::machine::{Owned, run};
 use crate::oracle::{self, Contents, Event, Key, Verdict};
 use crate::writer::Options;
 
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the oracle keeps what it is told.
 #[derive(Debug, Clone)]
@@ -44,6 +44,11 @@ impl Journal {
     /// The file.
     pub fn file(&self) -> PathBuf {
         self.folder.join("journal")
+    }
+
+    /// Bytes that the oracle has kept so far.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(self.file()).map_or(0, |file| file.len())
     }
 
     /// The socket of its oracle.
@@ -117,6 +122,13 @@ impl Journal {
 }
 
 impl Rig {
+    /// Waits until the oracle has kept more than `before` bytes, or the writer has ended.
+    pub fn await_sent(&mut self, journal: &Journal, before: u64) -> Result<(), String> {
+        let end = std::time::Instant::now() + CONNECT_PATIENCE;
+        while journal.bytes() <= before && std::time::Instant::now() < end && self.writer.wait_for(Duration::from_millis(1))?.is_none() {}
+        Ok(())
+    }
+
     /// Kills the writer and ends the oracle.
     pub fn kill(mut self) -> Result<Ended, String> {
         let status = self.writer.kill()?;

@@ -15,6 +15,7 @@ use super::super::partition::lock;
 use super::plan::{Action, Operation, Plan};
 
 const SECTOR: usize = 512;
+const HANG_MS_MAX: u64 = 60_000;
 
 /// Things that go wrong on demand, and what was done so far.
 #[derive(Debug, Default)]
@@ -183,11 +184,19 @@ fn write(to: &mut Vec<u8>, position: usize, bytes: &[u8]) {
     to[position..position + bytes.len()].copy_from_slice(bytes);
 }
 
+/// Waits while it is set, but not for ever: a test that fails meanwhile waits for this thread.
+fn hang(is_set: &AtomicBool) {
+    for _ in 0..HANG_MS_MAX {
+        if !is_set.load(Ordering::Relaxed) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        while self.faults.read_hangs.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        hang(&self.faults.read_hangs);
         self.faults.step(Operation::Read, &self.path, position)?;
         let content = lock(&self.content);
         let from = (position as usize).min(content.now.len());
@@ -218,9 +227,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        while self.faults.sync_hangs.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        hang(&self.faults.sync_hangs);
         self.faults.syncs.fetch_add(1, Ordering::Relaxed);
         let action = self.faults.step(Operation::Sync, &self.path, 0)?;
         let mut content = lock(&self.content);

@@ -53,9 +53,7 @@ fn what_a_restart_serves_survives_a_power_cut() {
     let before = written();
     disk.faults.sync_hangs.store(true, Ordering::Relaxed);
     log.append(&record("d", b"1")).unwrap();
-    while written() == before {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until("it is written", || written() != before);
     let killed = disk.kill();
     let lost = killed.kill().crash(|| false);
     disk.faults.sync_hangs.store(false, Ordering::Relaxed);

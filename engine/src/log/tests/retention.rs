@@ -11,7 +11,8 @@ fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
     let settings = LogConfig { retention_bytes: Some(1_000), ..config(400) };
     let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings.clone()).unwrap();
     let log = stream(&logs);
-    append_frames(&log, 0..40);
+    // The one after a new segment's second: the writer has nothing left to write down.
+    append_frames(&log, 0..41);
     let all = segment_files(&disk).len();
     log.pin("job", 0, 7);
     log.pin("other", 0, 34);
@@ -73,19 +74,20 @@ fn names_that_cannot_be_synced_fail_the_partition() {
     let settings = LogConfig { retention_bytes: Some(1_000), ..config(400) };
     let logs = Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings).unwrap();
     let log = stream(&logs);
-    append_frames(&log, 0..40);
+    // The one after a new segment's second: the writer has nothing left to write down.
+    append_frames(&log, 0..41);
     let all = segment_files(&disk).len();
     disk.faults.dir_sync_fails.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(logs.upkeep().unwrap_err().to_string().contains("injected"));
     until("the partition fails", || logs.poisoned().is_some_and(|reason| reason.contains("sync log/telemetry/000")));
-    assert_eq!(log.append(&record("d", b"40")).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(log.append(&record("d", b"41")).unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(segment_files(&disk).len(), all - 1);
     disk.faults.dir_sync_fails.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(logs.upkeep().unwrap(), Retained::default(), "no other segment goes before the next start");
     logs.close();
     let logs = open(&disk.crash(|| false), 400);
     let log = stream(&logs);
-    assert_eq!((logs.problems(), log.bounds(0).start, read_frames(&log)), (vec![], 0, 40), "what was not durably removed is there again");
+    assert_eq!((logs.problems(), log.bounds(0).start, read_frames(&log)), (vec![], 0, 41), "what was not durably removed is there again");
 }
 
 #[test]
@@ -159,14 +161,11 @@ fn age_goes_segment_by_segment_and_reaches_an_idle_one() {
     clock.set(100 * crate::time::SECOND);
     assert_eq!(logs.upkeep().unwrap().segments, 0);
     // Receive times go on far in the future now; what is old goes all the same.
-    for _ in 0..200 {
+    until("what is old goes", || {
         clock.pass(Duration::from_secs(30));
         logs.upkeep().unwrap();
-        if log.bounds(0).start == 34 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        log.bounds(0).start == 34
+    });
     assert_eq!(log.bounds(0), 34..34);
     append_frames(&log, 34..36);
     assert_eq!(read_frames(&log), 36);

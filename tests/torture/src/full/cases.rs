@@ -86,13 +86,17 @@ fn read_only_after_error(bug: Option<&str>) -> Result<Vec<String>, String> {
     for _ in 0..50 {
         sender.send(1_000)?;
     }
-    if sender.settle(Duration::from_secs(5)) > 0 {
+    if sender.settle(Duration::from_secs(60)) > 0 {
         wrong.push("records on a good disk do not become durable".to_owned());
     }
     disk.remount("abort")?;
     for _ in 0..50 {
         sender.send(1_000)?;
         sender.settle(Duration::from_millis(20));
+    }
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while sender.problems().is_empty() && std::time::Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
     }
     if sender.send(100)? != Fate::Failed || sender.problems().is_empty() {
         wrong.push("the disk is read-only, yet the log does not say that it failed".to_owned());
@@ -115,7 +119,7 @@ fn read_only_at_start(bug: Option<&str>) -> Result<Vec<String>, String> {
         sender.send(1_000)?;
     }
     let mut wrong = Vec::new();
-    if sender.settle(Duration::from_secs(5)) > 0 {
+    if sender.settle(Duration::from_secs(60)) > 0 {
         wrong.push("records on a good disk do not become durable".to_owned());
     }
     let journal = sender.close();

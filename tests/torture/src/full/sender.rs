@@ -21,7 +21,7 @@ const DEVICE: &str = "pump-1";
 /// Refused and slow records before it counts as full.
 const PATIENCE: Duration = Duration::from_millis(1200);
 /// Time in which the log must notice that there is space again.
-const RESUME: Duration = Duration::from_secs(4);
+const RESUME: Duration = Duration::from_secs(20);
 
 /// How a record fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

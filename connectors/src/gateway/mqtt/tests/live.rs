@@ -50,7 +50,7 @@ async fn a_revocation_cuts_every_connection_and_publishes_no_will() {
         for peer in &mut peers {
             peer.until_closed().await;
         }
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
         bystander.send(&packet(0xc0, &[])).await;
         assert_eq!(bystander.packet().await, Some((0xd0, vec![])));
         assert_eq!(bench.gateway.connected(), [device("pump-2")]);
@@ -79,7 +79,7 @@ async fn a_revocation_reaches_a_device_that_does_not_read() {
     bench.authority.revoke("pump-1");
     let start = Instant::now();
     while !bench.gateway.connected().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(1));
+        assert!(start.elapsed() < Duration::from_secs(8));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(peer);
