@@ -119,7 +119,7 @@ impl Way {
 /// A start over files of a version that it does not know.
 async fn refused(data: &Path, format: &Format) {
     let originals = format.put(data);
-    let before = lasting(data);
+    let before = (lasting(data), format.files(data));
     let said = match open(data) {
         Err(e) => vec![e.to_string()],
         Ok(core) => {
@@ -134,7 +134,7 @@ async fn refused(data: &Path, format: &Format) {
     for said in said {
         assert!(said.contains(format.says) && said.contains("use the version of thalweg that wrote it"), "{}: {said}", format.name);
     }
-    assert!(lasting(data) == before, "{}: something was changed", format.name);
+    assert!((lasting(data), format.files(data)) == before, "{}: something was changed", format.name);
     for (path, bytes) in originals {
         std::fs::write(path, bytes).unwrap();
     }

@@ -114,7 +114,7 @@ class Commands(ServerTest):
         path = fleet.submit(self.server, fleet.names(1))
         away = path.rename(path.with_suffix(".away"))
         problems = wait_until(lambda: self.api.json("GET", "/v1/status")["problems"], 20, "the server is degraded")
-        self.assertFalse(self.api.is_healthy())
+        wait_until(self.api.is_unwell, 20, "the server says so")
         self.assertEqual(len(problems), 1, problems)
         self.assertIn("reference table devices", problems[0])
         wait_until(lambda: "reference table devices" in self.server.log(), 20, "it is logged")

@@ -132,7 +132,7 @@ class Copies(unittest.TestCase):
             second = self.new_server()
             second.data = owner.data
             second.start()
-        self.assertTrue(owner.api().is_healthy())
+        wait_until(owner.api().is_healthy, 20, "the first server is healthy")
 
 
 if __name__ == "__main__":

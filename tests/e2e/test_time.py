@@ -38,6 +38,8 @@ class WrongClocks(ServerTest):
         self.publish(keys, range(STEPS // 2, STEPS), start)
         total = DEVICES * STEPS + 2 * WRONG
         self.api.wait_committed(fleet.JOB, total)
+        # What is rejected is written by the archive.
+        self.api.wait_committed("archive.telemetry", total)
 
         counters = self.api.job(fleet.JOB)["counters"]
         self.assertEqual((counters["late"], counters["rejected"]), (WRONG, WRONG))

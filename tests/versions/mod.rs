@@ -53,9 +53,14 @@ pub static FORMATS: &[Format] = &[
 ];
 
 impl Format {
+    /// Its files below `data` as they are.
+    pub fn files(&self, data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        below(data, self.has)
+    }
+
     /// Puts its files below `data` into the other version. Returns them as they were.
     pub fn put(&self, data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-        let files = below(data, self.has);
+        let files = self.files(data);
         assert!(!files.is_empty(), "there are no {}", self.name);
         for (path, bytes) in &files {
             let mut changed = bytes.clone();

@@ -33,8 +33,8 @@ pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Option<Offset> {
     is_whole.then(|| u64_at(&bytes, 8))
 }
 
-/// Writes it; it is durable when the file that is returned was synced. `None` if there was none and none can be made. Errors: what was there
-/// could not be overwritten.
+/// Writes it; it is durable when the file that is returned was synced. `None` if there was none, or too little of one to tell
+/// anything, and none can be made. Errors: what was there could not be overwritten.
 pub(super) fn write(disk: &dyn Disk, dir: &Path, start: Offset) -> io::Result<Option<Box<dyn DiskFile>>> {
     let path = dir.join(FILE_NAME);
     let mut bytes = [0; BYTES];
@@ -48,7 +48,15 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, start: Offset) -> io::Result<Op
         file.write_at(&bytes, 0)?;
         Ok::<_, io::Error>(file)
     };
-    if disk.exists(&path) { write(OpenMode::ReadWrite).map(Some) } else { Ok(write(OpenMode::CreateNew).ok()) }
+    if !disk.exists(&path) {
+        return Ok(write(OpenMode::CreateNew).ok());
+    }
+    // An attempt on a full disk leaves one that is too short: only a whole one needs no space.
+    let is_short = disk.open(&path, OpenMode::Read).and_then(|file| file.len()).is_ok_and(|len| len < BYTES as u64);
+    match write(OpenMode::ReadWrite) {
+        Err(_) if is_short => Ok(None),
+        written => written.map(Some),
+    }
 }
 
 /// Offsets whose segments somebody else has removed, in a partition whose oldest segment begins with `base`; empty if there are none.
@@ -58,6 +66,8 @@ pub(super) fn missing(start: Option<Offset>, base: Option<Offset>) -> Range<Offs
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::log::sim::SimDisk;
 
@@ -83,6 +93,32 @@ mod tests {
         }
         assert!(write(&disk, dir, 9).unwrap().is_some());
         assert_eq!(read(&disk, dir), Some(9), "it is made anew");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_error_until_there_is_a_whole_one() {
+        let (disk, dir) = (SimDisk::default(), Path::new("p"));
+        disk.create_dir_all(dir).unwrap();
+        disk.faults.full.store(true, Ordering::Relaxed);
+        assert!(write(&disk, dir, 1).unwrap().is_none());
+        assert!(write(&disk, dir, 1).unwrap().is_none());
+        disk.faults.full.store(false, Ordering::Relaxed);
+        assert!(write(&disk, dir, 1).unwrap().is_some());
+        disk.faults.full.store(true, Ordering::Relaxed);
+        assert!(write(&disk, dir, 2).is_err());
+    }
+
+    /// Version 1, never written again.
+    const GOLDEN: &[u8] = b"TWST\x01\0\0\0\x08\x07\x06\x05\x04\x03\x02\x01\xec\x49\x32\xbe";
+
+    #[test]
+    fn the_format_is_that_of_version_1() {
+        let (disk, dir) = (SimDisk::default(), Path::new("p"));
+        disk.create_dir_all(dir).unwrap();
+        write(&disk, dir, 0x0102_0304_0506_0708).unwrap();
+        assert_eq!(disk.files()[&dir.join(FILE_NAME)], GOLDEN);
+        disk.overwrite(&dir.join(FILE_NAME), GOLDEN.to_vec());
+        assert_eq!(read(&disk, dir), Some(0x0102_0304_0506_0708));
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Logs {
                 let unread = unread.map(|n| {
                     format!("log {name}: {n} records that a job or savepoint still needed were removed, as retention-bytes-hard wants it")
                 });
-                let missing = log.missing().iter().map(|(p, gone)| {
+                // Retention that has gone further has forgotten them.
+                let missing = log.missing().iter().filter(|(p, gone)| log.bounds(*p).start <= gone.end).map(|(p, gone)| {
                     let (from, to) = (gone.start, gone.end);
                     format!("log {name}/{p}: offsets {from} to {to} are gone, and not by retention (see `thalweg log repair`)")
                 });

@@ -199,6 +199,14 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Where a function with OVER is called; an OVER if that is written elsewhere, as in a view.
+    pub(super) fn call_place(&self, name: &str) -> Location {
+        match self.tokens.call(name) {
+            found if found.line > 0 => found,
+            _ => self.place("OVER"),
+        }
+    }
+
     /// Where a join stands, or the subquery that became one.
     pub(super) fn join_place(&self) -> Location {
         let written = [self.tokens.find("JOIN"), self.tokens.subquery()].into_iter().find(|at| at.line > 0);

@@ -31,7 +31,7 @@ pub(super) fn over<'a>(lowering: &mut Lowering<'a>, node: &WindowNode) -> Result
     for expression in &node.window_expr {
         let (fun, _) = call(expression, lowering)?;
         if SHARED_NUMBERS.contains(&fun.name()) {
-            return Err(Unsupported::SHARED_NUMBER.named(fun.name().to_uppercase(), lowering.place("OVER")));
+            return Err(Unsupported::SHARED_NUMBER.named(fun.name().to_uppercase(), lowering.call_place(fun.name())));
         }
     }
     let mut rel = lowering.lower(&node.input)?;
@@ -88,7 +88,7 @@ fn step<'a>(lowering: &mut Lowering<'a>, rel: &mut Rel<'a>, node: &WindowNode, c
             let [sort] = params.order_by.as_slice() else { return Err(order_refused(rel, at)) };
             time = rel.physical_of(&sort.expr).filter(|t| sort.asc && rel.times.contains(t));
         }
-        let function = function(rel, fun, params, at)?;
+        let function = function(rel, fun, params, lowering.call_place(fun.name()))?;
         let nullable = !matches!(function, OverFunction::RowNumber);
         let data_type = match &function {
             OverFunction::Aggregate(a) => a.result.data_type().clone(),

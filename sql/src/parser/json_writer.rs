@@ -1,7 +1,7 @@
 //! `JSON_OBJECT(KEY 'a' VALUE x, … NULL ON NULL)` and `JSON_ARRAY(x, … ABSENT ON NULL)`. Invariant: in the tree both are calls whose first
 //! argument says in letters what becomes of NULL, and of each value whether it is JSON that another of them wrote.
 
-use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, Value};
+use sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, ObjectNamePart, Value};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token};
@@ -27,10 +27,12 @@ pub(super) fn writer(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError
         let hint = "write JSON_OBJECT or JSON_ARRAY for the values of one row, ARRAY_AGG(x) for a list of many";
         return Some(Err(refused(name.span.start, &format!("{refuse} is not supported"), hint)));
     }
-    if is_word(&name.token, OBJECT) {
+    // Quoted, too: what stands for the call in the tree is written by nobody else.
+    let is_called = |function: &str| matches!(&name.token, Token::Word(word) if word.value.eq_ignore_ascii_case(function));
+    if is_called(OBJECT) {
         return Some(call(parser, member, NULL_ON_NULL));
     }
-    is_word(&name.token, ARRAY).then(|| call(parser, item, ABSENT_ON_NULL))
+    is_called(ARRAY).then(|| call(parser, item, ABSENT_ON_NULL))
 }
 
 fn call(parser: &mut Parser<'_>, read: ReadMember, default: char) -> Result<Expr, ParserError> {
@@ -97,7 +99,10 @@ fn null_clause(parser: &mut Parser<'_>) -> Option<char> {
 fn is_written(value: &Expr) -> bool {
     match value {
         Expr::Nested(inner) => is_written(inner),
-        Expr::Function(call) => [ARRAY, OBJECT].iter().any(|name| call.name.to_string().eq_ignore_ascii_case(name)),
+        Expr::Function(call) => {
+            let name = call.name.0.last().and_then(ObjectNamePart::as_ident);
+            name.is_some_and(|name| [ARRAY, OBJECT].iter().any(|function| name.value.eq_ignore_ascii_case(function)))
+        }
         _ => false,
     }
 }

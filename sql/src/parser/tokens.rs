@@ -80,6 +80,12 @@ impl Tokens {
         inside
     }
 
+    /// Where the first call of a function begins; line 0 if nowhere.
+    pub(crate) fn call(&self, name: &str) -> Location {
+        let is_call = |two: &&[TokenWithSpan]| matches!(two, [word, open] if is_word(&word.token, name) && open.token == Token::LParen);
+        self.0.windows(2).find(is_call).map_or(Location { line: 0, column: 0 }, |two| two[0].span.start)
+    }
+
     /// Where the first SELECT stands that is no table: a value, or what a condition asks. Line 0 if there is none.
     pub(crate) fn subquery(&self) -> Location {
         let is_asked = |three: &&[TokenWithSpan]| {

@@ -260,7 +260,7 @@ pub(super) fn signed(bytes: &[u8]) -> Option<i128> {
     let negative = bytes.first().is_some_and(|b| *b >= 0x80);
     let filler = if negative { 0xff } else { 0 };
     let significant = bytes.iter().position(|b| *b != filler).map_or(&[][..], |first| &bytes[first..]);
-    if significant.len() > 15 {
+    if significant.len() > 16 || significant.len() == 16 && (significant[0] >= 0x80) != negative {
         return None;
     }
     Some(significant.iter().fold(if negative { -1 } else { 0 }, |n, b| (n << 8) | i128::from(*b)))

@@ -1,5 +1,5 @@
 //! `JSON_OBJECT(KEY 'a' VALUE x, …)` and `JSON_ARRAY(x, …)`: values as JSON text. Invariant: as in Flink a value is what format `json` writes of
-//! it, and what another constructor wrote is taken as it is; the result is never NULL.
+//! it, what another constructor wrote is taken as it is, and keys are in order; the result is never NULL.
 //!
 //! ```text
 //! JSON_OBJECT(KEY 'a' VALUE x, KEY 'b' VALUE JSON_ARRAY(y) ABSENT ON NULL)   ->   json_object('avj', 'a', x, 'b', json_array('av', y))
@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use arrow::array::{StringViewArray, StringViewBuilder};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use serde_json::Value;
 
 use super::super::arguments::{Argument, json, result, rows, scalar, texts};
@@ -38,7 +38,9 @@ struct Constructor {
 
 /// A value of each row.
 struct Member {
-    /// What stands before it: the name and a colon.
+    /// Its key; empty in an array.
+    key: String,
+    /// What stands before it: the key as JSON, and a colon.
     name: String,
     values: Argument<StringViewArray>,
 }
@@ -46,14 +48,20 @@ struct Member {
 impl Constructor {
     fn members(&self, args: &ScalarFunctionArgs, letters: &str) -> Result<Vec<Member>> {
         let member = |(i, letter): (usize, char)| -> Result<Member> {
-            let (name, index) = match self.kind {
-                Kind::Array => (String::new(), i),
-                Kind::Object => (format!("{}:", Value::from(literal(args, 2 * i - 1)?)), 2 * i),
+            let (key, name, index) = match self.kind {
+                Kind::Array => (String::new(), String::new(), i),
+                Kind::Object => {
+                    let key = literal(args, 2 * i - 1)?;
+                    (key.to_owned(), format!("{}:", Value::from(key)), 2 * i)
+                }
             };
             let values = if letter == WRITTEN_VALUE { texts(args, index) } else { json(args, index) };
-            Ok(Member { name, values: values? })
+            Ok(Member { key, name, values: values? })
         };
-        letters.chars().enumerate().skip(1).map(member).collect()
+        let mut members = letters.chars().enumerate().skip(1).map(member).collect::<Result<Vec<_>>>()?;
+        // As Flink has them; values of an array have no keys, and stay where they are.
+        members.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(members)
     }
 }
 
@@ -72,6 +80,9 @@ impl ScalarUDFImpl for Constructor {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [letters, ..] if letters.is_string() => {
+                if types.iter().any(has_other_keys) {
+                    return plan_err!("{} takes a MAP whose keys are texts", self.name());
+                }
                 Ok(types.iter().map(|t| if t.is_null() { DataType::Utf8View } else { t.clone() }).collect())
             }
             _ => plan_err!("{} takes values", self.name()),
@@ -80,6 +91,10 @@ impl ScalarUDFImpl for Constructor {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Utf8View)
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(Field::new(self.name(), DataType::Utf8View, false)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -108,6 +123,12 @@ impl ScalarUDFImpl for Constructor {
         }
         result(&args, Arc::new(out.finish()))
     }
+}
+
+/// Whether it is a MAP that JSON has no keys for.
+fn has_other_keys(data_type: &DataType) -> bool {
+    let DataType::Map(entries, _) = data_type else { return false };
+    matches!(entries.data_type(), DataType::Struct(pair) if !pair[0].data_type().is_string())
 }
 
 /// A text that the parser has put there.

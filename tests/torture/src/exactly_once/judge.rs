@@ -34,9 +34,11 @@ static ADDING: &[Adding] = &[
 impl Adding {
     /// Whether the table has the rows that a checkpoint counts: those of all commits up to it, and those that it still has to commit.
     fn difference(&self, checkpoint: &Checkpoint, tables: &BTreeMap<String, Table>) -> Option<String> {
-        let prepared = checkpoint.sinks.iter().find(|sink| sink.app_id == self.app)?;
         let (none, epoch) = (BTreeMap::new(), checkpoint.epoch.cast_signed());
-        let added = tables.get(self.table)?.added.get(self.app).unwrap_or(&none);
+        let Some(prepared) = checkpoint.sinks.iter().find(|sink| sink.app_id == self.app) else {
+            return Some(format!("checkpoint {epoch} of job {} has no sink {}", self.job, self.app));
+        };
+        let added = tables.get(self.table).and_then(|table| table.added.get(self.app)).unwrap_or(&none);
         let committed: u64 = added.range(..=epoch).map(|(_, rows)| rows).sum();
         let waiting: u64 = if added.contains_key(&epoch) { 0 } else { prepared.files.iter().map(|file| file.rows).sum() };
         let counted = (self.count)(&checkpoint.counters());
