@@ -110,7 +110,7 @@ impl ScalarUDFImpl for Constructor {
         for row in 0..rows(&args) {
             text.clear();
             text.push(open);
-            for Member { name, values } in &members {
+            for Member { name, values, .. } in &members {
                 let Some(value) = values.at(row).or(null) else { continue };
                 if text.len() > 1 {
                     text.push(',');
