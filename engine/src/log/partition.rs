@@ -51,6 +51,8 @@ pub(super) struct Partition {
     pub(super) overdue: AtomicU64,
     /// Bytes of that, if they are worth telling.
     pub(super) held: AtomicU64,
+    /// Whether the disk may not hold the names that retention left: it does nothing more then.
+    pub(super) names_in_doubt: AtomicBool,
     /// Its segments, oldest first.
     pub(super) segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Where sequential readers go on.
@@ -118,6 +120,7 @@ impl Partition {
             found: segments.front().map_or(next, |s| s.header.base)..next,
             clock,
             overdue: AtomicU64::new(0),
+            names_in_doubt: AtomicBool::new(false),
             held: AtomicU64::new(0),
             segments: RwLock::new(segments),
             hints: Mutex::new(VecDeque::new()),

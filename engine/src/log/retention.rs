@@ -124,6 +124,10 @@ impl Partition {
     /// Removes what the policy lets go. Readers lose it first, then its names, then its bytes.
     pub(super) fn retain(&self, policy: &Policy) -> Result<Retained> {
         let mut retained = Retained::default();
+        if self.names_in_doubt.load(Ordering::Relaxed) {
+            // An older segment may be there again at the next start: none after it may go.
+            return Ok(retained);
+        }
         let mut gone = VecDeque::from(self.take_oldest(policy));
         if let Err(e) = self.note_start(&gone) {
             self.put_back(gone);
@@ -141,7 +145,7 @@ impl Partition {
             let dir = segment.path.parent().unwrap_or(&segment.path);
             let synced = self.disk.sync_dir(dir);
             if let Err(e) = &synced {
-                // It may be there again at the next start, without those after it.
+                self.names_in_doubt.store(true, Ordering::Relaxed);
                 self.give_up(&format!("sync {}: {e}", dir.display()));
             }
             if let Err(e) = synced.and_then(|()| self.disk.remove(&to)) {

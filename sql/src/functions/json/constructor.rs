@@ -80,9 +80,6 @@ impl ScalarUDFImpl for Constructor {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [letters, ..] if letters.is_string() => {
-                if types.iter().any(has_other_keys) {
-                    return plan_err!("{} takes a MAP whose keys are texts", self.name());
-                }
                 Ok(types.iter().map(|t| if t.is_null() { DataType::Utf8View } else { t.clone() }).collect())
             }
             _ => plan_err!("{} takes values", self.name()),
@@ -123,12 +120,6 @@ impl ScalarUDFImpl for Constructor {
         }
         result(&args, Arc::new(out.finish()))
     }
-}
-
-/// Whether it is a MAP that JSON has no keys for.
-fn has_other_keys(data_type: &DataType) -> bool {
-    let DataType::Map(entries, _) = data_type else { return false };
-    matches!(entries.data_type(), DataType::Struct(pair) if !pair[0].data_type().is_string())
 }
 
 /// A text that the parser has put there.
