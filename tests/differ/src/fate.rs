@@ -7,6 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use thalweg_engine::plan::{Input, JobPlan, Lateness, Stage, StepKind};
 
 use crate::data::Entry;
+use crate::shapes::ELEMENTS_MAX;
 use crate::tables::TABLES;
 
 /// What becomes of the late rows of a table.
@@ -18,7 +19,7 @@ pub enum Fate {
     Late {
         /// Readers that take every late row out.
         least: u64,
-        /// Readers.
+        /// As many as readers make rows of one.
         most: u64,
     },
     /// Some readers take them and others do not: then none are fed.
@@ -35,7 +36,10 @@ impl Fate {
         match (late, inputs.len()) {
             (0, _) if !goes_by_time => Self::Kept,
             (0, 0) => Self::Kept,
-            (late, all) if late == all => Self::Late { least: inputs.iter().filter(|i| takes_all(i)).count() as u64, most: all as u64 },
+            (late, all) if late == all => Self::Late {
+                least: inputs.iter().filter(|i| takes_all(i)).count() as u64,
+                most: inputs.iter().map(|i| rows_of_one(i)).sum(),
+            },
             _ => Self::Open,
         }
     }
@@ -44,6 +48,12 @@ impl Fate {
 /// Whether late rows do not come through.
 fn takes_out(input: &Input) -> bool {
     input.window.is_some() || input.late != Lateness::Keep || input.stages.iter().any(|s| matches!(s, Stage::Assign(_)))
+}
+
+/// Most rows that an input makes of one.
+fn rows_of_one(input: &Input) -> u64 {
+    let lists = input.stages.iter().filter(|s| matches!(s, Stage::Unnest(_)));
+    lists.map(|_| ELEMENTS_MAX as u64).product()
 }
 
 /// Whether every late row is told to be: nothing before drops any, and none lies between windows.

@@ -236,7 +236,11 @@ fn numbers_in_twos_complement() {
         assert_eq!(wire::signed(&n.to_be_bytes()), Some(n.into()));
         assert_eq!(wire::signed(&i128::from(n).to_be_bytes()), Some(n.into()));
     }
-    assert_eq!([wire::signed(&[]), wire::signed(&[0x80]), wire::signed(&[0x7f; 16])], [Some(0), Some(-128), None]);
+    assert_eq!([wire::signed(&[]), wire::signed(&[0x80])], [Some(0), Some(-128)]);
+    for n in [i128::MAX, i128::MIN, i128::MAX >> 1, i128::MIN >> 1] {
+        assert_eq!(wire::signed(&n.to_be_bytes()), Some(n));
+    }
+    assert_eq!([wire::signed(&[0x7f; 17]), wire::signed(&[&[0][..], &[0x80; 16]].concat())], [None, None]);
 }
 
 /// Numbers whose text is exact.

@@ -17,7 +17,7 @@ fn write(draft: &mut Draft) -> Rel {
     let mut columns = input.columns.clone();
     let plain: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
     let (mut stream, mut batch) = (plain.clone(), plain);
-    let mut furthest = 0;
+    let (mut furthest, mut seen) = (0, id.clone());
     for _ in 0..1 + draft.dice.below(3) {
         let of = draft.dice.pick(&input.columns).clone();
         let ahead = 1 + draft.dice.below(3);
@@ -26,8 +26,10 @@ fn write(draft: &mut Draft) -> Rel {
         let (call, name) = (format!("LEAD({}, {ahead}{default})", of.name), draft.name("o"));
         stream.push(format!("{call} OVER ({by}ORDER BY {time}) AS {name}"));
         batch.push(format!("{call} OVER ({by}ORDER BY {time}, {id}) AS {name}"));
+        if ahead > furthest {
+            (furthest, seen) = (ahead, name.clone());
+        }
         columns.push(of.called(name));
-        furthest = furthest.max(ahead);
     }
     let filter = draft.filter(&input.columns, 30);
     let come = draft.name("come");
@@ -38,9 +40,8 @@ fn write(draft: &mut Draft) -> Rel {
         format!("SELECT {} FROM {}{filter}", stream.join(", "), input.name),
         format!("SELECT {} FROM ({all}) WHERE {come} IS NOT NULL", names.join(", ")),
     );
+    // A call that nobody reads is not made, and then no row waits for it.
     let mut pins = input.pins.clone();
-    if !pins.contains(&id) {
-        pins.push(id);
-    }
+    pins.extend([id, seen].into_iter().filter(|pin| !input.pins.contains(pin)));
     Rel { name, columns, time: None, window: None, ordered: false, pins, ..input }
 }

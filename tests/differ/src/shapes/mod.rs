@@ -3,6 +3,8 @@
 //! Left out: what a lifetime does to rows that change, which depends on when they come; and what reads rows of LEAD, of which the last ones
 //! wait for ever.
 
+pub(crate) use unnest::ELEMENTS_MAX;
+
 use crate::draft::{Draft, Rel};
 
 // rows one by one

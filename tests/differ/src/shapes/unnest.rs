@@ -6,6 +6,9 @@ use crate::draft::{Draft, Rel};
 use crate::expressions::{Expressions, sql};
 use crate::source::{self, Want};
 
+/// Most elements of a list.
+pub(crate) const ELEMENTS_MAX: usize = 3;
+
 /// The shape.
 pub static SHAPE: Shape = Shape { name: "unnest", gives: Gives::Timed, windowed: false, write };
 
@@ -52,7 +55,7 @@ fn write(draft: &mut Draft) -> Rel {
 
 /// The elements of a list, all of one type.
 fn elements(draft: &mut Draft, columns: &[Column], kind: Kind) -> Vec<Column> {
-    let count = 1 + draft.dice.below(3);
+    let count = 1 + draft.dice.below(ELEMENTS_MAX);
     let mut expressions = Expressions::new(&mut draft.dice, draft.clock, columns);
     let mut element = || {
         let value = expressions.value(kind, 1);
