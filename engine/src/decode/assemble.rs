@@ -17,6 +17,8 @@ use crate::time::Micros;
 
 /// Longest value that a view holds itself; a longer one borrows from a data buffer.
 pub(super) const INLINE_BYTES_MAX: u32 = 12;
+/// The bits of a view that a short text in ASCII does not have.
+const NOT_ASCII: u128 = 0x8080_8080_8080_8080_8080_8080 << 32;
 
 /// Puts the result together; `payload` gives the array of a wanted payload column by its index.
 pub(super) fn assemble(
@@ -67,16 +69,41 @@ pub(super) fn strings(views: Vec<u128>, buffers: &[Buffer], nulls: Option<arrow:
     Ok(Arc::new(StringViewArray::try_new(ScalarBuffer::from(views), buffers, nulls)?))
 }
 
+/// The view of a text that starts at `start` of the first buffer; none if it is not UTF-8.
+#[inline]
+pub(super) fn text_view(text: &[u8], start: u32) -> Option<u128> {
+    let view = make_view(text, 0, start);
+    let ascii = if text.len() > INLINE_BYTES_MAX as usize { text.is_ascii() } else { view & NOT_ASCII == 0 };
+    (ascii || std::str::from_utf8(text).is_ok()).then_some(view)
+}
+
 fn entries<'a>(records: &'a Records, kept: &'a [u32]) -> impl ExactSizeIterator<Item = &'a Entry> {
     kept.iter().map(|&i| &records.entries[i as usize])
 }
 
 /// Parts of the log's bytes as strings without copying; what is not UTF-8 shows as U+FFFD, as in `Records::text`.
 fn texts<'a>(records: &'a Records, ranges: impl Iterator<Item = &'a std::ops::Range<u32>>) -> Result<ArrayRef> {
-    let views = ranges.map(|range| {
-        let bytes = records.slice(range);
-        let valid = bytes.is_ascii() || std::str::from_utf8(bytes).is_ok();
-        if valid { make_view(bytes, 0, range.start) } else { make_view("\u{fffd}".as_bytes(), 0, 0) }
-    });
+    let replacement = make_view("\u{fffd}".as_bytes(), 0, 0);
+    let views = ranges.map(|range| text_view(records.slice(range), range.start).unwrap_or(replacement));
     strings(views.collect(), std::slice::from_ref(&records.bytes), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_of_utf8_whatever_its_length() {
+        for length in 0..40 {
+            let ascii = vec![b'a'; length];
+            assert_eq!(text_view(&ascii, 7), Some(make_view(&ascii, 0, 7)));
+            for place in 0..length {
+                let mut broken = ascii.clone();
+                broken[place] = 0xc3;
+                assert_eq!(text_view(&broken, 7), None);
+                let wide = [&ascii[..place], "ä".as_bytes(), &ascii[place..]].concat();
+                assert_eq!(text_view(&wide, 7), Some(make_view(&wide, 0, 7)));
+            }
+        }
+    }
 }
