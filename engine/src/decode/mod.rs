@@ -5,7 +5,7 @@
 //! Records ──► format: payload columns, row by row ──► assemble: + metadata columns ──► Decoded
 //!                └─► rejects with a reason
 //!
-//! json          its own columns for flat values, by attribute name
+//! json, avro    columns of their own for flat values; Builders for what is nested
 //! the others    Value by Value through `rows` into Builders          raw    nothing to decode
 //! ```
 

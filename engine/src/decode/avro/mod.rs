@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! mod      options, columns ─► fields of the schema        schema   the schema as nodes that are quick to follow
-//! wire     bytes along the nodes ─► values                 flat     plain fields, straight into columns
+//! cursor   bytes ─► plain values                           wire     bytes along the nodes ─► values
+//! flat     records ─► columns, field by field              field    a field, and the column that its values go to
 //! columns  the nodes ─► columns, where none are declared
 //!
 //! C3 01 <fingerprint, 8 bytes> <record>    single-object encoding: taken off if the fingerprint is that of the schema
@@ -11,6 +12,8 @@
 //! ```
 
 mod columns;
+mod cursor;
+mod field;
 mod flat;
 mod schema;
 mod wire;
@@ -60,7 +63,7 @@ fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
     let payload = schema.columns.iter().filter(|c| c.source == Source::Payload);
     let fields: Vec<FieldRef> = payload.map(|c| c.field.clone()).collect();
     let AvroReader { nodes, fingerprint, places } = AvroReader::new(&text, &fields)?;
-    Ok(FlatDecoder::open(&schema, &nodes, &places, &fingerprint, rows))
+    Ok(FlatDecoder::open(schema, nodes, &places, fingerprint, rows))
 }
 
 /// The schema, also as nodes. Errors: `Invalid` if it is none, or no record.
@@ -109,12 +112,12 @@ impl AvroReader {
     /// Whether what is no record of the schema is one behind the header of a schema registry.
     fn is_registered(&self, payload: &[u8]) -> bool {
         let Some((header, body)) = payload.split_at_checked(REGISTRY_HEADER_BYTES) else { return false };
-        let mut wire = Wire::new(&self.nodes, body);
+        let mut wire = Wire::new(&self.nodes, body, 0);
         header.starts_with(&[0]) && self.nodes.fields().iter().all(|(_, node)| wire.value(*node, 1).is_ok()) && wire.finish().is_ok()
     }
 
     fn fields(&self, body: &[u8], row: &mut Row<'_>) -> Result<(), String> {
-        let mut wire = Wire::new(&self.nodes, body);
+        let mut wire = Wire::new(&self.nodes, body, 0);
         for ((_, node), place) in self.nodes.fields().iter().zip(&self.places) {
             let value = wire.value(*node, 1)?;
             if let Some(place) = place {

@@ -54,11 +54,6 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// A table without nodes.
-    pub(super) const fn none() -> Self {
-        Self { table: Vec::new() }
-    }
-
     /// Errors: the schema is no record, or has a type that cannot be held.
     pub(super) fn new(schema: &Schema) -> Result<Self, String> {
         if !matches!(schema, Schema::Record(_)) {

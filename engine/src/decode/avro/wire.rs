@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::cursor::Cursor;
 use super::schema::{Node, NodeId, Nodes};
 use crate::decode::value::Value;
 use crate::limits::{JSON_DEPTH_MAX, RECORD_PAYLOAD_BYTES_MAX};
@@ -11,11 +12,12 @@ use crate::time::MILLISECOND;
 /// Items without bytes that even the shortest record may have; there may be one more for each of its bytes.
 const EMPTY_ITEMS_MIN: usize = 1024;
 
-/// A place in a record.
+/// The values of a record, one after another.
 pub(super) struct Wire<'a> {
     nodes: &'a Nodes,
     record: &'a [u8],
-    rest: &'a [u8],
+    /// Where the next value begins.
+    pub(super) at: Cursor<'a>,
     /// Values that may still be read.
     values_left: usize,
     /// Items of lists that take no bytes, of which there may still be some.
@@ -23,93 +25,15 @@ pub(super) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// The start of a record.
-    pub(super) fn new(nodes: &'a Nodes, record: &'a [u8]) -> Self {
-        Self { nodes, record, rest: record, values_left: RECORD_PAYLOAD_BYTES_MAX, empty_left: record.len() + EMPTY_ITEMS_MIN }
-    }
-
-    /// The start of a record whose fields are plain: it has no use for nodes.
-    pub(super) fn of_plain(record: &'a [u8]) -> Self {
-        static NONE: Nodes = Nodes::none();
-        Self::new(&NONE, record)
-    }
-
-    /// Bytes that were not read yet.
-    #[inline]
-    pub(super) fn left(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// A truth value; none if there is no such thing. The same holds for what follows.
-    #[inline]
-    pub(super) fn boolean(&mut self) -> Option<bool> {
-        match self.chunk()? {
-            [0] => Some(false),
-            [1] => Some(true),
-            _ => None,
-        }
-    }
-
-    /// A number of 32 bits with a point.
-    #[inline]
-    pub(super) fn float(&mut self) -> Option<f32> {
-        self.chunk().map(f32::from_le_bytes)
-    }
-
-    /// A number of 64 bits with a point.
-    #[inline]
-    pub(super) fn double(&mut self) -> Option<f64> {
-        self.chunk().map(f64::from_le_bytes)
-    }
-
-    /// A whole number of up to 64 bits.
-    #[inline]
-    pub(super) fn whole(&mut self) -> Option<i64> {
-        let [first] = self.chunk()?;
-        if first < 0x80 {
-            let bits = u64::from(first);
-            return Some((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
-        }
-        let mut bits = u64::from(first & 0x7f);
-        for shift in (7..70).step_by(7) {
-            let [byte] = self.chunk()?;
-            // The tenth byte has one bit left.
-            if shift == 63 && byte > 1 {
-                return None;
-            }
-            bits |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
-            }
-        }
-        None
-    }
-
-    /// Which of so many branches of a union follows.
-    #[inline]
-    pub(super) fn branch(&mut self, branches: i64) -> Option<i64> {
-        self.whole().filter(|branch| (0..branches).contains(branch))
-    }
-
-    /// Bytes with their length before them.
-    #[inline]
-    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.whole()?).ok()?;
-        let (taken, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    #[inline]
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*taken)
+    /// The start of a record; `plain` of its values are read without the nodes, and count as well.
+    pub(super) fn new(nodes: &'a Nodes, record: &'a [u8], plain: usize) -> Self {
+        let (values_left, empty_left) = (RECORD_PAYLOAD_BYTES_MAX.saturating_sub(plain), record.len() + EMPTY_ITEMS_MIN);
+        Self { nodes, record, at: Cursor::new(record), values_left, empty_left }
     }
 
     /// Errors: something follows.
     pub(super) fn finish(&self) -> Result<(), String> {
-        match self.rest.len() {
+        match self.at.left() {
             0 => Ok(()),
             more => Err(format!("broken Avro: {more} bytes follow the record")),
         }
@@ -186,27 +110,22 @@ impl<'a> Wire<'a> {
     }
 
     fn broken(&self, what: &str) -> String {
-        format!("broken Avro at byte {}: {what}", self.record.len() - self.rest.len())
+        format!("broken Avro at byte {}: {what}", self.record.len() - self.at.left())
     }
 
     fn take(&mut self, bytes: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or_else(|| self.broken("the record ends in the middle"))?;
-        self.rest = rest;
-        Ok(taken)
+        self.at.take(bytes).ok_or_else(|| self.broken("the record ends in the middle"))
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| self.broken("the record ends in the middle"))?;
-        self.rest = rest;
-        Ok(*taken)
+        self.at.chunk().ok_or_else(|| self.broken("the record ends in the middle"))
     }
 
-    /// A whole number: seven bits a byte, the sign in the last bit.
     fn long(&mut self) -> Result<i64, String> {
-        let before = self.rest.len();
-        self.whole().ok_or_else(|| {
+        let before = self.at.left();
+        self.at.whole().ok_or_else(|| {
             // Ten bytes are never too few.
-            if self.rest.is_empty() && before < 10 {
+            if self.at.left() == 0 && before < 10 {
                 self.broken("the record ends in the middle")
             } else {
                 self.broken("a number has more than 64 bits")
@@ -242,9 +161,9 @@ impl<'a> Wire<'a> {
                 return Ok(());
             }
             for _ in 0..count.unsigned_abs() {
-                let before = self.rest.len();
+                let before = self.at.left();
                 item(self)?;
-                if self.rest.len() == before {
+                if self.at.left() == before {
                     self.empty_left = self.empty_left.checked_sub(1).ok_or_else(|| {
                         let most = self.record.len() + EMPTY_ITEMS_MIN;
                         format!("a record of {} bytes has more than {most} items that take none", self.record.len())
