@@ -35,8 +35,7 @@ pub const ZERO_AHEAD_BYTES: usize = 512 * 1024;
 pub const ZERO_PIECE_BYTES: usize = 256 * 1024;
 /// Frames from this size on are appended without zeros ahead, in bytes.
 pub const ZERO_AHEAD_FRAME_BYTES_MAX: usize = 32 * 1024;
-/// Segments whose frames are larger on the average are followed by one without zeros, in bytes. Up to here a sync that makes
-/// the file longer takes more than the zeros do.
+/// Segments whose frames are larger on the average, in bytes, are followed by one without zeros: these would cost more than they save.
 pub const ZERO_SEGMENT_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Places that a partition remembers for its sequential readers.
 pub const READ_HINTS_MAX: usize = 16;
@@ -119,8 +118,7 @@ pub const DELIVERIES_QUEUED_MAX: usize = 256;
 pub const DELIVERIES_QUEUED_BYTES_MAX: usize = 1024 * 1024;
 /// Messages sent to one connection that it has not yet acknowledged.
 pub const DELIVERIES_UNACKNOWLEDGED_MAX: usize = 32;
-/// Time a record that the log has no room for is offered again, in milliseconds; then its sender is told, if it numbers its records by
-/// the end of the connection.
+/// Time a record that the log has no room for is offered again, in milliseconds; then its sender is told, or its connection ended.
 pub const APPEND_RETRY_MS_MAX: u64 = 5_000;
 /// The same for devices that cannot be told (MQTT 3.1.1); then their connection is closed without acknowledgement.
 pub const APPEND_RETRY_SILENT_MS_MAX: u64 = 60_000;
@@ -231,8 +229,7 @@ pub const SAMPLE_RECORDS_MAX: u64 = 1_000;
 pub const SAMPLE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Parentheses and brackets of a SQL statement that may be open at once.
 pub const SQL_NESTING_MAX: usize = 16;
-/// Beginnings of expressions that the SQL parser may try for each token, beside those for any statement: where a keyword may
-/// also be a name, it tries both.
+/// Beginnings of expressions that the SQL parser may try for each token, beside those for any statement: a keyword may be a name.
 pub const SQL_ATTEMPTS_PER_TOKEN_MAX: usize = 10;
 /// See `SQL_ATTEMPTS_PER_TOKEN_MAX`.
 pub const SQL_ATTEMPTS_MIN: usize = 50_000;
@@ -261,7 +258,7 @@ pub const KEY_GROUPS: usize = 16;
 /// Rows that are worth the threads which share them.
 pub const SHARED_ROWS_MIN: usize = 2048;
 
-/// Small files of one table that trigger a seal into `data/`.
+/// Small files that a day of a table may have; of more, those of about as many rows are merged.
 pub const RECENT_FILES_MAX: usize = 48;
 /// Rows of one Parquet row group.
 pub const ROW_GROUP_ROWS: usize = 1024 * 1024;
@@ -277,6 +274,10 @@ pub const LAKE_ENCODE_THREADS_MAX: usize = 8;
 pub const SEAL_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Rows of small files that one sealed file is made of.
 pub const SEAL_ROWS_MAX: u64 = 2 * 1024 * 1024;
+/// Bytes, before compression, of small files beyond which they are sealed together before their day is over.
+pub const SEAL_BYTES_MIN: u64 = SEAL_BYTES_MAX / 2;
+/// Rows of the same.
+pub const SEAL_ROWS_MIN: u64 = SEAL_ROWS_MAX / 2;
 /// Days that one sink writes to at once; beyond, the open files are closed and others begun.
 pub const LAKE_PARTITIONS_OPEN_MAX: usize = 32;
 /// Files that the rows of a new table with a primary key are spread over; a table keeps the number that it was made with.
@@ -351,8 +352,7 @@ pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const HTTP_TELEMETRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Records in one body of telemetry.
 pub const HTTP_TELEMETRY_RECORDS_MAX: usize = 20_000;
-/// Time after which a request that was refused for being too much just now may be sent again, in seconds. The server has offered
-/// its records for `APPEND_RETRY_MS_MAX` by then: asking sooner only adds to the load.
+/// Time after which a request that was refused for being too much just now may be sent again, in seconds: sooner adds to the load.
 pub const HTTP_RETRY_AFTER_S: u64 = 5;
 /// The same on a full disk, in seconds: somebody has to make room first.
 pub const HTTP_RETRY_AFTER_DISK_FULL_S: u64 = 60;

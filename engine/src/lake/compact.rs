@@ -1,14 +1,18 @@
-//! Sealing: the small files of a day become one sorted file that is never written again. Invariant: a seal changes no row; the
-//! commit that adds the sealed file removes exactly the files whose rows are in it.
+//! The small files of a day become larger sorted ones: merged, as long as the day lasts, and sealed when it is over; a sealed file is never
+//! written again. Invariant: no row changes; the commit that adds files removes exactly those whose rows are in them.
 //!
 //! ```text
-//! recent/date=D/ e1 e2 e3 … e48  ──► sort by device and time, column by column ──► data/date=D/e<n>-o<fence>-s0.parquet
-//!                                    one commit: Remove(e1…e48) + Add(data), dataChange = false, txn(maint/<table>, n)
+//! recent/date=D/ e1 e2 … e60 ──► sort by device and time, column by column ──► merged: recent/date=D/m<n>-o<fence>-s0.parquet
+//!                   ▲                                                     │    sealed: data/date=D/e<n>-o<fence>-s0.parquet
+//!                   └───── m1 … m8, with more of their size (`merge`) ────┘
+//!
+//! one commit of a day: Remove(e1…e60) + Add(…), dataChange = false, txn(maint/<table>, n)
 //! ```
 //!
 //! The replaced files stay on disk for the history of the lake, so that readers of an older version do not break (`sweep`).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take};
@@ -19,12 +23,13 @@ use crate::contract::StagedFile;
 use crate::error::{Error, Result};
 use crate::lake::actions::{add, remove};
 use crate::lake::file::{FinishedFile, OpenFile};
-use crate::lake::layout::{Layout, Level};
+use crate::lake::layout::Level;
+use crate::lake::merge::{self, Size};
 use crate::lake::snapshot::TableFile;
 use crate::lake::source::{Source, column};
 use crate::lake::table::LakeTable;
 use crate::lake::writer::Day;
-use crate::limits::{RECENT_FILES_MAX, SEAL_BYTES_MAX, SEAL_ROWS_MAX};
+use crate::limits::{RECENT_FILES_MAX, SEAL_BYTES_MAX};
 use crate::parallel::in_background;
 use crate::time::{self, DAY, MILLISECOND, Micros, SECOND};
 
@@ -33,10 +38,14 @@ pub(super) const APP_ID_PREFIX: &str = "maint/";
 /// Rows may come late by this much before their day is sealed, and a sealed day waits this long for more late rows.
 const LATENESS: Micros = 3600 * SECOND;
 
+/// First letter of the names of merged files. Those of sinks begin with `e`, so that a sink takes none of these for its own.
+const MERGED: char = 'm';
+
 /// Which days are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealScope<'a> {
-    /// Those that are over, or have too many small files.
+    /// Those that are over. Of others that have too many small files, those of about as many rows are merged, and sealed once they are enough
+    /// for a sealed file.
     Due,
     /// This one, `2026-01-02`.
     Date(&'a str),
@@ -44,62 +53,64 @@ pub enum SealScope<'a> {
     All,
 }
 
-/// A day that was sealed.
+/// A day whose small files became fewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedDay {
+pub struct CompactedDay {
     /// `cold.telemetry`.
     pub table: String,
     /// The day.
     pub date: String,
     /// Small files that were replaced.
     pub replaced: usize,
-    /// Sealed files that took their place.
-    pub files: usize,
-    /// Rows in them.
+    /// Merged files that took their place; they may be replaced again.
+    pub merged: usize,
+    /// Sealed files that did.
+    pub sealed: usize,
+    /// Rows in both.
     pub rows: u64,
 }
 
-/// Days to seal with their small files. Buckets of a table with a primary key have no day: they stay as they are.
-fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> BTreeMap<&'a str, Vec<&'a TableFile>> {
+/// What is done with the small files of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    /// All are sealed.
+    Seal,
+    /// Those of about as many rows are merged.
+    Merge,
+}
+
+/// Days that have something to do, with their small files in the order in which they were written. Buckets of a table with a primary key
+/// have no day: they stay as they are.
+fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> Vec<(&'a str, Decision, Vec<&'a TableFile>)> {
     let mut days: BTreeMap<&str, Vec<&TableFile>> = BTreeMap::new();
     let recent = files.iter().filter(|f| !f.is_sealed());
     for (date, file) in recent.filter_map(|f| Some((f.date.as_deref()?, f))) {
         days.entry(date).or_default().push(file);
     }
-    let is_due = |date: &str, recent: &[&TableFile]| {
-        if recent.len() > RECENT_FILES_MAX {
-            return true;
-        }
+    let due = |date: &str, recent: &[&TableFile]| {
         let is_over = day_of(date).is_some_and(|day| (day + 1) * DAY + LATENESS <= now);
         let sealed_before = files.iter().any(|f| f.is_sealed() && f.date.as_deref() == Some(date));
         let waited = recent.iter().any(|f| f.written_at + LATENESS <= now);
-        is_over && (!sealed_before || waited)
+        if is_over && (!sealed_before || waited) {
+            return Some(Decision::Seal);
+        }
+        (recent.len() > RECENT_FILES_MAX).then_some(Decision::Merge)
     };
-    days.retain(|&date, recent| match scope {
-        SealScope::Due => is_due(date, recent),
-        SealScope::Date(wanted) => date == wanted,
-        SealScope::All => true,
-    });
-    days
+    let decided = |(date, mut recent): (&'a str, Vec<&'a TableFile>)| {
+        let decision = match scope {
+            SealScope::Due => due(date, &recent)?,
+            SealScope::Date(wanted) => (date == wanted).then_some(Decision::Seal)?,
+            SealScope::All => Decision::Seal,
+        };
+        recent.sort_by_key(|f| f.written_at);
+        Some((date, decision, recent))
+    };
+    days.into_iter().filter_map(decided).collect()
 }
 
-/// The files of a day in groups that fit into memory; one group becomes one file.
-fn groups<'a>(layout: &'a Layout, files: &[&'a TableFile]) -> Result<Vec<Vec<Source<'a>>>> {
-    let mut groups: Vec<Vec<Source<'a>>> = Vec::new();
-    let (mut bytes, mut rows) = (0, 0);
-    for file in files {
-        let source = Source::open(layout, file)?;
-        bytes += source.bytes();
-        rows += source.rows();
-        match groups.last_mut() {
-            Some(group) if bytes <= SEAL_BYTES_MAX && rows <= SEAL_ROWS_MAX => group.push(source),
-            _ => {
-                (bytes, rows) = (source.bytes(), source.rows());
-                groups.push(vec![source]);
-            }
-        }
-    }
-    Ok(groups)
+/// Whether a file is named as merged ones are.
+pub(super) fn is_merged(path: &str) -> bool {
+    Path::new(path).file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(MERGED))
 }
 
 fn day_of(date: &str) -> Option<Day> {
@@ -107,8 +118,9 @@ fn day_of(date: &str) -> Option<Day> {
 }
 
 impl LakeTable {
-    /// Seals the days in `scope`. Errors: `Conflict` if another thread is sealing this table, or another process has taken the lake over.
-    pub fn seal(&self, scope: SealScope<'_>, now: Micros) -> Result<Vec<SealedDay>> {
+    /// Seals the days in `scope`, and merges small files of other days if it says so. Errors: `Conflict` if another thread is at it in this
+    /// table, or another process has taken the lake over.
+    pub fn seal(&self, scope: SealScope<'_>, now: Micros) -> Result<Vec<CompactedDay>> {
         self.environment.check_fence()?;
         let lease = match self.maintenance.try_lock() {
             Ok(lease) => lease,
@@ -122,10 +134,10 @@ impl LakeTable {
         }
         let snapshot = self.snapshot()?;
         // One day that cannot be sealed does not keep the others from it.
-        let sealed: Vec<Result<SealedDay>> =
-            decide(&snapshot.files, now, scope).into_iter().map(|(date, files)| self.seal_day(date, &files)).collect();
+        let days = decide(&snapshot.files, now, scope).into_iter();
+        let done: Vec<Result<CompactedDay>> = days.map(|(date, decision, files)| self.compact(date, decision, &files)).collect();
         drop(lease);
-        sealed.into_iter().collect()
+        done.into_iter().collect()
     }
 
     /// Transaction id of this table's maintenance.
@@ -133,17 +145,26 @@ impl LakeTable {
         format!("{APP_ID_PREFIX}{}", self.full_name())
     }
 
-    fn seal_day(&self, date: &str, replaced: &[&TableFile]) -> Result<SealedDay> {
+    fn compact(&self, date: &str, decision: Decision, files: &[&TableFile]) -> Result<CompactedDay> {
         let app = self.maintenance_app();
         let number = self.begin().version(&app)? + 1;
-        let stem = format!("e{number:08}-o{}", self.environment.fence());
+        let stem = format!("{number:08}-o{}", self.environment.fence());
         day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
-        let mut staged: Vec<StagedFile> = Vec::new();
+        let sources = files.iter().map(|f| Source::open(&self.layout, f)).collect::<Result<Vec<_>>>()?;
+        let sizes: Vec<Size> = sources.iter().map(|s| Size { rows: s.rows(), bytes: s.bytes() }).collect();
+        let rewrites = match decision {
+            Decision::Seal => merge::all(&sizes),
+            Decision::Merge => merge::alike(&sizes),
+        };
+        let replaced: Vec<&TableFile> = rewrites.iter().flat_map(|r| &r.files).map(|&i| files[i]).collect();
         let expected: u64 = replaced.iter().map(|f| f.rows).sum();
+        let mut staged: Vec<StagedFile> = Vec::new();
         let mut write = || -> Result<u64> {
-            for (n, group) in groups(&self.layout, replaced)?.iter().enumerate() {
-                let path = format!("{}/date={date}/{stem}-s{n}.parquet", Level::Sealed.directory());
-                staged.push(in_background(|| self.sorted(group))?.publish(self, path, Some(date.to_owned()))?);
+            for (n, rewrite) in rewrites.iter().enumerate() {
+                let first = if rewrite.level == Level::Sealed { 'e' } else { MERGED };
+                let path = format!("{}/date={date}/{first}{stem}-s{n}.parquet", rewrite.level.directory());
+                let group: Vec<&Source<'_>> = rewrite.files.iter().map(|&i| &sources[i]).collect();
+                staged.push(in_background(|| self.sorted(&group, rewrite.level))?.publish(self, path, Some(date.to_owned()))?);
             }
             Ok(staged.iter().map(|f| f.rows).sum())
         };
@@ -151,17 +172,22 @@ impl LakeTable {
             Ok(rows) if rows == expected => rows,
             failed => {
                 self.forget(&staged)?;
-                let lost = Error::internal(format!("seal of {} {date}: the files do not hold {expected} rows", self.full_name()));
+                let lost = Error::internal(format!("{} {date}: what was merged or sealed does not hold {expected} rows", self.full_name()));
                 return Err(failed.err().unwrap_or(lost));
             }
         };
-        if let Err(e) = self.commit_seal(replaced, &staged, &app, number) {
-            if self.begin().version(&app).is_ok_and(|version| version != number) {
+        if let Err(e) = self.replace(&replaced, &staged, &app, number) {
+            // Only if it is known what the log holds: it may name them.
+            let known = self.begin().version(&app).and_then(|_| self.snapshot());
+            if let Ok(snapshot) = known {
+                staged.retain(|f| snapshot.file(&f.path).is_none());
                 self.forget(&staged)?;
             }
             return Err(e);
         }
-        Ok(SealedDay { table: self.full_name(), date: date.to_owned(), replaced: replaced.len(), files: staged.len(), rows })
+        let sealed = rewrites.iter().filter(|r| r.level == Level::Sealed).count();
+        let (table, date, merged) = (self.full_name(), date.to_owned(), rewrites.len() - sealed);
+        Ok(CompactedDay { table, date, replaced: replaced.len(), merged, sealed, rows })
     }
 
     /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice.
@@ -170,14 +196,14 @@ impl LakeTable {
     }
 
     /// The rows of some files in the order of a sealed file. Beside the sorted columns one more is in memory at a time.
-    fn sorted(&self, sources: &[Source<'_>]) -> Result<FinishedFile> {
+    fn sorted(&self, sources: &[&Source<'_>], level: Level) -> Result<FinishedFile> {
         let options = Some(SortOptions { descending: false, nulls_first: true });
         let keys = self.layout.sort.iter().map(|&i| Ok(SortColumn { values: column(sources, i)?, options }));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let order = if keys.is_empty() { None } else { Some(lexsort_to_indices(&keys, None)?) };
         drop(keys);
-        let mut file = OpenFile::create(&self.environment, &self.layout, Level::Sealed)?;
-        let rows: u64 = sources.iter().map(Source::rows).sum();
+        let mut file = OpenFile::create(&self.environment, &self.layout, level)?;
+        let rows: u64 = sources.iter().map(|s| s.rows()).sum();
         file.write_columns(rows as usize, |i| {
             let values = column(sources, i)?;
             Ok(order.as_ref().map_or(Ok(values.clone()), |order| take(&values, order, None))?)
@@ -185,7 +211,7 @@ impl LakeTable {
         file.finish(&self.layout)
     }
 
-    fn commit_seal(&self, replaced: &[&TableFile], staged: &[StagedFile], app: &str, number: i64) -> Result<()> {
+    fn replace(&self, replaced: &[&TableFile], staged: &[StagedFile], app: &str, number: i64) -> Result<()> {
         let now = self.environment.now() / MILLISECOND;
         let removes = replaced.iter().map(|f| Action::Remove(Remove { data_change: false, ..remove(f, now) }));
         let adds = staged.iter().map(|f| Action::Add(Add { data_change: false, ..add(f, now) }));
@@ -194,8 +220,79 @@ impl LakeTable {
         let mut guard = self.begin();
         let snapshot = self.snapshot()?;
         if let Some(gone) = replaced.iter().find(|f| snapshot.file(&f.relative).is_none()) {
-            return Err(Error::conflict(format!("{} of {} was removed while it was sealed", gone.relative, self.full_name())));
+            return Err(Error::conflict(format!("{} of {} was removed while it was rewritten", gone.relative, self.full_name())));
         }
         guard.commit(actions, operation, app, number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of the 2nd of January 2026, written at this time of the 3rd.
+    fn file(relative: &str, written: &str) -> TableFile {
+        TableFile {
+            path: relative.into(),
+            relative: relative.to_owned(),
+            date: Some("2026-01-02".to_owned()),
+            bytes: 1,
+            rows: 1,
+            written_at: at(written),
+            event_time_max: None,
+        }
+    }
+
+    fn at(clock: &str) -> Micros {
+        time::parse(format!("2026-01-03T{clock}Z").as_bytes()).unwrap()
+    }
+
+    fn decision(files: &[TableFile], now: &str, scope: SealScope<'_>) -> Option<Decision> {
+        decide(files, at(now), scope).first().map(|(_, decision, _)| *decision)
+    }
+
+    #[test]
+    fn days_that_last_are_merged_and_those_that_are_over_are_sealed() {
+        let few = vec![file("recent/e1", "00:30:00")];
+        let many = vec![few[0].clone(); RECENT_FILES_MAX + 1];
+        let beside_sealed = |mut files: Vec<TableFile>| {
+            files.push(file("data/e1", "00:10:00"));
+            files
+        };
+        for (files, now, want) in [
+            (few.clone(), "00:59:59", None),
+            (few.clone(), "01:00:00", Some(Decision::Seal)),
+            (many.clone(), "00:59:59", Some(Decision::Merge)),
+            (many.clone(), "01:00:00", Some(Decision::Seal)),
+            // Of a day that was sealed: more late rows are waited for.
+            (beside_sealed(few.clone()), "01:29:59", None),
+            (beside_sealed(few.clone()), "01:30:00", Some(Decision::Seal)),
+            (beside_sealed(many.clone()), "01:29:59", Some(Decision::Merge)),
+            (beside_sealed(many), "01:30:00", Some(Decision::Seal)),
+            (beside_sealed(Vec::new()), "12:00:00", None),
+        ] {
+            assert_eq!(decision(&files, now, SealScope::Due), want, "{} files at {now}", files.len());
+        }
+        assert_eq!(decision(&few, "00:31:00", SealScope::All), Some(Decision::Seal));
+        assert_eq!(decision(&few, "00:31:00", SealScope::Date("2026-01-02")), Some(Decision::Seal));
+        assert_eq!(decision(&few, "00:31:00", SealScope::Date("2026-01-03")), None);
+        let bucket = TableFile { date: None, ..file("keyed/e1-b00", "00:30:00") };
+        assert_eq!(decision(&[bucket], "12:00:00", SealScope::All), None);
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_writing() {
+        let files = [file("recent/e1", "00:03:00"), file("recent/e2", "00:01:00"), file("recent/m1", "00:02:00")];
+        let days = decide(&files, at("12:00:00"), SealScope::Due);
+        let names: Vec<&str> = days[0].2.iter().map(|f| f.relative.as_str()).collect();
+        assert_eq!(names, ["recent/e2", "recent/m1", "recent/e1"]);
+    }
+
+    #[test]
+    fn merged_files_are_told_from_those_of_sinks() {
+        assert!(is_merged("recent/date=2026-01-02/m00000012-o7-s0.parquet"));
+        for other in ["recent/date=2026-01-02/e00000012-m-00c0ffee-o7-s0.parquet", "data/date=2026-01-02/e00000012-o7-s0.parquet", ""] {
+            assert!(!is_merged(other), "{other}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::ids::Name;
 use crate::lake::about::Namespace;
 use crate::lake::catalog::{CatalogStore, Reference};
-use crate::lake::compact::{SealScope, SealedDay};
+use crate::lake::compact::{CompactedDay, SealScope};
 use crate::lake::environment::Environment;
 use crate::lake::table::{LakeTable, TableSpec};
 use crate::limits::LAKE_HISTORY_S_DEFAULT;
@@ -53,8 +53,8 @@ impl DamagedTable {
 /// What maintenance did.
 #[derive(Debug, Default)]
 pub struct MaintenanceReport {
-    /// Days that were sealed.
-    pub sealed: Vec<SealedDay>,
+    /// Days whose small files were merged or sealed.
+    pub compacted: Vec<CompactedDay>,
     /// Replaced files that were removed from disk.
     pub files_removed: usize,
     /// Old files of the logs that were removed.
@@ -191,12 +191,12 @@ impl Lake {
         self.lock_catalog().write(&tables)
     }
 
-    /// Seals days that are due, and removes files that nobody needs any more. One table at a time.
+    /// Seals days that are over, merges small files of others that have many, and removes files that nobody needs any more. One table at a time.
     pub fn maintain(&self, now: Micros) -> Result<MaintenanceReport> {
         self.tend(|table, report| {
-            let sealed = table.seal(SealScope::Due, now);
+            let compacted = table.seal(SealScope::Due, now);
             clean(table, report, now)?;
-            report.sealed.extend(sealed?);
+            report.compacted.extend(compacted?);
             Ok(())
         })
     }

@@ -1,7 +1,7 @@
 //! How the files of one table are written. Invariant: layout changes size and speed only; every layout reads back the same rows.
 //!
 //! Times and offsets are delta-packed, device ids and measured values keep a dictionary, payloads have neither dictionary nor
-//! statistics. A sealed file is sorted and says so. Statistics of times, sort columns and offsets go into the Delta log.
+//! statistics. Sealed and merged files are sorted and say so. Statistics of times, sort columns and offsets go into the Delta log.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +30,8 @@ const COUNTERS: [&str; 2] = ["_offset", "_producer_sequence"];
 pub(super) enum Level {
     /// Small, in order of arrival.
     Recent,
+    /// Made of those, sorted as it will be when it is sealed. Written again with others of its size.
+    Merged,
     /// Sorted, never rewritten.
     Sealed,
     /// One bucket of a table with a primary key: sorted by the key, replaced whole when one of its rows changes.
@@ -40,7 +42,7 @@ impl Level {
     /// The directory of the level inside the table.
     pub(super) fn directory(self) -> &'static str {
         match self {
-            Self::Recent => "recent",
+            Self::Recent | Self::Merged => "recent",
             Self::Sealed => "data",
             Self::Bucket => "keyed",
         }

@@ -5,6 +5,7 @@
 //! <lake>/<namespace>/<table>/                    cold/telemetry, warm/site_10s, late/site_10s, dlq/telemetry
 //!    _delta_log/                                 the truth: which files are rows
 //!    recent/date=2026-01-02/e00000012-…-s0.parquet   small, minutes old; read through the log only
+//!    recent/date=2026-01-02/m00000007-…-s0.parquet   merged from those of a day that lasts; replaced again, read through the log only
 //!    data/date=2026-01-01/e00000003-…-s0.parquet     sealed: sorted, never rewritten; a plain glob reads it right
 //!    keyed/e00000012-…-b03.parquet                   instead of both, with a primary key: a bucket of its rows, see `keyed`
 //!    _meta/table.json                            what the table is
@@ -27,7 +28,7 @@
 //! Before it prepares, commits, seals or removes, an owner looks whether a later one has raised the fence (`environment`). It is in the
 //! names of what an owner writes, so that none replaces another one's files.
 //!
-//! A seal is one commit Remove(recent/*) + Add(data/*) that changes no data, with txn(maint/<table>, n).
+//! A seal is one commit Remove(recent/*) + Add(data/*) that changes no data, with txn(maint/<table>, n). So is a merge, whose Add is in recent/.
 //! ```
 
 // from the disk upwards
@@ -51,6 +52,7 @@ mod compact;
 mod encode;
 mod file;
 mod keyed;
+mod merge;
 mod relax;
 mod settle;
 mod sink;
@@ -65,7 +67,7 @@ mod verify;
 
 pub use about::{About, Classification, Kind, Namespace, Tier};
 pub use catalog::{ColumnEntry, Reference};
-pub use compact::{SealScope, SealedDay};
+pub use compact::{CompactedDay, SealScope};
 pub use directory::{DamagedTable, Lake, MaintenanceReport};
 pub use envelope::{cold_rows, cold_schema, dlq_rows, dlq_schema, failed_rows, late_rows, late_schema};
 pub use snapshot::{TableFile, TableSnapshot};

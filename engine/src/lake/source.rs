@@ -88,7 +88,7 @@ impl<'a> Source<'a> {
 }
 
 /// One column of several files, one after another.
-pub(super) fn column(sources: &[Source<'_>], i: usize) -> Result<ArrayRef> {
+pub(super) fn column(sources: &[&Source<'_>], i: usize) -> Result<ArrayRef> {
     let parts = sources.iter().map(|s| s.column(i)).collect::<Result<Vec<_>>>()?.concat();
     Ok(concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
 }

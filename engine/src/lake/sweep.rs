@@ -4,8 +4,8 @@
 //! ```text
 //! on disk, in the newest version                        stays
 //! on disk, replaced longer ago than the history         removed by `sweep`
-//! in data/, never in the log                            left by a crashed seal: removed when the table is opened
-//! in recent/ or keyed/, never in the log                orphan: staged and not committed; removed when its sink has committed that
+//! in data/, or merged in recent/, never in the log      left by a crashed seal or merge: removed when the table is opened
+//! else in recent/ or keyed/, never in the log           orphan: staged and not committed; removed when its sink has committed that
 //!                                                       epoch, or on request once it is a day old
 //! ```
 
@@ -19,6 +19,7 @@ use futures::TryStreamExt;
 use crate::contract::PreCommit;
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
+use crate::lake::compact::is_merged;
 use crate::lake::layout::Level;
 use crate::lake::table::LakeTable;
 use crate::time::{MILLISECOND, Micros, SECOND};
@@ -54,9 +55,11 @@ impl LakeTable {
         Ok(removed)
     }
 
-    /// Removes sealed files that never were committed, so that a glob over the sealed files is right again.
-    pub(super) fn remove_unfinished_seals(&self) -> Result<()> {
-        let unknown = self.unknown(&[Level::Sealed])?;
+    /// Removes sealed and merged files that never were committed, so that a glob over the sealed ones is right again.
+    pub(super) fn remove_unfinished(&self) -> Result<()> {
+        let mut unknown = self.unknown(&[Level::Merged])?;
+        unknown.retain(|path| is_merged(path));
+        unknown.extend(self.unknown(&[Level::Sealed])?);
         Ok(unknown.iter().try_for_each(|path| std::fs::remove_file(self.path().join(path)))?)
     }
 
@@ -155,7 +158,9 @@ mod tests {
         for name in ["e00000012-job-main-00c0ffee-o7-s0", "e00000012-job-main-00c0ffee-s0", "e00000012-job-main-00c0ffee-o7-b03"] {
             assert_eq!(staged_for(&format!("recent/date=2026-01-01/{name}.parquet"), mark), Some(12), "{name}");
         }
-        for name in ["e00000012-job-late-00c0ffee-o7-s0", "e00000012-job-main-00c0ffee0-o7-s0", "x-job-main-00c0ffee-o7-s0"] {
+        for name in
+            ["e00000012-job-late-00c0ffee-o7-s0", "e00000012-job-main-00c0ffee0-o7-s0", "x-job-main-00c0ffee-o7-s0", "m00000012-o7-s0"]
+        {
             assert_eq!(staged_for(&format!("recent/{name}.parquet"), mark), None, "{name}");
         }
     }

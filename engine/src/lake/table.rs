@@ -76,7 +76,7 @@ pub struct LakeTable {
     pub(super) log_store: LogStoreRef,
     pub(super) layout: Arc<Layout>,
     pub(super) progress: Mutex<Progress>,
-    /// Held by who seals. True once the table was opened anew with other columns: then this one is not sealed any more.
+    /// Held by who seals or merges. True once the table was opened anew with other columns: then nobody does in this one any more.
     pub(super) maintenance: Mutex<bool>,
     /// Sink that writes the rows of a primary key, while it lives.
     pub(super) claimed: Mutex<Weak<String>>,
@@ -145,7 +145,7 @@ impl LakeTable {
             state: RwLock::new(state),
         });
         if table.environment.check_owner().is_ok() {
-            table.remove_unfinished_seals()?;
+            table.remove_unfinished()?;
             // The log forgets old files that nobody was there to remove.
             if let Err(e) = table.sweep(table.environment.now()) {
                 tracing::warn!(table = table.full_name(), error = %e, "replaced files could not be removed");

@@ -283,7 +283,7 @@ fn replaced_files_stay_for_an_hour() {
     let maintain = |job: &Job, now| job.open.as_ref().unwrap().2.maintain(now).unwrap();
     let (now, files) = (job.world.clock.now(), |job: &Job| parquet_files(&job.table().path().join("keyed")).len());
     let report = maintain(&job, now + HOUR - SECOND);
-    assert!(report.failures.is_empty() && report.sealed.is_empty() && report.files_removed == 0);
+    assert!(report.failures.is_empty() && report.compacted.is_empty() && report.files_removed == 0);
     assert_eq!(model_of(&old.files).len(), 1, "an older version can be read");
     assert_eq!(maintain(&job, now + HOUR).files_removed, 1);
     assert_eq!(files(&job), 1);

@@ -17,12 +17,12 @@ use super::*;
 use crate::contract::{Clock, PreCommit, Sink};
 use crate::error::ErrorKind;
 use crate::ids::Name;
-use crate::limits::RECENT_FILES_MAX;
 use crate::time::{DAY, Micros, SECOND};
 
 mod commit;
 mod directory;
 mod keyed;
+mod merge;
 mod seal;
 mod types;
 

@@ -13,10 +13,11 @@ use thalweg::sql_service::Service;
 use thalweg_devices::{Principal, Role};
 use thalweg_engine::contract::{Clock, LogStore};
 use thalweg_engine::ids::Name;
+use thalweg_engine::lake::SealScope;
 use thalweg_engine::log::Log;
 use thalweg_engine::runtime::JobState;
 use thalweg_engine::system::SystemClock;
-use thalweg_engine::time::Micros;
+use thalweg_engine::time::{Micros, SECOND};
 
 use super::lies;
 use super::load::{self, Sender};
@@ -26,6 +27,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const LOOK: Duration = Duration::from_millis(20);
 const MAINTENANCE_EVERY: u32 = 20;
+/// While a day lasts its small files are merged; in one of so many seconds they are sealed, as if it were over.
+const SEAL_EVERY_S: Micros = 8;
 /// Jobs that read nothing for so long are at their end.
 const STANDSTILL: Duration = Duration::from_secs(15);
 
@@ -196,6 +199,11 @@ fn watch(core: &Core) -> Result<(), String> {
         }
         std::thread::sleep(LOOK);
     }
-    let report = core.lake.maintain(core.clock.now()).map_err(|e| format!("maintenance: {e}"))?;
+    let now = core.clock.now();
+    if (now / SECOND) % SEAL_EVERY_S == 0 {
+        let tables = core.lake.tables();
+        tables.iter().try_for_each(|table| table.seal(SealScope::All, now).map(|_| ())).map_err(|e| format!("a seal: {e}"))?;
+    }
+    let report = core.lake.maintain(now).map_err(|e| format!("maintenance: {e}"))?;
     report.failures.first().map_or(Ok(()), |e| Err(format!("maintenance: {e}")))
 }

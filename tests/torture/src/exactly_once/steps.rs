@@ -157,7 +157,7 @@ fn is_below(path: &Path, directory: &str) -> bool {
     path.components().any(|c| c.as_os_str() == directory)
 }
 
-/// Whether sinks put rows there; sealed rows come later.
+/// Whether sinks put rows there, and merges do; sealed rows come later.
 fn holds_rows(path: &Path) -> bool {
     is_below(path, "recent") || is_below(path, "keyed")
 }

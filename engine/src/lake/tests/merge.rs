@@ -1,0 +1,172 @@
+//! Small files into larger ones while their day lasts. Invariant checked: a day has few files at any time and each row once, whatever is
+//! interrupted; nothing that may be merged again lies where a glob reads.
+
+use super::*;
+use crate::limits::{RECENT_FILES_MAX, SEAL_ROWS_MAX};
+
+/// Rows of an epoch on the first day, the later device first.
+fn one_day(epoch: u64) -> RecordBatch {
+    let t = Some(epoch as i64 * SECOND);
+    rows(&[("pump-2", t, epoch as f64), ("pump-1", t, epoch as f64 + 0.5)])
+}
+
+/// Commits of one more file than a day may have.
+fn too_many(sink: &mut dyn Sink) {
+    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
+        run(sink, epoch, &one_day(epoch));
+    }
+}
+
+fn is_merged(path: &Path) -> bool {
+    path.file_name().unwrap().to_str().unwrap().starts_with('m')
+}
+
+fn merged_files(table: &LakeTable) -> Vec<std::path::PathBuf> {
+    parquet_files(&table.path().join("recent")).into_iter().filter(|path| is_merged(path)).collect()
+}
+
+#[test]
+fn a_day_of_many_commits_has_few_files_and_each_row_once() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    let mut done = Vec::new();
+    for epoch in 1..=130u64 {
+        run(sink.as_mut(), epoch, &one_day(epoch));
+        if epoch.is_multiple_of(20) {
+            let report = lake.maintain(HOUR).unwrap();
+            assert!(report.failures.is_empty(), "{:?}", report.failures);
+            done.extend(report.compacted.into_iter().map(|day| (epoch, day.replaced, day.merged, day.sealed, day.rows)));
+        }
+    }
+    // The two files of 120 rows are too few to be merged with each other.
+    assert_eq!(done, [(60, 60, 1, 0, 120), (120, 60, 1, 0, 120)]);
+    let snapshot = table.snapshot().unwrap();
+    assert_eq!((snapshot.files.len(), snapshot.rows, snapshot.event_time_max), (2 + 10, 260, Some(130 * SECOND)));
+    assert!(parquet_files(&table.path().join("data")).is_empty(), "a glob never sees what is written again");
+    assert_eq!(contents(&table).len(), 260);
+    for file in snapshot.files.iter().filter(|f| is_merged(&f.path)) {
+        assert!(!file.is_sealed());
+        let order: Vec<_> = read(&file.path).into_iter().map(|row| (row.0, row.1)).collect();
+        assert!(order.len() == 120 && order.is_sorted());
+    }
+    assert!(lake.verify(100 * DAY).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
+
+    let before = contents(&table);
+    drop((sink, table, lake));
+    let lake = world.open().unwrap();
+    let table = lake.table("warm", "readings").unwrap();
+    assert_eq!(contents(&table), before);
+    let over = lake.maintain(DAY + HOUR).unwrap().compacted;
+    assert_eq!((over[0].replaced, over[0].merged, over[0].sealed, over[0].rows), (12, 0, 1, 260));
+    assert_eq!(contents(&table), before);
+    assert_eq!(read(&table.snapshot().unwrap().files[0].path).into_iter().collect::<BTreeSet<_>>(), before);
+}
+
+#[test]
+fn readers_of_a_version_before_a_merge_go_on_for_the_history() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    too_many(table.sink("job").unwrap().as_mut());
+    let (old, rows) = (table.snapshot().unwrap(), contents(&table));
+    assert_eq!(lake.maintain(HOUR).unwrap().compacted[0].replaced, RECENT_FILES_MAX + 1);
+    assert_eq!(table.snapshot().unwrap().files.len(), 1);
+    assert_eq!(lake.clean(world.clock.now() + HOUR - SECOND).unwrap().files_removed, 0);
+    assert_eq!(old.files.iter().flat_map(|f| read(&f.path)).collect::<BTreeSet<_>>(), rows);
+    assert_eq!(lake.clean(world.clock.now() + HOUR).unwrap().files_removed, RECENT_FILES_MAX + 1);
+    assert_eq!(merged_files(&table), parquet_files(&table.path().join("recent")));
+    assert_eq!(contents(&table), rows);
+}
+
+#[test]
+fn what_is_enough_for_a_sealed_file_is_sealed_while_the_day_lasts() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    let part = SEAL_ROWS_MAX as i64 / 8;
+    let devices: ArrayRef = Arc::new(std::iter::repeat_n(Some("pump-1"), part as usize).collect::<StringViewArray>());
+    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
+        if epoch > 8 {
+            run(sink.as_mut(), epoch, &rows(&[("pump-1", Some(-(epoch as i64) + DAY), 1.0)]));
+            continue;
+        }
+        let first = epoch as i64 * part;
+        let times = TimestampMicrosecondArray::from_iter_values(first..first + part).with_timezone("UTC");
+        let values = Float64Array::from_iter_values((0..part).map(|n| (n % 100) as f64));
+        let columns: Vec<ArrayRef> = vec![devices.clone(), Arc::new(times), Arc::new(values)];
+        run(sink.as_mut(), epoch, &RecordBatch::try_new(table.columns().clone(), columns).unwrap());
+    }
+    let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
+    let others = RECENT_FILES_MAX + 1 - 8;
+    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (8 + others, 1, 1, SEAL_ROWS_MAX + others as u64));
+    let snapshot = table.snapshot().unwrap();
+    let files: Vec<_> = snapshot.files.iter().map(|f| (f.is_sealed(), f.rows)).collect();
+    assert_eq!(files, [(true, SEAL_ROWS_MAX), (false, others as u64)]);
+    assert_eq!(parquet_files(&table.path().join("data")), [snapshot.files[0].path.clone()]);
+}
+
+#[test]
+fn a_crashed_merge_leaves_nothing_and_takes_nothing_of_a_sink() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    too_many(sink.as_mut());
+    lake.maintain(HOUR).unwrap();
+    sink.write(&one_day(60)).unwrap();
+    let prepared = sink.prepare(60).unwrap();
+    let merged = merged_files(&table);
+    // What a merge that died before its commit leaves.
+    let unfinished = merged[0].with_file_name("m00000002-o1-s0.parquet");
+    std::fs::copy(&merged[0], &unfinished).unwrap();
+    let before = contents(&table);
+    drop((sink, table, lake));
+    let lake = world.open().unwrap();
+    let table = lake.table("warm", "readings").unwrap();
+    assert_eq!(merged_files(&table), merged);
+    assert_eq!(contents(&table), before);
+    let mut sink = table.sink("job").unwrap();
+    sink.recover(&prepared).unwrap();
+    assert_eq!(contents(&table).len(), before.len() + 2);
+    run(sink.as_mut(), 61, &one_day(61));
+    assert_eq!(merged_files(&table), merged, "what a sink cleans up is its own");
+}
+
+#[test]
+fn a_merge_that_fails_leaves_the_day_as_it_was() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    too_many(table.sink("job").unwrap().as_mut());
+    let before = table.snapshot().unwrap();
+    let damaged = &before.files[7].path;
+    let good = std::fs::read(damaged).unwrap();
+    std::fs::write(damaged, "no Parquet").unwrap();
+    let report = lake.maintain(HOUR).unwrap();
+    assert!(report.failures[0].to_string().contains("lake file"), "{:?}", report.failures);
+    assert_eq!(table.snapshot().unwrap().files, before.files);
+    assert!(merged_files(&table).is_empty());
+    std::fs::write(damaged, good).unwrap();
+    assert_eq!(lake.maintain(HOUR).unwrap().compacted.len(), 1);
+    assert_eq!(contents(&table).len(), 2 * (RECENT_FILES_MAX + 1));
+}
+
+#[test]
+fn a_merge_of_files_that_somebody_else_replaced_is_refused() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    too_many(table.sink("job").unwrap().as_mut());
+    let before = contents(&table);
+    // A handle whose commits the other does not hear of, as another process would have.
+    let foreign = LakeTable::open(&table.environment, Namespace::Warm, Name::new("readings").unwrap()).unwrap();
+    assert_eq!(foreign.seal(SealScope::All, HOUR).unwrap()[0].sealed, 1);
+    assert_eq!(table.seal(SealScope::Due, HOUR).unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(merged_files(&table).is_empty(), "what it wrote is gone");
+    assert_eq!(contents(&table), before);
+    assert_eq!(table.snapshot().unwrap().files.len(), 1, "the log has been read again");
+    assert_eq!(table.seal(SealScope::Due, HOUR).unwrap(), []);
+}
