@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::lake::actions::{add, remove};
 use crate::lake::file::{FinishedFile, OpenFile};
 use crate::lake::layout::Level;
-use crate::lake::merge::{self, Size};
+use crate::lake::merge::{self, Rewrite, Size};
 use crate::lake::snapshot::TableFile;
 use crate::lake::source::{Source, column};
 use crate::lake::table::LakeTable;
@@ -35,7 +35,7 @@ use crate::time::{self, DAY, MILLISECOND, Micros, SECOND};
 
 /// Begin of the transaction ids of maintenance.
 pub(super) const APP_ID_PREFIX: &str = "maint/";
-/// Rows may come late by this much before their day is sealed, and a sealed day waits this long for more late rows.
+/// Rows may come late by this much before their day is sealed. What comes later waits no longer, and is sealed no more often.
 const LATENESS: Micros = 3600 * SECOND;
 
 /// First letter of the names of merged files. Those of sinks begin with `e`, so that a sink takes none of these for its own.
@@ -79,6 +79,16 @@ enum Decision {
     Merge,
 }
 
+impl Decision {
+    /// Which files become one.
+    fn rewrites(self, sizes: &[Size]) -> Vec<Rewrite> {
+        match self {
+            Self::Seal => merge::all(sizes),
+            Self::Merge => merge::alike(sizes),
+        }
+    }
+}
+
 /// Days that have something to do, with their small files in the order in which they were written. Buckets of a table with a primary key
 /// have no day: they stay as they are.
 fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> Vec<(&'a str, Decision, Vec<&'a TableFile>)> {
@@ -89,9 +99,12 @@ fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> Vec<
     }
     let due = |date: &str, recent: &[&TableFile]| {
         let is_over = day_of(date).is_some_and(|day| (day + 1) * DAY + LATENESS <= now);
-        let sealed_before = files.iter().any(|f| f.is_sealed() && f.date.as_deref() == Some(date));
-        let waited = recent.iter().any(|f| f.written_at + LATENESS <= now);
-        if is_over && (!sealed_before || waited) {
+        let is_old = |f: &TableFile| f.written_at + LATENESS <= now;
+        let sealed = files.iter().filter(|f| f.is_sealed() && f.date.as_deref() == Some(date));
+        let last_sealed = sealed.max_by_key(|f| f.written_at);
+        // A merged file has the time of its merge. Without the last seal, rows that trickle in would begin to wait anew with each.
+        let waited = last_sealed.is_none_or(is_old) || recent.iter().any(|&f| is_old(f));
+        if is_over && waited {
             return Some(Decision::Seal);
         }
         (recent.len() > RECENT_FILES_MAX).then_some(Decision::Merge)
@@ -152,10 +165,7 @@ impl LakeTable {
         day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
         let sources = files.iter().map(|f| Source::open(&self.layout, f)).collect::<Result<Vec<_>>>()?;
         let sizes: Vec<Size> = sources.iter().map(|s| Size { rows: s.rows(), bytes: s.bytes() }).collect();
-        let rewrites = match decision {
-            Decision::Seal => merge::all(&sizes),
-            Decision::Merge => merge::alike(&sizes),
-        };
+        let rewrites = decision.rewrites(&sizes);
         let replaced: Vec<&TableFile> = rewrites.iter().flat_map(|r| &r.files).map(|&i| files[i]).collect();
         let expected: u64 = replaced.iter().map(|f| f.rows).sum();
         let mut staged: Vec<StagedFile> = Vec::new();
@@ -255,8 +265,9 @@ mod tests {
     fn days_that_last_are_merged_and_those_that_are_over_are_sealed() {
         let few = vec![file("recent/e1", "00:30:00")];
         let many = vec![few[0].clone(); RECENT_FILES_MAX + 1];
-        let beside_sealed = |mut files: Vec<TableFile>| {
-            files.push(file("data/e1", "00:10:00"));
+        // The day was sealed twice, the last time at `last`.
+        let beside_sealed = |mut files: Vec<TableFile>, last: &str| {
+            files.extend([file("data/e2", last), file("data/e1", "00:10:00")]);
             files
         };
         for (files, now, want) in [
@@ -265,11 +276,13 @@ mod tests {
             (many.clone(), "00:59:59", Some(Decision::Merge)),
             (many.clone(), "01:00:00", Some(Decision::Seal)),
             // Of a day that was sealed: more late rows are waited for.
-            (beside_sealed(few.clone()), "01:29:59", None),
-            (beside_sealed(few.clone()), "01:30:00", Some(Decision::Seal)),
-            (beside_sealed(many.clone()), "01:29:59", Some(Decision::Merge)),
-            (beside_sealed(many), "01:30:00", Some(Decision::Seal)),
-            (beside_sealed(Vec::new()), "12:00:00", None),
+            (beside_sealed(few.clone(), "00:20:00"), "01:19:59", None),
+            (beside_sealed(few.clone(), "00:20:00"), "01:20:00", Some(Decision::Seal)),
+            (beside_sealed(few.clone(), "00:40:00"), "01:29:59", None),
+            (beside_sealed(few.clone(), "00:40:00"), "01:30:00", Some(Decision::Seal)),
+            (beside_sealed(many.clone(), "00:20:00"), "01:19:59", Some(Decision::Merge)),
+            (beside_sealed(many, "00:20:00"), "01:20:00", Some(Decision::Seal)),
+            (beside_sealed(Vec::new(), "00:20:00"), "12:00:00", None),
         ] {
             assert_eq!(decision(&files, now, SealScope::Due), want, "{} files at {now}", files.len());
         }
@@ -278,6 +291,41 @@ mod tests {
         assert_eq!(decision(&few, "00:31:00", SealScope::Date("2026-01-03")), None);
         let bucket = TableFile { date: None, ..file("keyed/e1-b00", "00:30:00") };
         assert_eq!(decision(&[bucket], "12:00:00", SealScope::All), None);
+    }
+
+    #[test]
+    fn late_rows_that_trickle_in_are_sealed_once_an_hour_and_wait_no_longer() {
+        let mut files = vec![file("data/e0", "01:00:00")];
+        // When the first row of each small file came.
+        let mut came = BTreeMap::new();
+        let (mut longest, mut merged, mut sealed) = (0, 0, 0);
+        for minute in 1..=12 * 60 {
+            let now = at("01:00:00") + minute * 60 * SECOND;
+            files.push(TableFile { written_at: now, ..file(&format!("recent/e{minute}"), "00:00:00") });
+            came.insert(format!("recent/e{minute}"), now);
+            longest = came.values().map(|first| now - first).max().unwrap().max(longest);
+            let Some((_, decision, small)) = decide(&files, now, SealScope::Due).pop() else { continue };
+            let sizes: Vec<Size> = small.iter().map(|f| Size { rows: f.rows, bytes: 100 * f.rows }).collect();
+            let (mut gone, mut new) = (Vec::new(), Vec::new());
+            for (n, rewrite) in decision.rewrites(&sizes).iter().enumerate() {
+                let relative = format!("{}/x{minute}-s{n}", rewrite.level.directory());
+                let old: Vec<&TableFile> = rewrite.files.iter().map(|&i| small[i]).collect();
+                let first = old.iter().filter_map(|f| came.remove(&f.relative)).min().unwrap();
+                if rewrite.level == Level::Sealed {
+                    sealed += 1;
+                } else {
+                    merged += 1;
+                    came.insert(relative.clone(), first);
+                }
+                let rows = old.iter().map(|f| f.rows).sum();
+                gone.extend(old.iter().map(|f| f.relative.clone()));
+                new.push(TableFile { rows, written_at: now, ..file(&relative, "00:00:00") });
+            }
+            files.retain(|f| !gone.contains(&f.relative));
+            files.extend(new);
+        }
+        assert_eq!((longest / SECOND, merged, sealed), (59 * 60, 12, 12));
+        assert_eq!(files.iter().map(|f| f.rows).sum::<u64>(), 1 + 12 * 60);
     }
 
     #[test]
