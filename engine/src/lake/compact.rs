@@ -51,6 +51,8 @@ pub enum SealScope<'a> {
     Date(&'a str),
     /// Every day.
     All,
+    /// None. Of every day small files of about as many rows are merged, however few there are, and sealed once they are enough.
+    Alike,
 }
 
 /// A day whose small files became fewer.
@@ -114,6 +116,7 @@ fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> Vec<
             SealScope::Due => due(date, &recent)?,
             SealScope::Date(wanted) => (date == wanted).then_some(Decision::Seal)?,
             SealScope::All => Decision::Seal,
+            SealScope::Alike => Decision::Merge,
         };
         recent.sort_by_key(|f| f.written_at);
         Some((date, decision, recent))
@@ -148,9 +151,9 @@ impl LakeTable {
         let snapshot = self.snapshot()?;
         // One day that cannot be sealed does not keep the others from it.
         let days = decide(&snapshot.files, now, scope).into_iter();
-        let done: Vec<Result<CompactedDay>> = days.map(|(date, decision, files)| self.compact(date, decision, &files)).collect();
+        let done: Vec<Result<Option<CompactedDay>>> = days.map(|(date, decision, files)| self.compact(date, decision, &files)).collect();
         drop(lease);
-        done.into_iter().collect()
+        done.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// Transaction id of this table's maintenance.
@@ -158,15 +161,19 @@ impl LakeTable {
         format!("{APP_ID_PREFIX}{}", self.full_name())
     }
 
-    fn compact(&self, date: &str, decision: Decision, files: &[&TableFile]) -> Result<CompactedDay> {
+    /// `None` if there is nothing to do. Errors: also, after the others were merged, why a file could not be opened.
+    fn compact(&self, date: &str, decision: Decision, files: &[&TableFile]) -> Result<Option<CompactedDay>> {
         let app = self.maintenance_app();
         let number = self.begin().version(&app)? + 1;
         let stem = format!("{number:08}-o{}", self.environment.fence());
         day_of(date).ok_or_else(|| Error::corrupt(format!("{}: {date:?} is not a day", self.full_name())))?;
-        let sources = files.iter().map(|f| Source::open(&self.layout, f)).collect::<Result<Vec<_>>>()?;
+        let (sources, damaged) = self.sources(decision, files)?;
         let sizes: Vec<Size> = sources.iter().map(|s| Size { rows: s.rows(), bytes: s.bytes() }).collect();
         let rewrites = decision.rewrites(&sizes);
-        let replaced: Vec<&TableFile> = rewrites.iter().flat_map(|r| &r.files).map(|&i| files[i]).collect();
+        if rewrites.is_empty() {
+            return damaged.map_or(Ok(None), Err);
+        }
+        let replaced: Vec<&TableFile> = rewrites.iter().flat_map(|r| &r.files).map(|&i| sources[i].file()).collect();
         let expected: u64 = replaced.iter().map(|f| f.rows).sum();
         let mut staged: Vec<StagedFile> = Vec::new();
         let mut write = || -> Result<u64> {
@@ -187,17 +194,35 @@ impl LakeTable {
             }
         };
         if let Err(e) = self.replace(&replaced, &staged, &app, number) {
-            // Only if it is known what the log holds: it may name them.
-            let known = self.begin().version(&app).and_then(|_| self.snapshot());
-            if let Ok(snapshot) = known {
-                staged.retain(|f| snapshot.file(&f.path).is_none());
-                self.forget(&staged)?;
-            }
+            self.withdraw(staged, &app)?;
             return Err(e);
         }
         let sealed = rewrites.iter().filter(|r| r.level == Level::Sealed).count();
         let (table, date, merged) = (self.full_name(), date.to_owned(), rewrites.len() - sealed);
-        Ok(CompactedDay { table, date, replaced: replaced.len(), merged, sealed, rows })
+        damaged.map_or(Ok(Some(CompactedDay { table, date, replaced: replaced.len(), merged, sealed, rows })), Err)
+    }
+
+    /// Opens files. To be merged, those that can be are enough: one that is damaged keeps no others from it.
+    fn sources<'a>(&'a self, decision: Decision, files: &[&'a TableFile]) -> Result<(Vec<Source<'a>>, Option<Error>)> {
+        let (mut sources, mut damaged) = (Vec::with_capacity(files.len()), None);
+        for &file in files {
+            match Source::open(&self.layout, file) {
+                Ok(source) => sources.push(source),
+                Err(e) if decision == Decision::Merge => damaged = damaged.or(Some(e)),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok((sources, damaged))
+    }
+
+    /// Removes what a failed commit was to add, if it is known that the log does not name it. A merged file it may have named, once another owner
+    /// has the lake: that one can have replaced it since, and readers of the version between need it. Sealed files nobody replaces.
+    fn withdraw(&self, mut staged: Vec<StagedFile>, app: &str) -> Result<()> {
+        let Ok(snapshot) = self.begin().version(app).and_then(|_| self.snapshot()) else { return Ok(()) };
+        let is_owner = self.environment.check_fence().is_ok();
+        let is_ours = |f: &StagedFile| is_owner || Path::new(&f.path).starts_with(Level::Sealed.directory());
+        staged.retain(|f| snapshot.file(&f.path).is_none() && is_ours(f));
+        self.forget(&staged)
     }
 
     /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice.
@@ -287,6 +312,7 @@ mod tests {
             assert_eq!(decision(&files, now, SealScope::Due), want, "{} files at {now}", files.len());
         }
         assert_eq!(decision(&few, "00:31:00", SealScope::All), Some(Decision::Seal));
+        assert_eq!(decision(&few, "12:00:00", SealScope::Alike), Some(Decision::Merge));
         assert_eq!(decision(&few, "00:31:00", SealScope::Date("2026-01-02")), Some(Decision::Seal));
         assert_eq!(decision(&few, "00:31:00", SealScope::Date("2026-01-03")), None);
         let bucket = TableFile { date: None, ..file("keyed/e1-b00", "00:30:00") };

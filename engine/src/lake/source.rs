@@ -43,6 +43,11 @@ impl<'a> Source<'a> {
         Ok(Self { file, layout, footer, places })
     }
 
+    /// The file.
+    pub(super) fn file(&self) -> &'a TableFile {
+        self.file
+    }
+
     /// Rows in it.
     pub(super) fn rows(&self) -> u64 {
         self.file.rows

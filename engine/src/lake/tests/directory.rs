@@ -51,17 +51,12 @@ fn columns_may_become_nullable_and_nothing_else() {
 fn late_rows_may_get_new_columns_and_results_do_not() {
     let world = World::new();
     let lake = world.open().unwrap();
-    let old = TableSpec { namespace: Namespace::Late, ..spec("readings") };
-    let mut fields = old.schema.fields().to_vec();
-    fields.insert(1, Arc::new(Field::new("reason", DataType::Utf8View, true)));
-    let new = TableSpec { schema: Arc::new(Schema::new(fields)), ..old.clone() };
+    let [old, new] = late_specs();
     run(lake.create(old.clone()).unwrap().sink("job").unwrap().as_mut(), 1, &two_days(1));
     let table = lake.create(new.clone()).unwrap();
     let names: Vec<&str> = table.schema().fields().iter().map(|f| f.name().as_str()).collect();
     assert_eq!(names, ["device_id", "reason", "ts", "value", "date"]);
-    let mut columns = two_days(2).columns().to_vec();
-    columns.insert(1, Arc::new(StringViewArray::from(vec!["late", "late"])));
-    run(table.sink("job").unwrap().as_mut(), 2, &RecordBatch::try_new(new.schema.clone(), columns).unwrap());
+    run(table.sink("job").unwrap().as_mut(), 2, &with_reason(&two_days(2)));
     assert_eq!(table.seal(SealScope::All, world.clock.now()).unwrap().len(), 2);
     for file in &table.snapshot().unwrap().files {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap().build().unwrap();

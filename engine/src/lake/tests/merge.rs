@@ -1,13 +1,24 @@
 //! Small files into larger ones while their day lasts. Invariant checked: a day has few files at any time and each row once, whatever is
 //! interrupted; nothing that may be merged again lies where a glob reads.
 
+use std::path::PathBuf;
+use std::sync::Mutex;
+
 use super::*;
-use crate::limits::{RECENT_FILES_MAX, SEAL_ROWS_MAX};
+use crate::limits::{RECENT_FILES_MAX, SEAL_ROWS_MAX, SEAL_ROWS_MIN};
 
 /// Rows of an epoch on the first day, the later device first.
 fn one_day(epoch: u64) -> RecordBatch {
     let t = Some(epoch as i64 * SECOND);
     rows(&[("pump-2", t, epoch as f64), ("pump-1", t, epoch as f64 + 0.5)])
+}
+
+/// So many rows of one device, a microsecond after another.
+fn many(first: Micros, count: u64) -> RecordBatch {
+    let devices: ArrayRef = Arc::new(std::iter::repeat_n(Some("pump-1"), count as usize).collect::<StringViewArray>());
+    let times = TimestampMicrosecondArray::from_iter_values(first..first + count as i64).with_timezone("UTC");
+    let values = Float64Array::from_iter_values((0..count).map(|n| (n % 100) as f64));
+    RecordBatch::try_new(spec("x").schema, vec![devices, Arc::new(times), Arc::new(values)]).unwrap()
 }
 
 /// Commits of one more file than a day may have.
@@ -21,13 +32,13 @@ fn is_merged(path: &Path) -> bool {
     path.file_name().unwrap().to_str().unwrap().starts_with('m')
 }
 
-fn merged_files(table: &LakeTable) -> Vec<std::path::PathBuf> {
+fn merged_files(table: &LakeTable) -> Vec<PathBuf> {
     parquet_files(&table.path().join("recent")).into_iter().filter(|path| is_merged(path)).collect()
 }
 
 #[test]
 fn a_day_of_many_commits_has_few_files_and_each_row_once() {
-    let world = World::new();
+    let world = World::today();
     let lake = world.open().unwrap();
     let table = lake.create(spec("readings")).unwrap();
     let mut sink = table.sink("job").unwrap();
@@ -51,7 +62,7 @@ fn a_day_of_many_commits_has_few_files_and_each_row_once() {
         let order: Vec<_> = read(&file.path).into_iter().map(|row| (row.0, row.1)).collect();
         assert!(order.len() == 120 && order.is_sorted());
     }
-    assert!(lake.verify(100 * DAY).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
+    assert!(lake.verify(in_two_days()).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
 
     let before = contents(&table);
     drop((sink, table, lake));
@@ -86,18 +97,10 @@ fn what_is_enough_for_a_sealed_file_is_sealed_while_the_day_lasts() {
     let lake = world.open().unwrap();
     let table = lake.create(spec("readings")).unwrap();
     let mut sink = table.sink("job").unwrap();
-    let part = SEAL_ROWS_MAX as i64 / 8;
-    let devices: ArrayRef = Arc::new(std::iter::repeat_n(Some("pump-1"), part as usize).collect::<StringViewArray>());
+    let part = SEAL_ROWS_MAX / 8;
     for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
-        if epoch > 8 {
-            run(sink.as_mut(), epoch, &rows(&[("pump-1", Some(-(epoch as i64) + DAY), 1.0)]));
-            continue;
-        }
-        let first = epoch as i64 * part;
-        let times = TimestampMicrosecondArray::from_iter_values(first..first + part).with_timezone("UTC");
-        let values = Float64Array::from_iter_values((0..part).map(|n| (n % 100) as f64));
-        let columns: Vec<ArrayRef> = vec![devices.clone(), Arc::new(times), Arc::new(values)];
-        run(sink.as_mut(), epoch, &RecordBatch::try_new(table.columns().clone(), columns).unwrap());
+        let count = if epoch > 8 { 1 } else { part };
+        run(sink.as_mut(), epoch, &many((epoch * part) as i64, count));
     }
     let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
     let others = RECENT_FILES_MAX + 1 - 8;
@@ -106,6 +109,57 @@ fn what_is_enough_for_a_sealed_file_is_sealed_while_the_day_lasts() {
     let files: Vec<_> = snapshot.files.iter().map(|f| (f.is_sealed(), f.rows)).collect();
     assert_eq!(files, [(true, SEAL_ROWS_MAX), (false, others as u64)]);
     assert_eq!(parquet_files(&table.path().join("data")), [snapshot.files[0].path.clone()]);
+}
+
+#[test]
+fn files_of_one_class_are_merged_when_they_are_wanted_to_be_however_few_they_are() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    for epoch in 1..=7 {
+        run(sink.as_mut(), epoch, &one_day(epoch));
+    }
+    assert_eq!(table.seal(SealScope::Alike, 10 * DAY).unwrap(), []);
+    assert_eq!(table.snapshot().unwrap().version, 7, "nothing is committed for nothing");
+    run(sink.as_mut(), 8, &one_day(8));
+    let day = table.seal(SealScope::Alike, 10 * DAY).unwrap().remove(0);
+    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (8, 1, 0, 16));
+    assert_eq!(contents(&table).len(), 16);
+}
+
+#[test]
+fn files_from_before_and_after_a_new_column_are_merged_and_sealed_together() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let [old, new] = late_specs();
+    let table = lake.create(old).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    for epoch in 1..=10 {
+        run(sink.as_mut(), epoch, &many(epoch as i64, 1));
+    }
+    assert_eq!(table.seal(SealScope::Alike, HOUR).unwrap()[0].merged, 1);
+    drop((sink, table));
+    let table = lake.create(new).unwrap();
+    let mut sink = table.sink("job").unwrap();
+    // Sealed or not, rows, and how many of the first ten and of all have no reason.
+    let found = || -> Vec<(bool, usize, usize, usize)> {
+        let describe = |file: &TableFile| {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap().build().unwrap();
+            let rows: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+            let reasons = &rows[0]["reason"];
+            (file.is_sealed(), reasons.len(), reasons.slice(0, 10).null_count(), reasons.null_count())
+        };
+        table.snapshot().unwrap().files.iter().map(describe).collect()
+    };
+    for epoch in 11..=20 {
+        run(sink.as_mut(), epoch, &with_reason(&many(epoch as i64, 1)));
+    }
+    assert_eq!(table.seal(SealScope::Alike, HOUR).unwrap()[0].replaced, 11, "the merged one as well");
+    assert_eq!(found(), [(false, 20, 10, 10)]);
+    run(sink.as_mut(), 21, &with_reason(&many(21, 1)));
+    assert_eq!(table.seal(SealScope::All, HOUR).unwrap()[0].replaced, 2);
+    assert_eq!(found(), [(true, 21, 10, 10)]);
 }
 
 #[test]
@@ -140,18 +194,84 @@ fn a_merge_that_fails_leaves_the_day_as_it_was() {
     let world = World::new();
     let lake = world.open().unwrap();
     let table = lake.create(spec("readings")).unwrap();
-    too_many(table.sink("job").unwrap().as_mut());
+    let mut sink = table.sink("job").unwrap();
+    // One to be sealed, forty to become one, eight to become another, in that order.
+    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
+        let count = if epoch == 1 { SEAL_ROWS_MIN + 1 } else { [1, 600][usize::from(epoch > 41)] };
+        run(sink.as_mut(), epoch, &many(epoch as i64, count));
+    }
     let before = table.snapshot().unwrap();
-    let damaged = &before.files[7].path;
+    // A good footer, and pages that cannot be read: seen when the others are written.
+    let damaged = &before.files[RECENT_FILES_MAX].path;
     let good = std::fs::read(damaged).unwrap();
-    std::fs::write(damaged, "no Parquet").unwrap();
+    let mut bad = good.clone();
+    bad[4..20].fill(0xff);
+    std::fs::write(damaged, bad).unwrap();
     let report = lake.maintain(HOUR).unwrap();
     assert!(report.failures[0].to_string().contains("lake file"), "{:?}", report.failures);
-    assert_eq!(table.snapshot().unwrap().files, before.files);
-    assert!(merged_files(&table).is_empty());
+    assert_eq!(table.snapshot().unwrap().version, before.version);
+    assert!(parquet_files(&table.path().join("data")).is_empty() && merged_files(&table).is_empty(), "what was written is gone");
     std::fs::write(damaged, good).unwrap();
-    assert_eq!(lake.maintain(HOUR).unwrap().compacted.len(), 1);
-    assert_eq!(contents(&table).len(), 2 * (RECENT_FILES_MAX + 1));
+    let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
+    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (RECENT_FILES_MAX + 1, 2, 1, before.rows));
+    assert_eq!(table.snapshot().unwrap().rows, before.rows);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_keeps_no_others_from_being_merged() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    too_many(table.sink("job").unwrap().as_mut());
+    let damaged = table.snapshot().unwrap().files[7].path.clone();
+    std::fs::write(&damaged, "no Parquet").unwrap();
+    let report = lake.maintain(HOUR).unwrap();
+    assert!(report.failures[0].to_string().contains("lake file"), "{:?}", report.failures);
+    let after = table.snapshot().unwrap();
+    assert_eq!(after.files.iter().map(|f| (f.path == damaged, f.rows)).collect::<Vec<_>>(), [(true, 2), (false, 96)]);
+    assert!(lake.maintain(HOUR).unwrap().failures.is_empty(), "two files are not too many");
+    // Nothing else is left to merge; and a day is sealed whole.
+    for scope in [SealScope::Alike, SealScope::All] {
+        assert!(table.seal(scope, HOUR).unwrap_err().to_string().contains("lake file"));
+    }
+    assert_eq!(table.snapshot().unwrap().version, after.version);
+    assert!(parquet_files(&table.path().join("data")).is_empty());
+}
+
+/// A clock that lets another process take the lake over when it is next asked, once it is told where the fence is.
+#[derive(Debug, Default)]
+struct Overtaken(Mutex<Option<PathBuf>>);
+
+impl Clock for Overtaken {
+    fn now(&self) -> Micros {
+        if let Some(fence) = self.0.lock().unwrap().take() {
+            std::fs::write(fence, "2\n").unwrap();
+        }
+        10 * DAY
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn an_owner_that_was_replaced_before_its_commit_takes_back_only_what_nobody_can_have_replaced() {
+    for (scope, merged) in [(SealScope::Alike, 1), (SealScope::All, 0)] {
+        let (world, clock) = (World::new(), Arc::new(Overtaken::default()));
+        let lake = Lake::open(&world.directory.path().join("lake"), clock.clone(), world.runtime.handle().clone()).unwrap();
+        let table = lake.create(spec("readings")).unwrap();
+        let mut sink = table.sink("job").unwrap();
+        for epoch in 1..=8 {
+            run(sink.as_mut(), epoch, &one_day(epoch));
+        }
+        *clock.0.lock().unwrap() = Some(lake.root().join("_fence"));
+        let refused = table.seal(scope, HOUR).unwrap_err();
+        assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("taken the lake"), "{refused}");
+        assert_eq!(merged_files(&table).len(), merged);
+        assert!(parquet_files(&table.path().join("data")).is_empty());
+        assert_eq!(contents(&table).len(), 16);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::*;
 use crate::contract::{Clock, PreCommit, Sink};
 use crate::error::ErrorKind;
 use crate::ids::Name;
+use crate::system::SystemClock;
 use crate::time::{DAY, Micros, SECOND};
 
 mod commit;
@@ -54,9 +55,21 @@ impl World {
         Self { directory: tempfile::tempdir().unwrap(), runtime, clock: Arc::new(TestClock(AtomicI64::new(10 * DAY))) }
     }
 
+    /// With the time of the machine: by that the Delta library forgets what was removed, whatever the clock of the test says.
+    fn today() -> Self {
+        let world = Self::new();
+        world.clock.0.store(SystemClock::new().now(), Ordering::Relaxed);
+        world
+    }
+
     fn open(&self) -> crate::error::Result<Arc<Lake>> {
         Lake::open(&self.directory.path().join("lake"), self.clock.clone(), self.runtime.handle().clone())
     }
+}
+
+/// When what was written now and never committed is old enough to go: the machine says when that was, not the clock of the test.
+fn in_two_days() -> Micros {
+    SystemClock::new().now() + 2 * DAY
 }
 
 fn spec(name: &str) -> TableSpec {
@@ -89,6 +102,24 @@ fn spec_with(nullable: [bool; 3]) -> TableSpec {
     let spec = spec("readings");
     let fields = spec.schema.fields().iter().zip(nullable).map(|(field, null)| field.as_ref().clone().with_nullable(null));
     TableSpec { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), ..spec }
+}
+
+/// A table of late rows, before and after it got a column.
+fn late_specs() -> [TableSpec; 2] {
+    let old = TableSpec { namespace: Namespace::Late, ..spec("readings") };
+    let mut fields = old.schema.fields().to_vec();
+    fields.insert(1, Arc::new(Field::new("reason", DataType::Utf8View, true)));
+    let new = TableSpec { schema: Arc::new(Schema::new(fields)), ..old.clone() };
+    [old, new]
+}
+
+/// The same rows with a value in that column.
+fn with_reason(rows: &RecordBatch) -> RecordBatch {
+    let [_, new] = late_specs();
+    let reasons: ArrayRef = Arc::new(std::iter::repeat_n(Some("late"), rows.num_rows()).collect::<StringViewArray>());
+    let mut columns = rows.columns().to_vec();
+    columns.insert(1, reasons);
+    RecordBatch::try_new(new.schema, columns).unwrap()
 }
 
 fn rows(values: &[(&str, Option<Micros>, f64)]) -> RecordBatch {

@@ -40,7 +40,7 @@ fn a_seal_moves_rows_and_changes_none() {
     drop((sink, table, lake));
     let lake = world.open().unwrap();
     assert_eq!(contents(&lake.table("warm", "readings").unwrap()).len(), 12);
-    assert!(lake.verify(100 * DAY).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
+    assert!(lake.verify(in_two_days()).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn every_type_survives_the_lake() {
     let table = lake.table("warm", "types").unwrap();
     assert_eq!(stored(&table), every_value());
     assert_eq!(table.schema().fields()[..10], every_type().schema.fields()[..]);
-    assert!(lake.verify(100 * DAY).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
+    assert!(lake.verify(in_two_days()).unwrap().findings.iter().all(|f| f.problem == Problem::ManifestMissing));
 }
 
 #[test]
