@@ -124,11 +124,6 @@ fn decide<'a>(files: &'a [TableFile], now: Micros, scope: SealScope<'_>) -> Vec<
     days.into_iter().filter_map(decided).collect()
 }
 
-/// Whether a file is named as merged ones are.
-pub(super) fn is_merged(path: &str) -> bool {
-    Path::new(path).file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(MERGED))
-}
-
 fn day_of(date: &str) -> Option<Day> {
     time::parse(format!("{date}T00:00:00Z").as_bytes()).map(|t| t.div_euclid(DAY))
 }
@@ -360,13 +355,5 @@ mod tests {
         let days = decide(&files, at("12:00:00"), SealScope::Due);
         let names: Vec<&str> = days[0].2.iter().map(|f| f.relative.as_str()).collect();
         assert_eq!(names, ["recent/e2", "recent/m1", "recent/e1"]);
-    }
-
-    #[test]
-    fn merged_files_are_told_from_those_of_sinks() {
-        assert!(is_merged("recent/date=2026-01-02/m00000012-o7-s0.parquet"));
-        for other in ["recent/date=2026-01-02/e00000012-m-00c0ffee-o7-s0.parquet", "data/date=2026-01-02/e00000012-o7-s0.parquet", ""] {
-            assert!(!is_merged(other), "{other}");
-        }
     }
 }

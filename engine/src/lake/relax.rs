@@ -35,7 +35,7 @@ impl LakeTable {
         if self.layout.key_names().iter().any(|key| freed.contains(&key.as_str())) {
             return Ok(None);
         }
-        // No seal or merge may be under way: what it has written and not committed would be taken for what a crash left.
+        // No seal may be under way: what it has written and not committed would be taken for what a crash left.
         let mut is_replaced = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = self.state().delta.schema();
         let mut fields: Vec<StructField> = stored

@@ -4,9 +4,9 @@
 //! ```text
 //! on disk, in the newest version                        stays
 //! on disk, replaced longer ago than the history         removed by `sweep`
-//! in data/, or merged in recent/, never in the log      left by a crashed seal or merge: removed when the table is opened
-//! else in recent/ or keyed/, never in the log           orphan: staged and not committed; removed when its sink has committed that
-//!                                                       epoch, or on request once it is a day old
+//! in data/, never in the log                            left by a crashed seal: removed when the table is opened
+//! in recent/ or keyed/, never in the log                orphan: staged or merged, and not committed; removed when its sink has committed
+//!                                                       that epoch, or on request once it is a day old
 //! ```
 
 use std::collections::{HashMap, HashSet};
@@ -19,12 +19,11 @@ use futures::TryStreamExt;
 use crate::contract::PreCommit;
 use crate::error::{Error, Result};
 use crate::ids::Epoch;
-use crate::lake::compact::is_merged;
 use crate::lake::layout::Level;
 use crate::lake::table::LakeTable;
 use crate::time::{MILLISECOND, Micros, SECOND};
 
-/// Where sinks put their files. Those in `data/` are never replaced.
+/// Where sinks put their files, and merges. Those in `data/` are never replaced.
 const STAGED: [Level; 2] = [Level::Recent, Level::Bucket];
 /// Age below which a staged file may still be committed by a job that is starting.
 pub(super) const ORPHAN_AGE_MIN: Micros = 24 * 3600 * SECOND;
@@ -55,11 +54,9 @@ impl LakeTable {
         Ok(removed)
     }
 
-    /// Removes sealed and merged files that never were committed, so that a glob over the sealed ones is right again.
-    pub(super) fn remove_unfinished(&self) -> Result<()> {
-        let mut unknown = self.unknown(&[Level::Merged])?;
-        unknown.retain(|path| is_merged(path));
-        unknown.extend(self.unknown(&[Level::Sealed])?);
+    /// Removes sealed files that never were committed, so that a glob over the sealed files is right again.
+    pub(super) fn remove_unfinished_seals(&self) -> Result<()> {
+        let unknown = self.unknown(&[Level::Sealed])?;
         Ok(unknown.iter().try_for_each(|path| std::fs::remove_file(self.path().join(path)))?)
     }
 
@@ -72,7 +69,7 @@ impl LakeTable {
         Ok(unknown.len())
     }
 
-    /// Staged files that no commit and none of the stored checkpoints names, and that are more than a day old.
+    /// Staged and merged files that no commit and none of the stored checkpoints names, and that are more than a day old.
     pub(super) fn orphans(&self, now: Micros, keep: &[PreCommit]) -> Result<Vec<PathBuf>> {
         let kept: HashSet<&str> = keep.iter().flat_map(|p| &p.files).map(|f| f.path.as_str()).collect();
         let mut orphans = Vec::new();

@@ -145,7 +145,7 @@ impl LakeTable {
             state: RwLock::new(state),
         });
         if table.environment.check_owner().is_ok() {
-            table.remove_unfinished()?;
+            table.remove_unfinished_seals()?;
             // The log forgets old files that nobody was there to remove.
             if let Err(e) = table.sweep(table.environment.now()) {
                 tracing::warn!(table = table.full_name(), error = %e, "replaced files could not be removed");
