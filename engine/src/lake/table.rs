@@ -21,7 +21,7 @@ use crate::lake::about::{About, Namespace};
 use crate::lake::commit::Progress;
 use crate::lake::environment::Environment;
 use crate::lake::keyed::KeyedSink;
-use crate::lake::layout::Layout;
+use crate::lake::layout::{Layout, Level};
 use crate::lake::schema;
 use crate::lake::sink::AppendSink;
 use crate::lake::snapshot::TableSnapshot;
@@ -146,12 +146,24 @@ impl LakeTable {
         });
         if table.environment.check_owner().is_ok() {
             table.remove_unfinished_seals()?;
+            // Those who read it need not know that there is nothing in it yet.
+            if let Err(e) = table.make_sealed_directory() {
+                tracing::warn!(table = table.full_name(), error = %e, "the directory of sealed files could not be made");
+            }
             // The log forgets old files that nobody was there to remove.
             if let Err(e) = table.sweep(table.environment.now()) {
                 tracing::warn!(table = table.full_name(), error = %e, "replaced files could not be removed");
             }
         }
         Ok(table)
+    }
+
+    fn make_sealed_directory(&self) -> Result<()> {
+        let path = self.path.join(Level::Sealed.directory());
+        if self.layout.key.is_none() && !path.exists() {
+            self.environment.durable.create_dir_all(&path)?;
+        }
+        Ok(())
     }
 
     /// Takes over a new description. Errors: `Conflict` if columns or partitioning differ from the table's.

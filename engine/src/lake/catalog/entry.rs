@@ -160,7 +160,8 @@ fn how_to_read(table: &Path, partitioning: &[String]) -> HowToRead {
         pyarrow: (!partitioning.is_empty()).then(|| {
             format!(
                 "import pyarrow.dataset as ds; \
-                 ds.dataset({path} + '/data', format='parquet', partitioning='hive').to_table()  # sealed days only"
+                 ds.dataset({path} + '/data', format='parquet', partitioning='hive').to_table()  \
+                 # sealed files only: the newest hours are missing, at first all"
             )
         }),
     }
