@@ -40,6 +40,8 @@ const INODES: u64 = 100_000;
 const ROUNDS_PER_DIRECTORY: u64 = 15;
 /// The same with a seeded bug, so that it is judged sooner.
 const ROUNDS_PER_CANARY: u64 = 6;
+/// So many rounds merge small files.
+const MERGED_ROUNDS_MIN: u64 = 100;
 /// How often a step may be done before the process ends after it.
 const STEP_COUNT_MAX: u64 = 12;
 /// A process that has not come to its point by then is killed.
@@ -111,9 +113,13 @@ fn run(settings: &Settings) -> Result<Report, String> {
         let rounds = most.min(settings.count - report.runs);
         World::new(settings)?.run(rounds, &mut random, &mut report, &mut sums)?;
     }
-    let Sums { records, rows, commits, checkpoints, points } = sums;
+    let Sums { records, rows, commits, merges, checkpoints, points } = sums;
+    if report.violations.is_empty() && report.runs >= MERGED_ROUNDS_MIN && merges == 0 {
+        report.violations.push(format!("no small files were merged in {} rounds: that was not tested", report.runs));
+    }
     let balanced = if report.violations.is_empty() { ", difference 0 in each" } else { "" };
-    report.notes.push(format!("{records} records, {rows} rows read back, {commits} commits, {checkpoints} checkpoints{balanced}"));
+    let commits = format!("{commits} commits, {merges} of them merges");
+    report.notes.push(format!("{records} records, {rows} rows read back, {commits}, {checkpoints} checkpoints{balanced}"));
     let hit: Vec<String> = points.iter().map(|(point, n)| format!("{point} {n}")).collect();
     report.notes.push(format!("ended after {}", hit.join(", ")));
     Ok(report)
@@ -125,6 +131,7 @@ struct Sums {
     records: u64,
     rows: u64,
     commits: u64,
+    merges: u64,
     checkpoints: u64,
     points: BTreeMap<String, u64>,
 }
@@ -193,8 +200,10 @@ impl<'a> World<'a> {
         report.blame("at the end", failed.into_iter().chain(self.said(sums, None)?));
         if report.violations.is_empty() {
             let judged = judge::judge(&self.data(), &oracle::load(&self.journal.file())?)?;
-            (sums.records, sums.rows, sums.commits) =
-                (sums.records + judged.records, sums.rows + judged.rows, sums.commits + judged.commits);
+            sums.records += judged.records;
+            sums.rows += judged.rows;
+            sums.commits += judged.commits;
+            sums.merges += judged.merges;
             report.blame("at the end", judged.violations);
         }
         disk.unmount()

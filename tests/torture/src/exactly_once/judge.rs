@@ -58,6 +58,8 @@ pub struct Judged {
     pub rows: u64,
     /// Commits of all tables.
     pub commits: u64,
+    /// Those of them that merged small files.
+    pub merges: u64,
     /// What should not be.
     pub violations: Vec<String>,
 }
@@ -100,8 +102,9 @@ pub fn judge(data: &Path, journal: &[Event]) -> Result<Judged, String> {
     let expected = expect(&data.join("log"))?;
     judged.records = expected.records.len() as u64;
     let mut read = |name: &str| -> Result<Vec<Row>, String> {
-        let Table { rows, commits, problems, .. } = reader::read(&data.join("lake").join(name))?;
+        let Table { rows, commits, merges, problems, .. } = reader::read(&data.join("lake").join(name))?;
         judged.commits += commits;
+        judged.merges += merges;
         judged.rows += rows.len() as u64;
         judged.violations.extend(problems.into_iter().map(|problem| format!("{name}: {problem}")));
         Ok(rows)

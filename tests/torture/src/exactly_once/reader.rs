@@ -34,6 +34,8 @@ pub struct Table {
     pub added: BTreeMap<String, BTreeMap<i64, u64>>,
     /// Commits.
     pub commits: u64,
+    /// Those of them that add merged files.
+    pub merges: u64,
     /// What is wrong, a line each.
     pub problems: Vec<String>,
 }
@@ -94,6 +96,7 @@ fn replay(directory: &Path) -> Result<(Table, BTreeMap<String, Live>), String> {
             }
         }
         let rows = actions.iter().filter_map(|action| rows_of(&action["add"])).sum();
+        table.merges += u64::from(actions.iter().any(|action| action["add"]["path"].as_str().is_some_and(is_merged)));
         actions.iter().for_each(|action| apply((commit, rows), action, &mut table, &mut files));
     }
     Ok((table, files))
@@ -103,6 +106,11 @@ fn replay(directory: &Path) -> Result<(Table, BTreeMap<String, Live>), String> {
 fn rows_of(add: &Value) -> Option<u64> {
     let stats: Value = serde_json::from_str(add["stats"].as_str()?).ok()?;
     stats["numRecords"].as_u64()
+}
+
+/// Whether a file is made of small ones, and may be replaced again.
+fn is_merged(path: &str) -> bool {
+    path.strip_prefix("recent/").and_then(|below| below.rsplit('/').next()).is_some_and(|name| name.starts_with('m'))
 }
 
 /// An action of a commit that adds so many rows.
@@ -178,6 +186,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn merged_files_are_told_from_those_of_sinks_and_seals() {
+        assert!(is_merged("recent/date=2026-01-02/m00000012-o7-s0.parquet"));
+        for other in ["recent/date=2026-01-02/e00000012-m-00c0ffee-o7-s0.parquet", "data/date=2026-01-02/e00000012-o7-s0.parquet", "m1"] {
+            assert!(!is_merged(other), "{other}");
+        }
+    }
+
+    #[test]
     fn what_a_log_may_not_say_is_a_problem() {
         let temp = tempfile::tempdir().unwrap();
         let log = temp.path().join("_delta_log");
@@ -194,6 +210,7 @@ mod tests {
         write(2, &format!("{add}\n{}\n{}", txn(3), r#"{"remove":{"path":"b"}}"#));
         write(3, "");
         write(5, add);
+        assert_eq!(inspect(temp.path()).unwrap().merges, 0);
         let problems = inspect(temp.path()).unwrap().problems;
         let wanted = ["adds a, which", "is 3 of j", "removes b", "3 is empty", "4 is missing"];
         assert_eq!(problems.len(), wanted.len(), "{problems:?}");

@@ -27,8 +27,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(100);
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const LOOK: Duration = Duration::from_millis(20);
 const MAINTENANCE_EVERY: u32 = 20;
-/// While a day lasts its small files are merged; in one of so many seconds they are sealed, as if it were over.
-const SEAL_EVERY_S: Micros = 8;
+/// Small files are merged as soon as enough are alike; in one of so many seconds they are sealed. Maintenance by itself seals a day when its first
+/// rows come, because it is over, and what comes later only after an hour.
+const SEAL_EVERY_S: Micros = 60;
 /// Jobs that read nothing for so long are at their end.
 const STANDSTILL: Duration = Duration::from_secs(15);
 
@@ -184,7 +185,7 @@ fn work(options: &Options, core: &Core, log: &Arc<Log>, say: &Say) -> Result<(),
                 watch(core)?;
                 core.engine.supervisor().checkpoint_all();
             }
-            Ok(())
+            compact(core, SealScope::All)
         }
     }
 }
@@ -200,10 +201,13 @@ fn watch(core: &Core) -> Result<(), String> {
         std::thread::sleep(LOOK);
     }
     let now = core.clock.now();
-    if (now / SECOND) % SEAL_EVERY_S == 0 {
-        let tables = core.lake.tables();
-        tables.iter().try_for_each(|table| table.seal(SealScope::All, now).map(|_| ())).map_err(|e| format!("a seal: {e}"))?;
-    }
+    compact(core, if (now / SECOND) % SEAL_EVERY_S == 0 { SealScope::All } else { SealScope::Alike })?;
     let report = core.lake.maintain(now).map_err(|e| format!("maintenance: {e}"))?;
     report.failures.first().map_or(Ok(()), |e| Err(format!("maintenance: {e}")))
+}
+
+/// Merges or seals small files of all tables.
+fn compact(core: &Core, scope: SealScope<'_>) -> Result<(), String> {
+    let (tables, now) = (core.lake.tables(), core.clock.now());
+    tables.iter().try_for_each(|table| table.seal(scope, now).map(|_| ())).map_err(|e| format!("a merge or seal: {e}"))
 }
