@@ -9,7 +9,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::concat;
 use arrow::datatypes::{FieldRef, Schema};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 
@@ -17,6 +18,9 @@ use crate::error::{Error, Result};
 use crate::lake::layout::leaves;
 use crate::limits::{LAKE_ENCODE_BYTES, LAKE_ENCODE_ROWS, ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 use crate::parallel::{Helpers, Tasks};
+
+/// Arrays that are shorter on the average are put together before they are encoded: the writer does much for each.
+const ARRAY_ROWS_MIN: usize = 1024;
 
 /// A row group in the making.
 pub(super) struct RowGroup {
@@ -125,7 +129,13 @@ impl RowGroup {
 
 impl Column {
     fn encode(&mut self) -> Result<()> {
-        for values in std::mem::take(&mut self.values) {
+        let mut arrays = std::mem::take(&mut self.values);
+        let rows: usize = arrays.iter().map(|values| values.len()).sum();
+        if arrays.len() > 1 && rows / arrays.len() < ARRAY_ROWS_MIN {
+            let short: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+            arrays = vec![concat(&short)?];
+        }
+        for values in arrays {
             for (leaf, writer) in compute_leaves(&self.field, &values)?.iter().zip(&mut self.writers) {
                 writer.write(leaf)?;
             }
@@ -176,15 +186,28 @@ mod tests {
         writer.into_inner().unwrap()
     }
 
+    /// The rows of a file.
+    fn read(file: Vec<u8>, count: i64) -> RecordBatch {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).unwrap().with_batch_size(count as usize).build();
+        let read: Vec<RecordBatch> = reader.unwrap().map(|r| r.unwrap()).collect();
+        assert_eq!(read.len(), 1);
+        read[0].clone()
+    }
+
     #[test]
     fn the_file_is_the_same_with_any_number_of_threads_and_holds_every_row() {
         let (batch, count) = (10_000, 3 * LAKE_ENCODE_ROWS as i64 + 5);
         let one = file(1, batch, count);
         assert_eq!(one, file(3, batch, count));
         assert_eq!(one, file(16, batch, count));
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(one)).unwrap().with_batch_size(count as usize).build();
-        let read: Vec<RecordBatch> = reader.unwrap().map(|r| r.unwrap()).collect();
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].columns(), rows(0, count).columns());
+        assert_eq!(read(one, count).columns(), rows(0, count).columns());
+    }
+
+    #[test]
+    fn rows_that_come_one_by_one_are_all_there() {
+        for batch in [1, 7] {
+            let count = LAKE_ENCODE_ROWS as i64 + 5;
+            assert_eq!(read(file(2, batch, count), count).columns(), rows(0, count).columns());
+        }
     }
 }
