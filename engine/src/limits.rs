@@ -158,7 +158,7 @@ pub const APART_QUIET_MS: u64 = 1_000;
 pub const GATHER_MS_MIN: u64 = 2;
 /// The same on a stream that many jobs read, for each of them, in microseconds: some times what waking a job costs.
 pub const GATHER_US_PER_JOB: u64 = 400;
-/// The same at most, in milliseconds.
+/// The same at most, in milliseconds; an archive lets them gather for so long.
 pub const GATHER_MS_MAX: u64 = 40;
 /// Messages between a partition's chain and the job's merge stage.
 pub const CHAIN_QUEUE_MAX: usize = 8;

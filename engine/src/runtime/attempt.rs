@@ -76,6 +76,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
             epoch,
             seen: position,
             heard: environment.clock.monotonic(),
+            rest: spec.rest(),
             idle: Idle::No,
         };
         worker.publish();

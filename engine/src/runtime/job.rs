@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -17,7 +18,7 @@ pub use super::status::{JobState, JobStatus};
 use crate::contract::{LogStore, Sink};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
-use crate::limits::LIVE_BATCHES_MAX;
+use crate::limits::{GATHER_MS_MAX, LIVE_BATCHES_MAX};
 use crate::metrics::JobCounters;
 use crate::plan::{JobPlan, OutputPlan, Scan, StartAt, StateLayout};
 use crate::reference::{ReferenceTable, Version};
@@ -105,6 +106,15 @@ impl JobSpec {
         match &self.kind {
             JobKind::Query { .. } => Company::Awaited,
             JobKind::Archive { .. } => Company::Background,
+        }
+    }
+
+    /// For how long records gather before it reads again. Nobody waits for what an archive writes before its checkpoint, and many
+    /// records at a time cost it far less than a few.
+    pub(super) fn rest(&self) -> Duration {
+        match &self.kind {
+            JobKind::Query { .. } => Duration::ZERO,
+            JobKind::Archive { .. } => Duration::from_millis(GATHER_MS_MAX),
         }
     }
 

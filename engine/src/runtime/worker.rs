@@ -55,6 +55,8 @@ pub struct Worker {
     pub seen: Offset,
     /// When it last had records, by the monotonic clock.
     pub heard: Duration,
+    /// For how long records gather before it reads again, unless it is behind.
+    pub rest: Duration,
     pub idle: Idle,
 }
 
@@ -67,6 +69,9 @@ impl Worker {
         if self.is_held_back() {
             // It is not idle: others have to come after it.
             self.heard = self.clock.monotonic();
+            return Ok(None);
+        }
+        if self.is_resting() {
             return Ok(None);
         }
         if self.position < self.seen { self.batch() } else { self.carry_along() }
@@ -88,9 +93,25 @@ impl Worker {
         is_held_back(&self.shared, self.chain.watermark())
     }
 
+    /// Whether what it has before it may wait for more.
+    fn is_resting(&self) -> bool {
+        let may_rest = !self.rest.is_zero() && self.position < self.seen && !self.is_behind();
+        may_rest && self.clock.monotonic() < self.rested_at()
+    }
+
+    fn rested_at(&self) -> Duration {
+        self.heard.saturating_add(self.rest)
+    }
+
     /// When it may have something to hand on though nothing comes.
     pub fn due(&self) -> Option<Duration> {
-        if self.is_held_back() { Some(self.clock.monotonic() + TICK) } else { self.idle_at() }
+        if self.is_held_back() {
+            Some(self.clock.monotonic() + TICK)
+        } else if self.position < self.seen {
+            Some(self.rested_at())
+        } else {
+            self.idle_at()
+        }
     }
 
     /// When it becomes idle if nothing comes; `None` if it is.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Who catches up and is ahead of others waits for them, but no longer than decoding takes: the others would pay that once more. For an
-//! archive, which has much to write, nobody waits: if it falls behind, it reads for itself until it is near again.
+//! archive, which has much to write, nobody waits: if it falls behind, it reads for itself until it is near again. It does so as well while
+//! it keeps up: it takes more at a time than those whose results are waited for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -121,6 +122,9 @@ impl Ring {
         let mut state = self.lock();
         state.move_to(id, from);
         self.wake(&state);
+        if progress == Progress::Live && state.lets_go(id) {
+            return Turn::Alone;
+        }
         let mut waited = progress == Progress::Live;
         loop {
             if state.seats.len() <= 1 {
@@ -220,6 +224,16 @@ impl State {
             (seat.at, seat.stuck) = (at, false);
         }
         self.release();
+    }
+
+    /// Nothing is kept any more for a reader that is not waited for; false if it is.
+    fn lets_go(&mut self, id: u64) -> bool {
+        let seat = self.seats.iter_mut().find(|s| s.id == id && s.company == Company::Background);
+        let goes = seat.map(|seat| seat.lost = true).is_some();
+        if goes {
+            self.release();
+        }
+        goes
     }
 
     /// What is or will be there for a reader at `from`. Where a batch that is coming ends is not known yet.

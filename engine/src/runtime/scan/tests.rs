@@ -200,8 +200,20 @@ fn nothing_is_kept_for_an_archive_that_fell_behind_until_it_is_near() {
     let (ring, [leader, archive], batches) = led(Company::Background);
     assert_eq!(batches.each_ref().map(Arc::strong_count), [1, 1]);
     assert!(matches!(ring.turn(leader, 20, &[0], Progress::Live), Turn::Alone));
+    assert!(matches!(ring.turn(archive, 0, &[0], Progress::CatchingUp), Turn::Alone));
+    assert!(matches!(ring.turn(archive, 20, &[0], Progress::CatchingUp), Turn::Lead(_)));
+}
+
+#[test]
+fn an_archive_that_keeps_up_reads_for_itself_and_the_others_read_without_it() {
+    let ring = Ring::new(usize::MAX);
+    let [leader, archive] = [Company::Awaited, Company::Background].map(|company| ring.join(0, &[0], company));
     assert!(matches!(ring.turn(archive, 0, &[0], Progress::Live), Turn::Alone));
-    assert!(matches!(ring.turn(archive, 20, &[0], Progress::Live), Turn::Lead(_)));
+    assert!(matches!(ring.turn(leader, 0, &[0], Progress::Live), Turn::Alone), "nobody follows it");
+    let other = ring.join(0, &[0], Company::Awaited);
+    assert!(matches!(ring.turn(leader, 10, &[0], Progress::Live), Turn::Lead(_)), "the other one does");
+    assert!(matches!(ring.turn(archive, 10, &[0], Progress::Live), Turn::Alone), "also from what comes for others");
+    ring.leave(other);
 }
 
 proptest! {

@@ -9,15 +9,14 @@ use crate::runtime::job::{Place, Shared};
 use crate::runtime::scan::{Company, SharedScans};
 use crate::runtime::worker::{Idle, Item, Worker};
 
-#[test]
-fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
+/// The first of two partitions, each of its own stream; after it read it rests for so long.
+fn worker(bench: &Bench, rest: Duration) -> (Arc<SimClock>, Arc<Shared>, Worker) {
     let clock = Arc::new(SimClock::default());
     let any: Arc<dyn Clock> = clock.clone();
-    let bench = Bench::new([1, 1]);
     let spec = bench.spec("job", plan([SECOND; 2]), &[0, 1]);
     let (shared, place) = (Arc::new(Shared::new(2, Arc::default())), Place { scan: 0, partition: 0 });
     let reader = SharedScans::default().reader(&spec.logs[0], &spec.scans()[0], (0, 0), Company::Awaited, &any).unwrap();
-    let mut worker = Worker {
+    let worker = Worker {
         place,
         index: 0,
         reader,
@@ -29,8 +28,43 @@ fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
         epoch: 0,
         seen: 0,
         heard: Duration::ZERO,
+        rest,
         idle: Idle::No,
     };
+    (clock, shared, worker)
+}
+
+#[test]
+fn what_comes_while_an_archive_rests_is_read_at_once_afterwards() {
+    let (rest, moment) = (Duration::from_millis(40), Duration::from_millis(1));
+    let bench = Bench::new([1, 1]);
+    let (clock, shared, mut worker) = worker(&bench, rest);
+    let mut read = |busy: Duration| {
+        clock.pass(busy);
+        worker.look();
+        let handed = worker.step().unwrap();
+        (handed.is_some(), worker.position, worker.due())
+    };
+    assert_eq!(read(rest), (false, 0, Some(Duration::from_secs(1))), "there is nothing");
+    bench.feed(0, "x", &[(10, 1)]);
+    assert_eq!(read(moment).1, 1, "it has rested");
+    bench.feed(0, "x", &[(11, 1)]);
+    assert_eq!(read(moment), (false, 1, Some(rest + moment + rest)));
+    bench.feed(0, "x", &[(12, 1)]);
+    assert_eq!(read(rest - moment - moment).1, 1);
+    assert_eq!(read(moment).1, 3);
+    bench.feed(0, "x", &[(13, 1)]);
+    shared.epoch_asked.store(1, Ordering::Release);
+    assert_eq!((read(moment).0, worker.position), (true, 3), "a barrier comes at once");
+    bench.feed(0, "x", &vec![(13, 1); usize::try_from(APART_ROWS_MIN).unwrap()]);
+    worker.look();
+    assert!(worker.step().unwrap().is_some(), "what is behind does not rest");
+}
+
+#[test]
+fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
+    let bench = Bench::new([1, 1]);
+    let (clock, shared, mut worker) = worker(&bench, Duration::ZERO);
     // Nobody looks at the log in between: the driver is busy for longer than the idle timeout.
     let mut step = |busy: Duration, others_at: Micros| {
         clock.pass(busy);
