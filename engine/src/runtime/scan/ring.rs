@@ -228,12 +228,10 @@ impl State {
 
     /// Nothing is kept any more for a reader that is not waited for; false if it is.
     fn lets_go(&mut self, id: u64) -> bool {
-        let seat = self.seats.iter_mut().find(|s| s.id == id && s.company == Company::Background);
-        let goes = seat.map(|seat| seat.lost = true).is_some();
-        if goes {
-            self.release();
-        }
-        goes
+        let Some(seat) = self.seats.iter_mut().find(|s| s.id == id && s.company == Company::Background) else { return false };
+        seat.lost = true;
+        self.release();
+        true
     }
 
     /// What is or will be there for a reader at `from`. Where a batch that is coming ends is not known yet.
