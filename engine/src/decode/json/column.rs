@@ -161,19 +161,19 @@ impl Column {
         }
         let fits = match &mut self.values {
             // A column that is not wanted needs no value, only to know that there is one.
-            Values::Float64(v) if v.is_empty() => number(scan, &mut shared.scratch)?.is_some_and(|(n, text)| n.is_f64(text)),
-            Values::Float64(v) => put(v, row, number(scan, &mut shared.scratch)?.and_then(|(n, text)| n.to_f64(text))),
+            Values::Float64(v) if v.is_empty() => number(scan, &mut shared.scratch, |n, text| n.is_f64(text).then_some(()))?.is_some(),
+            Values::Float64(v) => put(v, row, number(scan, &mut shared.scratch, Number::to_f64)?),
             Values::Text(v) => {
                 let column = if self.identity { Some(self.index) } else { None };
                 read_text(v, scan, current, &mut shared.unescaped, column)?;
                 true
             }
             Values::Time(v) => put(v, row, time(scan, shared)?.map(|t| cut(t, self.time_unit))),
-            Values::Int64(v) => put(v, row, number(scan, &mut shared.scratch)?.and_then(|(n, _)| n.to_i64())),
+            Values::Int64(v) => put(v, row, number(scan, &mut shared.scratch, |n, _| n.to_i64())?),
             Values::Int32(v) => put(v, row, narrow(scan, shared)?),
             Values::Int16(v) => put(v, row, narrow(scan, shared)?),
             Values::Int8(v) => put(v, row, narrow(scan, shared)?),
-            Values::Float32(v) => put(v, row, number(scan, &mut shared.scratch)?.and_then(|(n, text)| n.to_f32(text))),
+            Values::Float32(v) => put(v, row, number(scan, &mut shared.scratch, Number::to_f32)?),
             Values::Boolean(v) => put(v, row, boolean(scan)?),
             Values::Built(built) => {
                 let value = scan.value(1)?;
@@ -270,16 +270,20 @@ fn put<T>(values: &mut [T], row: usize, value: Option<T>) -> bool {
     true
 }
 
-/// A number, or a string that holds nothing else, with the text that it was read from.
+/// What `convert` makes of a number, or of a string that holds nothing else, and the text that it was read from.
 #[inline(always)]
-fn number<'s, 'p: 's>(scan: &mut Scan<'p>, scratch: &'s mut Vec<u8>) -> Result<Option<(Number, &'s [u8])>, Fault> {
+fn number<T>(scan: &mut Scan<'_>, scratch: &mut Vec<u8>, convert: impl Fn(Number, &[u8]) -> Option<T>) -> Result<Option<T>, Fault> {
     match scan.peek() {
-        b'-' | b'0'..=b'9' => Ok(Some((scan.number()?, scan.bytes))),
-        b'"' => quoted_number(scan, scratch),
+        b'-' | b'0'..=b'9' => match scan.short_number() {
+            Some(number) => Ok(convert(number, scan.bytes)),
+            None => Ok(convert(scan.number()?, scan.bytes)),
+        },
+        b'"' => Ok(quoted_number(scan, scratch)?.and_then(|(number, text)| convert(number, text))),
         _ => Ok(None),
     }
 }
 
+#[inline(never)]
 fn quoted_number<'s, 'p: 's>(scan: &mut Scan<'p>, scratch: &'s mut Vec<u8>) -> Result<Option<(Number, &'s [u8])>, Fault> {
     let text = scan.string()?;
     let mut plain = text.raw;
@@ -294,7 +298,7 @@ fn quoted_number<'s, 'p: 's>(scan: &mut Scan<'p>, scratch: &'s mut Vec<u8>) -> R
 }
 
 fn narrow<T: TryFrom<i64>>(scan: &mut Scan<'_>, shared: &mut Shared) -> Result<Option<T>, Fault> {
-    Ok(number(scan, &mut shared.scratch)?.and_then(|(n, _)| T::try_from(n.to_i64()?).ok()))
+    number(scan, &mut shared.scratch, |n, _| T::try_from(n.to_i64()?).ok())
 }
 
 fn boolean(scan: &mut Scan<'_>) -> Result<Option<bool>, Fault> {
@@ -346,6 +350,15 @@ fn read_text(
             scan.at += current.device.len() + 2;
             place.1 += 1;
             current.device
+        }
+        b'"' if identity.is_none()
+            && let Some((text, length)) = scan.short_text() =>
+        {
+            if let Some(slot) = views.get_mut(current.row) {
+                // As `make_view` does: the length, and the text behind it.
+                *slot = (u128::from(text) << 32) | u128::from(length);
+            }
+            return Ok(());
         }
         b'"' => {
             let text = scan.string()?;

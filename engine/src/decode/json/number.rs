@@ -8,11 +8,11 @@
 //! correct rounding (Clinger). Anything else goes through the standard library.
 
 use super::fault::{Fault, Syntax};
-use super::scan::Scan;
+use super::scan::{ONES, Scan};
 use crate::time::{MILLISECOND, Micros};
 
 /// A number as written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::decode) struct Number {
     negative: bool,
     mantissa: u64,
@@ -40,7 +40,7 @@ pub(in crate::decode) fn parse(text: &[u8]) -> Option<Number> {
 
 impl Scan<'_> {
     /// Moves over a number; `at` is its first byte.
-    #[inline]
+    #[inline(never)]
     pub(super) fn number(&mut self) -> Result<Number, Fault> {
         let start = self.at as u32;
         let negative = self.peek() == b'-';
@@ -66,6 +66,39 @@ impl Scan<'_> {
             exponent += self.exponent()?;
         }
         Ok(Number { negative, mantissa, exponent, exact: digits <= DIGITS_EXACT_MAX, start, end: self.at as u32 })
+    }
+
+    /// Moves over a number whose digits, point and what follows lie in eight bytes: no loop, so no branch that depends on its length. None if it is
+    /// longer, has an exponent, or is none; then `at` stays.
+    #[inline(always)]
+    pub(super) fn short_number(&mut self) -> Option<Number> {
+        let negative = self.peek() == b'-';
+        let first = self.at + usize::from(negative);
+        let word = self.word(first)?;
+        let others = not_digits(word);
+        let whole = others.trailing_zeros() & !7;
+        // As in `00`, or no digit; or eight of them.
+        if !(8..64).contains(&whole) || (whole > 8 && word as u8 == b'0') {
+            return None;
+        }
+        let (digits, end) = match (word >> whole) as u8 {
+            b'.' => {
+                let (before, others) = ((1 << whole) - 1, others & (others - 1));
+                let end = others.trailing_zeros() & !7;
+                if end == 64 || end == whole + 8 {
+                    return None;
+                }
+                (((word & before) | ((word >> 8) & !before)) << (72 - end), end)
+            }
+            _ => (word << (64 - whole), whole),
+        };
+        if (word >> end) as u8 | 0x20 == b'e' {
+            return None;
+        }
+        let start = self.at as u32;
+        self.at = first + end as usize / 8;
+        let exponent = if end == whole { 0 } else { (whole as i32 + 8 - end as i32) / 8 };
+        Some(Number { negative, mantissa: eight_digits(digits), exponent, exact: true, start, end: self.at as u32 })
     }
 
     /// Appends at least one decimal digit to `mantissa`; more than 19 overflow it.
@@ -100,6 +133,21 @@ impl Scan<'_> {
         }
         Ok(if sign == b'-' { -exponent } else { exponent })
     }
+}
+
+/// The highest bit of each byte of `word` that is no digit.
+#[inline(always)]
+fn not_digits(word: u64) -> u64 {
+    let value = word ^ (ONES * b'0' as u64);
+    ((value & (ONES * 0x7f)).wrapping_add(ONES * (0x80 - 10)) | value) & (ONES * 0x80)
+}
+
+/// The number of eight digits, the first in the lowest byte; bytes of zero before them count as 0.
+#[inline(always)]
+fn eight_digits(word: u64) -> u64 {
+    let pairs = (word & (ONES * 0xf)).wrapping_mul((10 << 8) | 1) >> 8;
+    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul((100 << 16) | 1) >> 16;
+    (fours & 0x0000_ffff_0000_ffff).wrapping_mul((10_000 << 32) | 1) >> 32
 }
 
 impl Number {
@@ -201,6 +249,29 @@ mod tests {
         for bad in ["", "-", "+1", "01", "-01", "1.", ".5", "1e", "1e+", "0x10", "1_0", "NaN", "Infinity", "--1"] {
             assert!(number(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_short_number_is_what_the_loop_makes_of_it() {
+        let numbers =
+            ["0", "7", "-0", "10", "00", "0.5", "-0.50", "21.53", "123456", "1234567", "12345678", "12.3456", "12.34567", "1.e", "1.", "."];
+        let ends = ["", ",", "}", " ", "e", "e5", "E-1", ".", ".5", "-", "a", "\"", "/", ":", "\u{e9}"];
+        let mut shorts = 0;
+        for (number, end) in numbers.iter().flat_map(|n| ends.iter().map(move |e| (n, e))) {
+            for (before, behind) in [("", ""), ("[", ""), ("        ", "        "), ("", "1234567,")] {
+                let text = format!("{before}{number}{end}{behind}");
+                let scan = || Scan { bytes: text.as_bytes(), at: before.len() };
+                let (mut short, mut long) = (scan(), scan());
+                match short.short_number() {
+                    Some(number) => {
+                        assert_eq!((Some(number), short.at), (long.number().ok(), long.at), "{text:?}");
+                        shorts += 1;
+                    }
+                    None => assert_eq!(short.at, before.len(), "{text:?}"),
+                }
+            }
+        }
+        assert!(shorts > 250, "{shorts}");
     }
 
     #[test]

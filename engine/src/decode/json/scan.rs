@@ -10,6 +10,9 @@ use super::fault::{Fault, Syntax};
 use super::string;
 use crate::limits::JSON_DEPTH_MAX;
 
+/// The lowest bit of each byte.
+pub(super) const ONES: u64 = 0x0101_0101_0101_0101;
+
 /// A position in a payload.
 pub(super) struct Scan<'a> {
     /// The payload.
@@ -41,6 +44,16 @@ impl<'a> Scan<'a> {
         if self.at < self.bytes.len() { self.bytes[self.at] } else { 0 }
     }
 
+    /// Eight bytes from `at` on, the first in the lowest; behind the end of the payload zeros. None if the whole payload is shorter.
+    #[inline(always)]
+    pub(super) fn word(&self, at: usize) -> Option<u64> {
+        if let Some(word) = self.bytes.get(at..)?.first_chunk() {
+            return Some(u64::from_le_bytes(*word));
+        }
+        let last = u64::from_le_bytes(*self.bytes.last_chunk()?);
+        last.checked_shr((at + 8 - self.bytes.len()) as u32 * 8)
+    }
+
     /// Moves over white space; returns the next byte.
     #[inline(always)]
     pub(super) fn skip_space(&mut self) -> u8 {
@@ -66,6 +79,19 @@ impl<'a> Scan<'a> {
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// Moves over a string of up to seven ASCII characters without escapes; `at` is its opening quote. Returns its text, the first in the lowest byte, and its length;
+    /// none if it is another, or none at all, then `at` stays.
+    #[inline(always)]
+    pub(super) fn short_text(&mut self) -> Option<(u64, u32)> {
+        let word = self.word(self.at + 1)?;
+        let end = special_bytes(word).trailing_zeros() & !7;
+        if end == 64 || (word >> end) as u8 != b'"' {
+            return None;
+        }
+        self.at += end as usize / 8 + 2;
+        Some((word & ((1 << end) - 1), end / 8))
     }
 
     /// Moves over `text`, if it is next.
@@ -134,7 +160,8 @@ impl<'a> Scan<'a> {
     fn skip_nested(&mut self, depth: usize) -> Result<(), Fault> {
         match self.peek() {
             b'"' => self.skip_string(),
-            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b'-' | b'0'..=b'9' if self.short_number().is_some() => Ok(()),
+            b'-' | b'0'..=b'9' => self.number().map(drop),
             b't' => self.literal(b"true"),
             b'f' => self.literal(b"false"),
             b'n' => self.literal(b"null"),
@@ -146,6 +173,9 @@ impl<'a> Scan<'a> {
     }
 
     fn skip_string(&mut self) -> Result<(), Fault> {
+        if self.short_text().is_some() {
+            return Ok(());
+        }
         let text = self.string()?;
         if text.escaped { string::unescape(text, |_| ()) } else { Ok(()) }
     }
@@ -195,7 +225,6 @@ pub(super) fn starts_with(bytes: &[u8], text: &[u8]) -> bool {
 /// Bits above the lowest may be wrong, because a borrow runs upwards.
 #[inline(always)]
 fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);
@@ -217,6 +246,29 @@ mod tests {
                 let special = special_bytes(u64::from_le_bytes(word));
                 let wanted = if byte == b'"' || byte == b'\\' || !(0x20..0x80).contains(&byte) { place as u32 } else { 8 };
                 assert_eq!(special.trailing_zeros() / 8, wanted, "byte {byte} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_text_is_what_the_loop_makes_of_it() {
+        for length in 0..12 {
+            for (byte, is_short) in [(b'~', length < 8), (b'"', length < 9), (b'\\', false), (0, false), (0x1f, false), (0x80, false)] {
+                for behind in 0..9 {
+                    let mut payload = [b"\"".as_slice(), &vec![b'a'; length], b"\"", &vec![b' '; behind]].concat();
+                    if let Some(last) = payload.get_mut(length).filter(|_| length > 0) {
+                        *last = byte;
+                    }
+                    let (mut short, mut long) = (Scan::new(&payload), Scan::new(&payload));
+                    let Some((word, bytes)) = short.short_text() else {
+                        assert!(short.at == 0 && (!is_short || payload.len() < 8), "{payload:x?}");
+                        continue;
+                    };
+                    let text = long.string().ok().unwrap();
+                    assert!(is_short || length == 0, "{payload:x?}");
+                    assert_eq!((&word.to_le_bytes()[..bytes as usize], short.at), (text.raw, long.at), "{payload:x?}");
+                    assert_eq!(word.checked_shr(bytes * 8), Some(0), "{payload:x?}");
+                }
             }
         }
     }
