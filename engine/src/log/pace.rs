@@ -4,8 +4,8 @@
 //! Nobody tells the writer that there is a quota; it sees that a group takes many times what groups take.
 //!
 //! ```text
-//! close ── too much of half a second stood still ──► wide, for a rest ── the rest is over ──► close
-//!          soon after a rest: the next one is twice as long               (still so: it goes on)
+//! close ── too much of five seconds stood still ──► wide, for a rest ── the rest is over ──► close
+//!          soon after a rest: the next one is twice as long              (still so: it goes on)
 //! ```
 
 use std::time::Duration;
@@ -14,10 +14,11 @@ use crate::limits::{GROUP_INTERVAL_US, GROUP_INTERVAL_US_MIN};
 
 /// A group that takes longer, with the pause after it, stood still.
 const STILL: Duration = Duration::from_millis(3);
-/// Time over which that is summed up.
-const WINDOW: Duration = Duration::from_millis(500);
-/// So much of it is no more than a new segment takes, or one bad moment of the disk.
-const STILL_MAX: Duration = Duration::from_millis(20);
+/// Time over which that is summed up: a disk has bad moments close after each other, and then none for long.
+const WINDOW: Duration = Duration::from_secs(5);
+/// So much of it is a hundredth: with more, what stands still is what the slowest hundredth of records waits for, and is rarer at a wide distance;
+/// with less, they wait for the distance.
+const STILL_MAX: Duration = Duration::from_millis(50);
 /// The first rest.
 const REST_MIN: Duration = Duration::from_secs(30);
 /// The longest rest.
@@ -99,11 +100,12 @@ mod tests {
         assert_eq!(pace.distance(ms(0)), CLOSE);
         let now = groups(&mut pace, ms(0), ms(60_000), ms(3));
         assert_eq!(pace.distance(now), CLOSE);
-        // A new segment, and a bad moment: one in half a second.
-        for second in 0..100 {
-            let begun = now + ms(1_000) * second;
-            pace.note(begun, begun + ms(19));
-            assert_eq!(pace.distance(begun + ms(20)), CLOSE);
+        // Every ten seconds a few bad moments of the disk.
+        for number in 0..200 {
+            let begun = now + ms(500) * number;
+            let taken = if number % 20 < 5 { 9 } else { 1 };
+            pace.note(begun, begun + ms(taken));
+            assert_eq!(pace.distance(begun + ms(taken)), CLOSE);
         }
     }
 
@@ -113,10 +115,10 @@ mod tests {
         let (mut now, mut rests) = (ms(0), Vec::new());
         for _ in 0..8 {
             let tried = now;
-            now = groups(&mut pace, now, ms(100), ms(15));
+            now = groups(&mut pace, now, ms(200), ms(15));
             assert_eq!(pace.distance(now), WIDE);
             let until = pace.wide_until;
-            assert!(until - tried < pace.rest + ms(120), "it is noticed in a tenth of a second");
+            assert!(until - tried < pace.rest + ms(250), "it is noticed soon");
             rests.push(pace.rest.as_secs());
             // Wide, nothing stands still.
             now = groups(&mut pace, now, until - now, ms(1));
@@ -124,7 +126,7 @@ mod tests {
         }
         assert_eq!(rests, [30, 60, 120, 240, 480, 960, 960, 960]);
         now = groups(&mut pace, now, REST_MAX, ms(1));
-        groups(&mut pace, now, ms(100), ms(15));
+        groups(&mut pace, now, ms(200), ms(15));
         assert_eq!(pace.rest, REST_MIN, "they were close for long");
     }
 
