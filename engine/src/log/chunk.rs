@@ -2,6 +2,7 @@
 //!
 //! A reader that catches up asks for a few megabytes every few milliseconds. Fresh ones would be zeroed, and paged in, each time.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use arrow::buffer::Buffer;
@@ -12,23 +13,44 @@ use crate::limits::{BATCH_BYTES_MAX, READ_CHUNKS_KEPT_MAX};
 use super::partition::lock;
 
 /// Chunks that nobody uses now.
-static FREE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+static FREE: Mutex<Kept> = Mutex::new(Kept(Vec::new()));
+
+/// Chunks that are kept are of multiples of this many bytes.
+const STEP: usize = BATCH_BYTES_MAX / 8;
+
+/// Bytes that were read into, those that nobody wanted for longest first.
+#[derive(Debug)]
+struct Kept(Vec<Box<[u8]>>);
+
+impl Kept {
+    /// One of such a length.
+    fn take(&mut self, lengths: Range<usize>) -> Option<Box<[u8]>> {
+        let at = self.0.iter().rposition(|bytes| lengths.contains(&bytes.len()))?;
+        Some(self.0.remove(at))
+    }
+
+    /// Keeps one; returns what has to go for it.
+    fn put(&mut self, bytes: Box<[u8]>) -> Option<Box<[u8]>> {
+        let oldest = (self.0.len() >= READ_CHUNKS_KEPT_MAX).then(|| self.0.remove(0));
+        self.0.push(bytes);
+        oldest
+    }
+}
 
 /// Bytes to read into.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// Of `BATCH_BYTES_MAX` if it is one that is kept.
     bytes: Box<[u8]>,
     used: usize,
 }
 
 impl Chunk {
-    /// Of `used` bytes, whatever they hold. Small ones are made for it: a view of one must not keep megabytes.
+    /// Of `used` bytes, whatever they hold. Small ones are made for it, others are less than twice as long: a view of one must not keep
+    /// megabytes.
     pub(super) fn new(used: usize) -> Self {
-        let is_large = used > BATCH_BYTES_MAX / 2 && used <= BATCH_BYTES_MAX;
-        let free = if is_large { lock(&FREE).pop() } else { None };
-        let bytes = free.unwrap_or_else(|| vec![0; if is_large { BATCH_BYTES_MAX } else { used }].into_boxed_slice());
-        Self { bytes, used }
+        let room = if is_kept(used) { used.next_multiple_of(STEP) } else { used };
+        let kept = if 2 * used > STEP { lock(&FREE).take(room..2 * used) } else { None };
+        Self { bytes: kept.unwrap_or_else(|| vec![0; room].into_boxed_slice()), used }
     }
 
     /// All of it.
@@ -55,13 +77,17 @@ impl AsRef<[u8]> for Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if self.bytes.len() == BATCH_BYTES_MAX {
-            let mut free = lock(&FREE);
-            if free.len() < READ_CHUNKS_KEPT_MAX {
-                free.push(std::mem::take(&mut self.bytes));
-            }
+        if is_kept(self.bytes.len()) {
+            let oldest = lock(&FREE).put(std::mem::take(&mut self.bytes));
+            // Not under the lock: it goes back to the system.
+            drop(oldest);
         }
     }
+}
+
+/// Whether a chunk of so many bytes is worth keeping.
+fn is_kept(bytes: usize) -> bool {
+    (STEP..=BATCH_BYTES_MAX).contains(&bytes)
 }
 
 #[cfg(test)]
@@ -80,6 +106,31 @@ mod tests {
         others.iter_mut().for_each(|other| other.get_mut().fill(9));
         assert_eq!(view.as_slice(), [7; 20]);
         assert_eq!(others[7].as_ref().len(), BATCH_BYTES_MAX - 1);
+    }
+
+    #[test]
+    fn what_was_wanted_last_is_kept() {
+        let bytes = |steps: usize| vec![0; steps * STEP].into_boxed_slice();
+        let mut kept = Kept(Vec::new());
+        for steps in 1..=READ_CHUNKS_KEPT_MAX {
+            assert_eq!(kept.put(bytes(steps)), None);
+        }
+        let second = kept.take(2 * STEP..3 * STEP).unwrap();
+        assert_eq!((second.len(), kept.take(2 * STEP..3 * STEP)), (2 * STEP, None));
+        assert_eq!(kept.put(second), None);
+        let gone = [5, 5].map(|steps| kept.put(bytes(steps)).map(|bytes| bytes.len() / STEP));
+        assert_eq!(gone, [Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn a_chunk_is_less_than_twice_as_long_as_asked_for() {
+        for used in [STEP - 1, STEP, STEP + 1, BATCH_BYTES_MAX / 3, BATCH_BYTES_MAX, BATCH_BYTES_MAX + 1] {
+            (0..4).map(|_| Chunk::new(used)).for_each(drop);
+            for other in [used / 2, used - 1, used, used + 1] {
+                let chunk = Chunk::new(other);
+                assert!((other..2 * other).contains(&chunk.bytes.len()), "{} for {other}", chunk.bytes.len());
+            }
+        }
     }
 
     #[test]
