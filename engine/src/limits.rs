@@ -135,7 +135,7 @@ pub const SOURCE_RECORDS_MAX: usize = 256;
 pub const BATCH_ROWS_MAX: usize = 16 * 1024;
 /// Bytes a cursor reads at most for one batch.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Buffers of `BATCH_BYTES_MAX` that are kept, while unused, for the next batches; of all streams together.
+/// Buffers of up to `BATCH_BYTES_MAX` that are kept, while unused, for the next batches; of all streams together.
 pub const READ_CHUNKS_KEPT_MAX: usize = 4;
 /// Objects and lists of a payload that may lie inside one another, the record itself included.
 pub const JSON_DEPTH_MAX: usize = 64;
@@ -147,8 +147,8 @@ pub const JSON_ORDER_NAME_BYTES_MAX: usize = 256;
 pub const SHARED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Records that a job may be behind another one and still be expected to catch up with it.
 pub const SHARED_ROWS_BEHIND_MAX: u64 = 1024 * 1024;
-/// Time that a job which catches up waits at most, before each batch, for another one that is a little behind, in milliseconds; no
-/// longer than decoding takes either.
+/// Time that a job which catches up waits at most, before each batch, for another one that is a little behind, in milliseconds; nor
+/// longer than twice the time of decoding.
 pub const SHARED_WAIT_MS_MAX: u64 = 100;
 /// Records that a partition of a job is behind the log when it gets a thread of its own.
 pub const APART_ROWS_MIN: u64 = 4 * 1024;

@@ -8,7 +8,7 @@
 //!               takes the rest of the first batch; from 180 on both go together
 //! ```
 //!
-//! Who catches up and is ahead of others waits for them, but no longer than decoding takes: the others would pay that once more. For an
+//! Who catches up and is ahead of others waits for them, but no longer than `WAIT_DECODES` says: what it saves is decoding once more. For an
 //! archive, which has much to write, nobody waits: if it falls behind, it reads for itself until it is near again. It does so as well while
 //! it keeps up: it takes more at a time than those whose results are waited for.
 
@@ -20,6 +20,10 @@ use crate::batch::Records;
 use crate::contract::Decoded;
 use crate::ids::Offset;
 use crate::limits::{SHARED_ROWS_BEHIND_MAX, SHARED_WAIT_MS_MAX};
+
+/// How many times as long as decoding takes those who are ahead wait for the others. With one, a job that works three times as long on a batch
+/// as others falls behind until it decodes for itself.
+const WAIT_DECODES: u32 = 2;
 
 /// Records and what they are decoded to.
 pub(super) struct Shared {
@@ -180,7 +184,7 @@ impl Ring {
 
     /// Lets those who are a little behind come near, so that they need not decode the same once more.
     fn wait_for_others<'a>(&'a self, mut state: MutexGuard<'a, State>, id: u64, from: Offset) -> MutexGuard<'a, State> {
-        let patience = state.took.min(Duration::from_millis(SHARED_WAIT_MS_MAX));
+        let patience = (WAIT_DECODES * state.took).min(Duration::from_millis(SHARED_WAIT_MS_MAX));
         state.waiting += 1;
         let bytes_max = self.bytes_max;
         let waited = self.changed.wait_timeout_while(state, patience, |s| s.holding_back(id, from, bytes_max).next().is_some());
