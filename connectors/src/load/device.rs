@@ -155,25 +155,27 @@ impl LinkedDevice {
             self.unsent -= 1;
             self.run.tally.progress.resent.add(1);
         }
-        while self.give_up_at.is_none() && self.pace.is_due(Instant::now()) {
+        let mut now = Instant::now();
+        while self.give_up_at.is_none() && self.pace.is_due(now) {
             if self.unacknowledged.len() >= self.run.simulation.window || !link.has_room() {
                 return Ok(false);
             }
             let (sequence, payload) = self.readings.next(self.run.clock.now());
-            let (payload, now) = (Arc::<[u8]>::from(payload), Instant::now());
+            let payload = Arc::<[u8]>::from(payload);
             self.pace.advance();
             self.run.tally.progress.sent.add(1);
             let queued = link.publish(&self.topic, payload.clone(), self.producer(sequence));
             let answer_id = queued.as_ref().copied().unwrap_or(UNSENT);
             self.unacknowledged.push_back(Sent { sequence, payload, answer_id, first_sent: now, last_sent: now });
             queued?;
+            now = Instant::now();
         }
         Ok(true)
     }
 
     /// Errors: the server has no room; what it did not take is sent again on the next connection, in order.
     fn settle(&mut self, answers: &[Answer]) -> Result<(), Lost> {
-        let mut has_room = true;
+        let (mut has_room, now) = (true, Instant::now());
         for answer in answers {
             // The first one, as a rule: servers answer in order.
             let Some(at) = self.unacknowledged.iter().position(|s| s.answer_id == answer.id) else { continue };
@@ -183,7 +185,7 @@ impl LinkedDevice {
             }
             let Some(sent) = self.unacknowledged.remove(at) else { continue };
             if answer.outcome == Outcome::Stored {
-                self.tally.acknowledge(&self.run.tally, sent.sequence, sent.first_sent.elapsed());
+                self.tally.acknowledge(&self.run.tally, sent.sequence, now.saturating_duration_since(sent.first_sent));
             } else {
                 self.run.tally.progress.errors.add(1);
             }

@@ -107,7 +107,7 @@ impl HttpDevice {
             let (sequence, payload) = self.readings.next(self.run.clock.now());
             first = if count == 0 { sequence } else { first };
             count += 1;
-            body.extend_from_slice(&payload);
+            body.extend_from_slice(payload);
             body.push(b'\n');
             self.pace.advance();
         }

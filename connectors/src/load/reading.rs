@@ -4,6 +4,7 @@
 //! {"device_id":"dev-0001","ts":"2026-…Z","temperature":21.37,"humidity":45.2,"battery":87,"status":"ok","seq":123}
 //! ```
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -40,6 +41,9 @@ pub(crate) struct Readings {
     humidity: f64,
     battery: f64,
     sequence: u64,
+    /// The last time stamp, in milliseconds, and as text: records of one moment share it.
+    stamp: (i64, String),
+    payload: String,
 }
 
 impl Readings {
@@ -48,11 +52,11 @@ impl Readings {
         let mut random = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(index));
         let (temperature, humidity) = (random.random_range(15.0..28.0), random.random_range(30.0..60.0));
         let battery = random.random_range(40.0..100.0);
-        Self { device, random, mix, temperature, humidity, battery, sequence: 0 }
+        Self { device, random, mix, temperature, humidity, battery, sequence: 0, stamp: (i64::MIN, String::new()), payload: String::new() }
     }
 
     /// The next record: its sequence, from 1, and its payload.
-    pub(crate) fn next(&mut self, now: Micros) -> (u64, Vec<u8>) {
+    pub(crate) fn next(&mut self, now: Micros) -> (u64, &[u8]) {
         self.sequence += 1;
         self.temperature = (self.temperature + self.random.random_range(-0.25..0.25)).clamp(-20.0, 60.0);
         self.humidity = (self.humidity + self.random.random_range(-0.5..0.5)).clamp(5.0, 95.0);
@@ -60,18 +64,31 @@ impl Readings {
         let status = if self.random.random_bool(self.mix.faults) { "fault" } else { "ok" };
         let back = if self.random.random_bool(self.mix.late) { self.random.random_range(0.0..1.0) } else { 0.0 };
         let event_time = now - (back * self.mix.late_by.as_micros() as f64) as Micros;
-        let millis = event_time - event_time.rem_euclid(time::MILLISECOND);
-        let payload = format!(
-            r#"{{"device_id":"{}","ts":"{}","temperature":{:.2},"humidity":{:.1},"battery":{:.0},"status":"{status}","seq":{}}}"#,
+        let millis = event_time.div_euclid(time::MILLISECOND);
+        if self.stamp.0 != millis {
+            self.stamp = (millis, time::format(millis * time::MILLISECOND));
+        }
+        let (hundredths, tenths) = ((self.temperature * 100.0).round() as i64, (self.humidity * 10.0).round() as i64);
+        let sign = if hundredths < 0 { "-" } else { "" };
+        self.payload.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            self.payload,
+            r#"{{"device_id":"{}","ts":"{}","temperature":{sign}{}.{:02},"humidity":{}.{},"battery":{},"status":"{status}","seq":{}}}"#,
             self.device,
-            time::format(millis),
-            self.temperature,
-            self.humidity,
-            self.battery,
+            self.stamp.1,
+            hundredths.abs() / 100,
+            hundredths.abs() % 100,
+            tenths / 10,
+            tenths % 10,
+            self.battery.round() as i64,
             self.sequence,
         );
-        let payload = if self.random.random_bool(self.mix.broken) { self.break_up(&payload) } else { payload };
-        (self.sequence, payload.into_bytes())
+        if self.random.random_bool(self.mix.broken) {
+            let whole = std::mem::take(&mut self.payload);
+            self.payload = self.break_up(&whole);
+        }
+        (self.sequence, self.payload.as_bytes())
     }
 
     /// Either cut off, or a word where a number belongs.
@@ -102,7 +119,11 @@ mod tests {
         let now = time::parse(b"2026-11-22T17:18:20.123456Z").unwrap();
         let walk = |seed| -> Vec<_> {
             let mut r = readings(Mix::default(), seed);
-            (0..100).map(|_| r.next(now)).collect()
+            let next = |_| {
+                let (sequence, payload) = r.next(now);
+                (sequence, payload.to_vec())
+            };
+            (0..100).map(next).collect()
         };
         assert_eq!(walk(7), walk(7));
         assert_ne!(walk(7), walk(8));
@@ -115,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_those_that_a_float_prints() {
+        let mut r = readings(Mix::default(), 1);
+        for temperature in [-20.0, -0.3, -0.02, 0.0, 0.1, 59.9].repeat(50) {
+            r.temperature = temperature;
+            let payload = String::from_utf8(r.next(0).1.to_vec()).unwrap();
+            let printed = format!(r#""temperature":{:.2},"humidity":{:.1},"battery":{:.0},"#, r.temperature, r.humidity, r.battery);
+            assert!(payload.replace("-0.00", "0.00").contains(&printed.replace("-0.00", "0.00")), "{payload}: {printed}");
+        }
+    }
+
+    #[test]
     fn shares_are_about_what_was_asked_for() {
         let now = time::parse(b"2026-11-22T17:18:20Z").unwrap();
         let mix = Mix { faults: 0.1, late: 0.2, late_by: Duration::from_secs(100), broken: 0.3 };
@@ -122,7 +154,7 @@ mod tests {
         let (mut faults, mut late, mut broken) = (0, 0, 0);
         for _ in 0..10_000 {
             let (_, payload) = r.next(now);
-            match serde_json::from_slice::<serde_json::Value>(&payload) {
+            match serde_json::from_slice::<serde_json::Value>(payload) {
                 Ok(v) if v["temperature"].is_f64() => {
                     faults += u32::from(v["status"] == "fault");
                     late += u32::from(time::parse(v["ts"].as_str().unwrap().as_bytes()).unwrap() < now);
