@@ -138,8 +138,9 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_max(LATENCY_US_MAX, 3).expect("a histogram")
 }
 
-/// Acknowledgement latency at `rate` records a second, that of a bare fdatasync, and that of plain loops at the same rate, in
-/// turns. Measured once every partition has filled its first segment, which is the only one without zeros ahead.
+/// Acknowledgement latency at `rate` records a second, and in turns: of a bare fdatasync, of plain loops at the same rate, and of one loop
+/// that writes a record at a time with nothing beside it. Each bare fdatasync counts once; all others are weighted by time, as somebody
+/// sees them who comes at any moment. Measured once every partition has filled its first segment, which is the only one without zeros ahead.
 fn latency(dir: &Path, rate: f64) {
     let (logs, log) = open(&dir.join(format!("latency-{rate:.0}")), partitions());
     let zeros = |name: String, bytes| raw::zeros(&dir.join(name), bytes).expect("a disk that can be written");
@@ -148,23 +149,26 @@ fn latency(dir: &Path, rate: f64) {
     while log.bytes() < u64::from(partitions()) * SEGMENT_BYTES_DEFAULT * 9 / 8 {
         paced(&log, rate, Duration::from_secs(1), &mut histogram());
     }
-    let (mut acknowledged, mut synced, mut plain) = (histogram(), histogram(), histogram());
+    let (mut acknowledged, mut synced, mut plain, mut alone) = (histogram(), histogram(), histogram(), histogram());
     for _ in 0..ROUNDS {
         raw::sync(&bare, &mut synced).expect("a disk that can be written");
+        plain_loops(&files[..1], 1.0, Duration::from_secs(3), &mut alone);
         plain_loops(&files, rate, Duration::from_secs(3), &mut plain);
         paced(&log, rate, Duration::from_secs(3), &mut acknowledged);
     }
     logs.close();
     let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    let (ours, bare, floor) = (ms(&acknowledged, 0.99), ms(&synced, 0.99), ms(&plain, 0.99));
+    let (ours, bare, floor, idle) = (ms(&acknowledged, 0.99), ms(&synced, 0.99), ms(&plain, 0.99), ms(&alone, 0.99));
     println!(
         "acknowledgement at {rate:.0} records/s: p50 {:.2} ms, p99 {ours:.2} ms = {:.2} x fdatasync (p50 {:.2} ms, p99 {bare:.2} ms) \
-         = {:.2} x plain loops (p50 {:.2} ms, p99 {floor:.2} ms)",
+         = {:.2} x plain loops (p50 {:.2} ms, p99 {floor:.2} ms) = {:.2} x one loop alone (p50 {:.2} ms, p99 {idle:.2} ms)",
         ms(&acknowledged, 0.5),
         ours / bare,
         ms(&synced, 0.5),
         ours / floor,
         ms(&plain, 0.5),
+        ours / idle,
+        ms(&alone, 0.5),
     );
 }
 
@@ -186,9 +190,9 @@ fn plain_loops(files: &[File], rate: f64, time: Duration, latency: &mut Histogra
                     file.write_all_at(&bytes[..length], at as u64).expect("a write");
                     file.sync_data().expect("a sync");
                     at += length;
-                    // Records come evenly: sixteen stand for all of a group.
+                    // Records come evenly, as many as time has passed: sixteen stand for all of a group.
                     let (end, gap) = (start.elapsed(), (until - from) / 16);
-                    (0..16).for_each(|n| own.saturating_record_n((end - from - gap * n).as_micros() as u64, (came / 16.0).ceil() as u64));
+                    (0..16).for_each(|n| own.saturating_record_n((end - from - gap * n).as_micros() as u64, gap.as_nanos().max(1) as u64));
                     from = until;
                 }
                 shared.lock().expect("a lock").add(&own).expect("histograms of one kind");
