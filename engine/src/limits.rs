@@ -147,7 +147,7 @@ pub const JSON_ORDER_NAME_BYTES_MAX: usize = 256;
 pub const SHARED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Records that a job may be behind another one and still be expected to catch up with it.
 pub const SHARED_ROWS_BEHIND_MAX: u64 = 1024 * 1024;
-/// Time that a job which catches up waits at most, before each batch, for another one that is a little behind, in milliseconds; nor
+/// Time that a job which catches up waits at most, before each batch, for another one that is a little behind, in milliseconds; and no
 /// longer than twice the time of decoding.
 pub const SHARED_WAIT_MS_MAX: u64 = 100;
 /// Records that a partition of a job is behind the log when it gets a thread of its own.

@@ -270,7 +270,8 @@ fn put<T>(values: &mut [T], row: usize, value: Option<T>) -> bool {
     true
 }
 
-/// What `convert` makes of a number, or of a string that holds nothing else, and the text that it was read from.
+/// What `convert` makes of a number, or of a string that holds nothing else, and of the text that it was read from. A short number is
+/// converted here, in registers; what is handed on through memory costs more than reading it.
 #[inline(always)]
 fn number<T>(scan: &mut Scan<'_>, scratch: &mut Vec<u8>, convert: impl Fn(Number, &[u8]) -> Option<T>) -> Result<Option<T>, Fault> {
     match scan.peek() {
@@ -354,10 +355,8 @@ fn read_text(
         b'"' if identity.is_none()
             && let Some((text, length)) = scan.short_text() =>
         {
-            if let Some(slot) = views.get_mut(current.row) {
-                // As `make_view` does: the length, and the text behind it.
-                *slot = (u128::from(text) << 32) | u128::from(length);
-            }
+            // As `make_view` does: the length, and the text behind it.
+            put(views, current.row, Some((u128::from(text) << 32) | u128::from(length)));
             return Ok(());
         }
         b'"' => {
@@ -381,9 +380,7 @@ fn read_text(
     {
         return Err(Fault::OtherDevice { column, start: start as u32, end: scan.at as u32 });
     }
-    if let Some(slot) = views.get_mut(current.row) {
-        *slot = make_view(value, place.0, place.1);
-    }
+    put(views, current.row, Some(make_view(value, place.0, place.1)));
     Ok(())
 }
 

@@ -81,8 +81,8 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Moves over a string of up to seven ASCII characters without escapes; `at` is its opening quote. Returns its text, the first in the lowest byte, and its length;
-    /// none if it is another, or none at all, then `at` stays.
+    /// Moves over a string of up to seven ASCII characters without escapes; `at` is its opening quote. Returns its text, the first
+    /// character in the lowest byte, and its length; none if it is another string, or none at all, then `at` stays.
     #[inline(always)]
     pub(super) fn short_text(&mut self) -> Option<(u64, u32)> {
         let word = self.word(self.at + 1)?;
