@@ -54,7 +54,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
     settle_sinks(spec, &mut sinks, &kept.older, checkpoint.as_ref()).map_err(|e| fallen_back(e, kept.newest, checkpoint.as_ref()))?;
     shared.exit.store(false, Ordering::Release);
     // Before anything is read, so that nothing comes unheard.
-    let _listening = spec.logs.iter().map(|log| streams.bells.listen(log, shared.bell_rope())).collect::<Result<Vec<_>>>()?;
+    let listening = spec.logs.iter().map(|log| streams.bells.listen(log, shared.bell_rope()).map(Arc::new)).collect::<Result<Vec<_>>>()?;
     let epoch = checkpoint.as_ref().map_or(0, |c| c.epoch);
     shared.epoch_asked.store(epoch, Ordering::Release);
     // How far event time had come in the run before is not how far it has come in this one.
@@ -75,6 +75,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
             idle_timeout: Duration::from_millis(u64::try_from(scan.idle_timeout / MILLISECOND).unwrap_or(0)),
             epoch,
             seen: position,
+            listening: listening[place.scan].clone(),
             heard: environment.clock.monotonic(),
             rest: spec.rest(),
             idle: Idle::No,

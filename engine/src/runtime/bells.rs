@@ -6,8 +6,11 @@
 //! rings                ▲  ▲  ▲  ▲  ▲  ▲             ▲        the first at once, the next after a pause
 //! ```
 //!
-//! A hundred jobs that each wake for each commit would spend their time on waking.
+//! A hundred jobs that each wake for each commit would spend their time on waking. And who is woken reads what the bell has told of, not what
+//! has come since: the first of a hundred would decode forty milliseconds of records, each of the others the few that came while it waited
+//! for its turn, and all would have to take all of these small batches.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 use super::spawn::spawn;
 use crate::contract::{LogStore, Progress};
 use crate::error::Result;
+use crate::ids::{Offset, Partition};
 use crate::limits::{GATHER_MS_MAX, GATHER_MS_MIN, GATHER_US_PER_JOB};
 
 /// The streams that somebody listens to.
@@ -29,6 +33,8 @@ pub struct Bells {
 
 struct Stream {
     log: Arc<dyn LogStore>,
+    /// Where each partition ended when it last rang.
+    ends: Vec<AtomicU64>,
     listeners: Mutex<Listeners>,
     /// Its end wakes the thread.
     _open: watch::Sender<()>,
@@ -56,8 +62,10 @@ impl Bells {
             Some(stream) => stream,
             None => {
                 let (open, closed) = watch::channel(());
-                let stream = Arc::new(Stream { log: log.clone(), listeners: Mutex::default(), _open: open });
-                let (weak, progress) = (Arc::downgrade(&stream), (0..log.partitions()).map(|p| log.progress(p)).collect());
+                let progress: Vec<_> = (0..log.partitions()).map(|p| log.progress(p)).collect();
+                let ends = progress.iter().map(|_| AtomicU64::new(0)).collect();
+                let stream = Arc::new(Stream { log: log.clone(), ends, listeners: Mutex::default(), _open: open });
+                let weak = Arc::downgrade(&stream);
                 streams.push(weak.clone());
                 spawn("bells", move || follow(&weak, progress, closed))?;
                 stream
@@ -72,6 +80,13 @@ impl Bells {
     }
 }
 
+impl Listening {
+    /// Offset after the last record of a partition that the bell has told of; 0 before it has rung.
+    pub fn end(&self, partition: Partition) -> Offset {
+        self.stream.ends.get(partition as usize).map_or(0, |end| end.load(Ordering::Acquire))
+    }
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         lock(&self.stream.listeners).each.retain(|(id, _)| *id != self.id);
@@ -79,8 +94,11 @@ impl Drop for Listening {
 }
 
 impl Stream {
-    /// Wakes all. Returns for how long the next records may gather.
-    fn ring(&self) -> Duration {
+    /// Tells all how far the partitions have come. Returns for how long the next records may gather.
+    fn ring(&self, progress: &mut [watch::Receiver<Progress>]) -> Duration {
+        for (end, progress) in self.ends.iter().zip(progress) {
+            end.store(progress.borrow_and_update().durable, Ordering::Release);
+        }
         let listeners = lock(&self.listeners);
         for (_, bell) in &listeners.each {
             // One that is full rings already.
@@ -97,7 +115,7 @@ fn follow(stream: &Weak<Stream>, mut progress: Vec<watch::Receiver<Progress>>, m
         let changes = select_all(progress.iter_mut().map(|p| Box::pin(p.changed())));
         block_on(select(changes, Box::pin(closed.changed())));
         // While somebody listens the log is there, and so are its senders.
-        let Some(pause) = stream.upgrade().map(|s| s.ring()) else { return };
+        let Some(pause) = stream.upgrade().map(|s| s.ring(&mut progress)) else { return };
         std::thread::sleep(pause);
     }
 }
@@ -134,10 +152,13 @@ mod tests {
             }
             log.flush();
         };
-        for _ in 0..20 {
+        let end = |listening: &Listening| (listening.end(0) + listening.end(1), listening.end(2));
+        assert_eq!(end(&listening), (0, 0));
+        for round in 1..=20 {
             feed(3);
             heard.recv_timeout(LONG).unwrap();
             other.recv_timeout(LONG).unwrap();
+            assert_eq!(end(&listening), (3 * round, 0), "it tells of all that has come, in both partitions");
         }
         std::thread::sleep(Duration::from_millis(3 * GATHER_MS_MAX));
         while heard.try_recv().is_ok() {}

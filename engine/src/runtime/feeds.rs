@@ -95,7 +95,7 @@ impl Feeds {
 
     fn receive(&mut self, timeout: Duration) -> Result<Option<(usize, Item)>> {
         let Some((index, received)) = self.wait(timeout) else {
-            self.each.iter_mut().filter_map(Feed::worker_mut).for_each(|worker| _ = worker.look());
+            self.each.iter_mut().filter_map(Feed::worker_mut).for_each(Worker::hear);
             return Ok(None);
         };
         match received {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::bells::Listening;
 use super::chain::{Chain, Chunk};
 use super::job::{Place, Shared};
 use super::pressure::is_held_back;
@@ -51,8 +52,9 @@ pub struct Worker {
     pub idle_timeout: Duration,
     /// The epoch that the job continues from.
     pub epoch: Epoch,
-    /// Up to where there is something to read, as it last looked.
+    /// Up to where there is something to read, as it last looked or heard.
     pub seen: Offset,
+    pub listening: Arc<Listening>,
     /// When it last had records, by the monotonic clock.
     pub heard: Duration,
     /// For how long records gather before it reads again, unless it is behind.
@@ -81,6 +83,11 @@ impl Worker {
     pub fn look(&mut self) -> bool {
         self.seen = self.reader.end();
         self.position < self.seen
+    }
+
+    /// Hears how far it should read.
+    pub fn hear(&mut self) {
+        self.seen = self.seen.max(self.listening.end(self.place.partition));
     }
 
     /// Whether it has so much before it that it should not hold others up.

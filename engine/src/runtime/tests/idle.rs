@@ -5,9 +5,15 @@ use super::*;
 use crate::contract::Clock;
 use crate::log::sim::SimClock;
 use crate::runtime::attempt::fresh_chain;
+use crate::runtime::bells::{Bells, Listening};
 use crate::runtime::job::{Place, Shared};
 use crate::runtime::scan::{Company, SharedScans};
 use crate::runtime::worker::{Idle, Item, Worker};
+
+/// Listens to a stream.
+fn listening(log: &Arc<dyn LogStore>, shared: &Shared) -> Arc<Listening> {
+    Arc::new(Bells::default().listen(log, shared.bell_rope()).unwrap())
+}
 
 /// The first of two partitions, each of its own stream; after it read it rests for so long.
 fn worker(bench: &Bench, rest: Duration) -> (Arc<SimClock>, Arc<Shared>, Worker) {
@@ -27,6 +33,7 @@ fn worker(bench: &Bench, rest: Duration) -> (Arc<SimClock>, Arc<Shared>, Worker)
         idle_timeout: Duration::from_secs(1),
         epoch: 0,
         seen: 0,
+        listening: listening(&spec.logs[0], &shared),
         heard: Duration::ZERO,
         rest,
         idle: Idle::No,
@@ -83,4 +90,25 @@ fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
     // It is idle, and others go on while its next record is in the log.
     bench.feed(0, "x", &[(55, 2)]);
     assert_eq!(step(Duration::ZERO, 60 * SECOND), Some((55 * SECOND, Idle::No, 0)));
+}
+
+#[test]
+fn what_the_bell_has_not_told_of_is_read_with_what_it_has_or_waits_for_it() {
+    let bench = Bench::new([1, 1]);
+    let (_, shared, mut worker) = worker(&bench, Duration::ZERO);
+    let read = |worker: &mut Worker| (std::iter::from_fn(|| worker.step().unwrap()).count(), worker.position);
+    let bell = || shared.bell().recv_timeout(PATIENCE).unwrap();
+    bench.feed(0, "x", &[(10, 1)]);
+    bell();
+    assert_eq!(read(&mut worker), (0, 0), "it has not been listened to");
+    worker.hear();
+    bench.feed(0, "x", &[(11, 1)]);
+    assert_eq!(read(&mut worker), (1, 2), "one batch takes both");
+    bench.feed(0, "x", &[(12, 1)]);
+    assert_eq!(read(&mut worker), (0, 2));
+    while worker.position < 3 {
+        bell();
+        worker.hear();
+        read(&mut worker);
+    }
 }
