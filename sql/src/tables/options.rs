@@ -11,6 +11,7 @@ use thalweg_engine::decode;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::limits::{FUTURE_TOLERANCE_MS_DEFAULT, IDLE_TIMEOUT_MS_DEFAULT};
+use thalweg_engine::reference;
 use thalweg_engine::time::{MILLISECOND, Micros};
 
 use super::definition::{Classification, StreamInput, TableKind, Tier};
@@ -103,9 +104,10 @@ fn reference(options: &mut Options, defaults: Defaults<'_>) -> Result<TableKind>
         Some(format) => format,
         None => path.rsplit_once('.').map_or_else(|| "csv".to_owned(), |(_, extension)| extension.to_ascii_lowercase()),
     };
-    const FORMATS: [&str; 2] = ["csv", "json"];
-    if !FORMATS.contains(&format.as_str()) {
-        return Err(Error::invalid(format!("option 'format': reference data in '{format}' cannot be read")).hint("use 'csv' or 'json'"));
+    if !reference::FORMATS.iter().any(|f| f.name == format) {
+        let names: Vec<&str> = reference::FORMATS.iter().map(|f| f.name).collect();
+        let error = Error::invalid(format!("option 'format': reference data in '{format}' cannot be read"));
+        return Err(error.hint(format!("use '{}'", names.join("' or '"))));
     }
     let refresh = options.take_duration("refresh")?.unwrap_or(REFRESH_DEFAULT);
     if refresh.is_zero() {
