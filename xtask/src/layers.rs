@@ -15,6 +15,7 @@ const RANKS: &[(&str, u8)] = &[
     ("ids", 0),
     ("json", 0),
     ("limits", 0),
+    ("locks", 0),
     ("metrics", 0),
     ("parallel", 0),
     ("time", 0),
