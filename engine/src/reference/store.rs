@@ -186,7 +186,7 @@ fn fingerprint(definition: &ReferenceDefinition) -> String {
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 fn content_of(
