@@ -31,7 +31,6 @@ const RANKS: &[(&str, u8)] = &[
     ("operators", 3),
     ("lake", 4),
     ("runtime", 5),
-    ("testing", 6),
 ];
 
 /// Crates that only some modules of the engine may use.
