@@ -98,7 +98,6 @@ pub fn spilling_session(root: &Path, lake: Lake, spill: &Path) -> Session {
 fn session_with(root: &Path, lake: Lake, spill: Option<PathBuf>) -> Session {
     let config = SessionConfig {
         connectors: &[&BROKER, &LAKE, &LOG, &REFERENCE],
-        formats: thalweg_engine::decode::FORMAT_NAMES,
         default_owner: "nobody".to_owned(),
         default_description: "not described".to_owned(),
         lake_root: root.to_owned(),
