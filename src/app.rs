@@ -172,7 +172,6 @@ fn taken(logs: &Logs) -> u64 {
 fn session(config: &Config, lake: Arc<Lake>, spill: Option<PathBuf>) -> Result<Session> {
     let settings = SessionConfig {
         connectors: thalweg_connectors::CONNECTORS,
-        formats: thalweg_engine::decode::FORMAT_NAMES,
         default_owner: config.owner.clone(),
         default_description: config.description.clone(),
         // Files of tables are named below the lake's own root, which is without symbolic links.

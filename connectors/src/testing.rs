@@ -12,12 +12,12 @@ use thalweg_engine::contract::{Arrival, DeviceAuthority, Identity, LogStore, Pro
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::{DeviceId, Name, Offset, Partition};
 use thalweg_engine::limits;
+use thalweg_engine::locks::lock;
 use thalweg_engine::metrics::GatewayCounters;
 use thalweg_engine::time::Micros;
 use tokio::sync::{broadcast, watch};
 
 use crate::gateway::GatewayContext;
-use crate::shared::lock;
 
 /// Bytes without an order, the same for the same seed.
 pub(crate) fn noise(mut seed: u64) -> impl Iterator<Item = u8> {

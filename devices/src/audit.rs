@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::limits::AUDIT_REFUSALS_PER_MINUTE_MAX;
+use thalweg_engine::locks::lock;
 use thalweg_engine::time::{Micros, SECOND};
 
 use crate::journal::Journal;
 use crate::keys::Digest;
-use crate::sync::lock;
 
 /// Who asks for something to be done.
 #[derive(Debug, Clone)]

@@ -13,10 +13,10 @@ use thalweg_engine::contract::Disk;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits::{METADATA_BYTES_MAX, METADATA_DEPTH_MAX};
+use thalweg_engine::locks::{lock, read, write};
 
 use crate::journal::Journal;
 use crate::keys::looks_like_secret;
-use crate::sync::{lock, read, write};
 
 /// Words that name a secret, alone or within a name such as `wifi_password` or `apiKey`.
 const SECRET_WORDS: &[&str] = &[

@@ -18,7 +18,6 @@ mod audit;
 mod catalog;
 mod journal;
 mod registry;
-mod sync;
 mod throttle;
 
 #[cfg(test)]

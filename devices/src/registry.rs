@@ -19,11 +19,11 @@ use thalweg_engine::contract::Disk;
 use thalweg_engine::error::Result;
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits::DEVICE_KEYS_MAX;
+use thalweg_engine::locks::{lock, read, write};
 use thalweg_engine::time::Micros;
 
 use crate::journal::Journal;
 use crate::keys::Digest;
-use crate::sync::{lock, read, write};
 
 /// How far a device has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

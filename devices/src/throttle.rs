@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use thalweg_engine::error::{Case, Error, Result};
 use thalweg_engine::limits::{LOGIN_DELAY_S_MAX, LOGIN_ENTRIES_MAX, LOGIN_FAILURES_MAX, LOGIN_MEMORY_S};
+use thalweg_engine::locks::lock;
 
 use crate::keys::Purpose;
-use crate::sync::lock;
 
 #[derive(Debug, Clone, Copy)]
 struct Failures {

@@ -12,13 +12,13 @@ use thalweg_engine::contract::Disk;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::limits::OPERATOR_TOKENS_MAX;
+use thalweg_engine::locks::{lock, read, write};
 use thalweg_engine::time::Micros;
 
 use crate::audit::{Action, Actor};
 use crate::devices::Devices;
 use crate::journal::Journal;
 use crate::keys::{Digest, Purpose, RANDOM_CHARACTERS, Secret};
-use crate::sync::{lock, read, write};
 
 /// How the names of tokens begin that are only in memory.
 const EPHEMERAL_PREFIX: &str = "local_";

@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod json;
 pub mod limits;
+pub mod locks;
 pub mod metrics;
 pub mod parallel;
 pub mod time;

@@ -28,8 +28,6 @@ pub use statement::Statement;
 pub struct SessionConfig {
     /// Connectors that `CREATE TABLE` may name.
     pub connectors: &'static [&'static ConnectorSpec],
-    /// Formats that a stream may have.
-    pub formats: &'static [&'static str],
     /// Owner of tables whose statement names none.
     pub default_owner: String,
     /// Description of tables whose statement has none.

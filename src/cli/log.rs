@@ -34,27 +34,31 @@ enum Action {
     /// List segments with their offsets, times and sizes
     Ls,
     /// Print records of a stream
-    Dump {
-        /// Stream
-        #[arg(default_value = "telemetry")]
-        stream: String,
-        /// Only this partition
-        #[arg(long)]
-        partition: Option<Partition>,
-        /// Begin at this offset
-        #[arg(long, default_value_t = 0)]
-        from: Offset,
-        /// At most this many records of each partition
-        #[arg(long)]
-        limit: Option<u64>,
-        /// One JSON object a line, with the whole payload
-        #[arg(long)]
-        json: bool,
-    },
+    Dump(Dump),
     /// Check every frame of every segment
     Verify,
     /// Show what is damaged, and give it up if that is said
     Repair(super::repair::Repair),
+}
+
+/// Which records to print.
+#[derive(Debug, Args)]
+struct Dump {
+    /// Stream
+    #[arg(default_value = "telemetry")]
+    stream: String,
+    /// Only this partition
+    #[arg(long)]
+    partition: Option<Partition>,
+    /// Begin at this offset
+    #[arg(long, default_value_t = 0)]
+    from: Offset,
+    /// At most this many records of each partition
+    #[arg(long)]
+    limit: Option<u64>,
+    /// One JSON object a line, with the whole payload
+    #[arg(long)]
+    json: bool,
 }
 
 impl Log {
@@ -67,53 +71,63 @@ impl Log {
             );
         }
         match self.action {
-            Action::Repair(repair) => return repair.run(&self.data.data),
-            Action::Ls => {
-                let row = |s: inspect::SegmentInfo| {
-                    let (first, last) = s.received.unzip();
-                    json!({
-                        "stream": s.stream.as_str(), "partition": s.partition, "first": s.offsets.start, "end": s.offsets.end,
-                        "records": s.offsets.end - s.offsets.start, "bytes": s.bytes, "from": first.map(time::format),
-                        "to": last.map(time::format), "sealed": s.sealed,
-                    })
-                };
-                let rows: Vec<Value> = inspect::segments(&RealDisk, &directory)?.into_iter().map(row).collect();
-                output::table(&rows, &["stream", "partition", "first", "end", "records", "bytes", "from", "to", "sealed"]);
-            }
-            Action::Dump { stream, partition, from, limit, json } => {
-                let stream = known_stream(&directory, &stream)?;
-                let all = 0..inspect::partitions(&RealDisk, &directory, &stream)?;
-                let mut out = BufWriter::new(std::io::stdout().lock());
-                for p in all.filter(|&p| partition.is_none_or(|wanted| wanted == p)) {
-                    let (mut left, mut failed) = (limit.unwrap_or(u64::MAX), None);
-                    inspect::records(&RealDisk, &directory, (&stream, p), from, &mut |records| {
-                        if let Some(lost) = &records.lost {
-                            eprintln!("{p}/{} to {p}/{} are lost; a repair gave them up", lost.start, lost.end - 1);
-                        }
-                        for entry in &records.entries {
-                            if left == 0 {
-                                return ControlFlow::Break(());
-                            }
-                            left -= 1;
-                            let line = if json { as_json(records, entry) } else { as_text(records, entry) };
-                            if let Err(e) = writeln!(out, "{line}") {
-                                failed = Some(e);
-                                return ControlFlow::Break(());
-                            }
-                        }
-                        ControlFlow::Continue(())
-                    })?;
-                    // A closed pipe is the reader's way to say that it has seen enough.
-                    if failed.is_some() {
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                }
-                out.flush()?;
-            }
+            Action::Ls => list(&directory)?,
+            Action::Dump(dump) => dump.run(&directory)?,
             Action::Verify => return verify(&directory, &checkpoints),
+            Action::Repair(repair) => return repair.run(&self.data.data),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Dump {
+    /// Prints the records, one partition after the other.
+    fn run(self, directory: &Path) -> Result<()> {
+        let stream = known_stream(directory, &self.stream)?;
+        let all = 0..inspect::partitions(&RealDisk, directory, &stream)?;
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        for p in all.filter(|&p| self.partition.is_none_or(|wanted| wanted == p)) {
+            let (mut left, mut failed) = (self.limit.unwrap_or(u64::MAX), None);
+            inspect::records(&RealDisk, directory, (&stream, p), self.from, &mut |records| {
+                if let Some(lost) = &records.lost {
+                    eprintln!("{p}/{} to {p}/{} are lost; a repair gave them up", lost.start, lost.end - 1);
+                }
+                for entry in &records.entries {
+                    if left == 0 {
+                        return ControlFlow::Break(());
+                    }
+                    left -= 1;
+                    let line = if self.json { as_json(records, entry) } else { as_text(records, entry) };
+                    if let Err(e) = writeln!(out, "{line}") {
+                        failed = Some(e);
+                        return ControlFlow::Break(());
+                    }
+                }
+                ControlFlow::Continue(())
+            })?;
+            // A closed pipe is the reader's way to say that it has seen enough.
+            if failed.is_some() {
+                return Ok(());
+            }
+        }
+        out.flush()?;
+        Ok(())
+    }
+}
+
+/// Prints every segment.
+fn list(directory: &Path) -> Result<()> {
+    let row = |s: inspect::SegmentInfo| {
+        let (first, last) = s.received.unzip();
+        json!({
+            "stream": s.stream.as_str(), "partition": s.partition, "first": s.offsets.start, "end": s.offsets.end,
+            "records": s.offsets.end - s.offsets.start, "bytes": s.bytes, "from": first.map(time::format),
+            "to": last.map(time::format), "sealed": s.sealed,
+        })
+    };
+    let rows: Vec<Value> = inspect::segments(&RealDisk, directory)?.into_iter().map(row).collect();
+    output::table(&rows, &["stream", "partition", "first", "end", "records", "bytes", "from", "to", "sealed"]);
+    Ok(())
 }
 
 /// Reads all of the log, and says what is wrong with it.

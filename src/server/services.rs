@@ -173,7 +173,7 @@ pub trait JobService: Send + Sync + 'static {
     /// One job. Errors: `NotFound`.
     async fn get(&self, name: &str) -> Result<JobView>;
     /// Stops a job after a last checkpoint, and waits until it has stopped. Errors: `NotFound`.
-    async fn stop(&self, principal: &Principal, name: &str) -> Result<JobView>;
+    async fn stop(&self, name: &str) -> Result<JobView>;
 }
 
 /// How well the system is.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use thalweg_devices::Principal;
 use thalweg_engine::contract::{LogStore, Sink};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
@@ -11,7 +10,6 @@ use thalweg_engine::lake::LakeTable;
 use thalweg_engine::plan::{JobPlan, Scan, Stage};
 use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::{Admission, JobKind, JobSpec, JobStatus, Resumed, Sinks, StartAt, Unclaimed};
-
 use thalweg_engine::time::Micros;
 use thalweg_sql::{JobSettings, without_settings};
 
@@ -214,7 +212,7 @@ impl JobService for Service {
         self.0.parts.supervisor.status(name).map(view)
     }
 
-    async fn stop(&self, _principal: &Principal, name: &str) -> Result<JobView> {
+    async fn stop(&self, name: &str) -> Result<JobView> {
         let (engine, name, turn) = (self.0.clone(), name.to_owned(), self.0.turn().await);
         let stop = move || {
             let _turn = turn;

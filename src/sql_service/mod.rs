@@ -15,13 +15,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::Result;
 use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
+use thalweg_engine::locks::lock;
 use thalweg_engine::log::Logs;
 use thalweg_engine::metrics::GatewayCounters;
 use thalweg_engine::room;
@@ -119,7 +120,3 @@ impl Engine {
 
 /// The engine as the server sees it.
 pub struct Service(pub Arc<Engine>);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

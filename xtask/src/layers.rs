@@ -15,6 +15,7 @@ const RANKS: &[(&str, u8)] = &[
     ("ids", 0),
     ("json", 0),
     ("limits", 0),
+    ("locks", 0),
     ("metrics", 0),
     ("parallel", 0),
     ("time", 0),
@@ -30,7 +31,6 @@ const RANKS: &[(&str, u8)] = &[
     ("operators", 3),
     ("lake", 4),
     ("runtime", 5),
-    ("testing", 6),
 ];
 
 /// Crates that only some modules of the engine may use.

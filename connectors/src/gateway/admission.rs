@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use thalweg_engine::limits;
+use thalweg_engine::locks::lock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::shared::lock;
 
 /// Counts places and strangers.
 #[derive(Clone)]

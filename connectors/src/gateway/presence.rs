@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use thalweg_engine::contract::DeviceAuthority;
 use thalweg_engine::ids::DeviceId;
+use thalweg_engine::locks::lock;
 use tokio::time::Instant;
-
-use crate::shared::lock;
 
 /// Time between two notes to the authority that a busy device was heard of.
 const SEEN_INTERVAL: Duration = Duration::from_secs(1);

@@ -6,11 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use thalweg_engine::error::{Error, Result};
+use thalweg_engine::locks::lock;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
-
-use crate::shared::lock;
 
 /// Time between two writes.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use thalweg_engine::error::{Error, Result};
+use thalweg_engine::locks::lock;
 use thalweg_engine::metrics::Counter;
 
 use super::Journal;
-use crate::shared::lock;
 
 /// Longest latency that is told apart, in microseconds: five minutes.
 const LATENCY_MICROS_MAX: u64 = 300_000_000;

@@ -28,7 +28,7 @@ pub(crate) static SPEC: ConnectorSpec = ConnectorSpec {
             default: Some("1"),
             about: "level of the topic that is the device id, counted from 0",
         },
-        OptionSpec { name: "format", required: false, default: None, about: "how payloads are decoded, for example json" },
+        OptionSpec { name: "format", required: false, default: Some("json"), about: "how payloads are decoded" },
         OptionSpec { name: "password", required: false, default: None, about: "password at the broker" },
         FUTURE_TOLERANCE,
         STARTUP_MODE,

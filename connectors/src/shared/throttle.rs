@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use thalweg_engine::locks::lock;
 use tokio::time::Instant;
-
-use crate::shared::lock;
 
 /// Time between two warnings.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
 //! Law of `Decoder`: it is total. Every record is either one row or more of the batch, or one reject; whether a record is
-//! good does not depend on which columns are wanted. Checked by `tests/conformance/decoder.rs` over every format.
+//! good does not depend on which columns are wanted. The tests of each format in `decode/` check it.
 
 use arrow::array::{Int64Array, RecordBatch, UInt64Array};
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::contract::source::Source;
 use crate::error::{Error, Result};
 
+/// Edit distance, for suggestions.
+pub use strsim::levenshtein as distance;
+
 /// What a table with this connector is.
 #[derive(Clone, Copy)]
 pub enum Role {
@@ -119,22 +122,6 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         _ => return Err(wrong()),
     };
     Ok(Duration::from_millis(number.checked_mul(unit_ms).ok_or_else(wrong)?))
-}
-
-/// Edit distance, for suggestions.
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Law of `LogStore`: a record is durable when `Progress::durable` has passed its offset, and never before. Offsets of a
 //! partition are dense and strictly increasing, also across restarts. `read` never returns a record that is torn or not
-//! durable. A record whose producer's number is known is not stored again. Checked by `tests/conformance/log_store.rs` over every implementor.
+//! durable. A record whose producer's number is known is not stored again. `log/conformance.rs` checks it over
+//! every implementor.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The laws. Invariant: traits and plain data only, one law a file, no implementation; each law is checked over every
-//! implementor by the tests named in its file.
+//! The laws. Invariant: one law a file: a trait, and the plain data that it speaks of; nothing that implements one is here. The tests
+//! beside the implementors check what a law says.
 
 pub mod checkpoint_store;
 pub mod clock;

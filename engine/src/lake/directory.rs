@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -18,6 +18,7 @@ use crate::lake::compact::{CompactedDay, SealScope};
 use crate::lake::environment::Environment;
 use crate::lake::table::{LakeTable, TableSpec};
 use crate::limits::LAKE_HISTORY_S_DEFAULT;
+use crate::locks::{lock, read, write};
 use crate::system::RealDisk;
 use crate::time::Micros;
 
@@ -115,7 +116,7 @@ impl Lake {
     pub fn create(&self, spec: TableSpec) -> Result<Arc<LakeTable>> {
         self.environment.check_fence()?;
         self.check_damage(spec.namespace.as_str(), spec.name.as_str())?;
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = write(&self.tables);
         let key = (spec.namespace, spec.name.clone());
         if let Some(table) = tables.get(&key) {
             let table = table.relaxed(&spec.schema)?.unwrap_or_else(|| table.clone());
@@ -160,7 +161,7 @@ impl Lake {
 
     /// Every table that can be used, by namespace and name.
     pub fn tables(&self) -> Vec<Arc<LakeTable>> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        read(&self.tables).values().cloned().collect()
     }
 
     /// Whether the lake is still this process's. Errors: `Conflict` if another process has opened it since, or this one only reads.
@@ -240,7 +241,7 @@ impl Lake {
     }
 
     fn lock_catalog(&self) -> std::sync::MutexGuard<'_, CatalogStore> {
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.catalog)
     }
 }
 

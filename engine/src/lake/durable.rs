@@ -10,11 +10,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
 use crate::contract::{Disk, OpenMode};
+use crate::locks::lock;
 
 /// What may be at the place where a file goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Durable {
 
     /// Creates a directory and its parents; their names are durable afterwards.
     pub(super) fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.directories);
         let missing: Vec<&Path> = path.ancestors().take_while(|p| !known.contains(*p) && *p != self.root()).collect();
         for directory in missing.into_iter().rev() {
             match fs::create_dir(directory) {

@@ -1,7 +1,7 @@
 //! Columns that may be NULL from now on, though they could not be when their table was made, and columns that late rows and rejects did not
 //! have then. Invariant: every row that is there stays as valid as it was, with NULL in new columns, and nothing else about the table changes.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
 use deltalake_core::DeltaTableError;
@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::lake::about::Namespace;
 use crate::lake::schema;
 use crate::lake::table::LakeTable;
+use crate::locks::lock;
 
 impl LakeTable {
     /// The table with the columns `wanted`, if they differ from its own only in that some may be NULL, or are new where no user declares
@@ -36,7 +37,7 @@ impl LakeTable {
             return Ok(None);
         }
         // No seal may be under way: what it has written and not committed would be taken for what a crash left.
-        let mut is_replaced = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_replaced = lock(&self.maintenance);
         let stored = self.state().delta.schema();
         let mut fields: Vec<StructField> = stored
             .fields()

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -28,6 +28,7 @@ use crate::lake::snapshot::TableSnapshot;
 use crate::lake::store::DurableStore;
 use crate::lake::sweep::modified_at;
 use crate::limits::{LAKE_BUCKETS, LAKE_CHECKPOINT_COMMITS, LAKE_SWEEP_S_MAX};
+use crate::locks::{lock, read, write};
 use crate::time::{MILLISECOND, Micros};
 
 const TIME_COLUMN: &str = "lake.time_column";
@@ -264,15 +265,15 @@ impl LakeTable {
     }
 
     pub(super) fn state(&self) -> Arc<TableState> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.state).clone()
     }
 
     pub(super) fn set_state(&self, state: Arc<TableState>) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        *write(&self.state) = state;
     }
 
     pub(super) fn lock_progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.progress)
     }
 
     /// The Delta library's own view of the table.

@@ -14,9 +14,9 @@ use std::thread::JoinHandle;
 use crate::contract::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
 use crate::limits::ZERO_PIECE_BYTES;
+use crate::locks::lock;
 
 use super::appender::ZEROS;
-use super::partition::lock;
 
 /// Name of the file while it belongs to no segment; removed at the next start.
 pub(super) const FILE_NAME: &str = "next.tmp";

@@ -9,8 +9,7 @@ use arrow::buffer::Buffer;
 use bytes::Bytes;
 
 use crate::limits::{BATCH_BYTES_MAX, READ_CHUNKS_KEPT_MAX};
-
-use super::partition::lock;
+use crate::locks::lock;
 
 /// Chunks that nobody uses now.
 static FREE: Mutex<Kept> = Mutex::new(Kept(Vec::new()));

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::contract::{Disk, DiskFile, OpenMode};
@@ -14,6 +14,7 @@ use super::frame::{FrameHeader, Key};
 use super::index::{Index, Mark};
 use super::scan::{self, Summary};
 use super::segment::{SegmentHeader, Trailer};
+use crate::locks::{read, write};
 use crate::time::Micros;
 
 /// One segment of an open partition.
@@ -185,11 +186,11 @@ impl Segment {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        read(&self.state)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        write(&self.state)
     }
 }
 

@@ -14,9 +14,9 @@ use crate::contract::{Arrival, Clock, LogStore, Progress, Ticket};
 use crate::error::{Error, Result};
 use crate::ids::{Offset, Partition, partition_of};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX};
+use crate::locks::lock;
 use crate::time::Micros;
 
-use super::partition::lock;
 use super::producers::Producers;
 use super::record;
 

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::contract::{Arrival, Clock, Disk, Progress};
 use crate::error::{Case, Error, Result};
 use crate::ids::Offset;
 use crate::limits::APPEND_PENDING_BYTES_MAX;
+use crate::locks::{read, write};
 use crate::time::Micros;
 
 use super::group::Group;
@@ -209,24 +210,24 @@ impl Partition {
 
     /// Offset of the oldest record that is kept.
     pub(super) fn start(&self) -> Offset {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let segments = read(&self.segments);
         segments.front().map_or_else(|| self.durable(), |s| s.header.base)
     }
 
     /// See `LogStore::received_last`. The newest segment may be empty still.
     pub(super) fn received_last(&self) -> Option<Micros> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let segments = read(&self.segments);
         segments.iter().rev().find_map(|s| s.received_last())
     }
 
     /// The segments as they are now.
     pub(super) fn segments_now(&self) -> Vec<Arc<Segment>> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        read(&self.segments).iter().cloned().collect()
     }
 
     /// A new segment takes the following records.
     pub(super) fn add_segment(&self, segment: Arc<Segment>) {
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).push_back(segment);
+        write(&self.segments).push_back(segment);
     }
 
     /// See `LogStore::progress`.
@@ -286,11 +287,6 @@ impl Partition {
 /// The error for a hand-off in which a thread panicked.
 pub(super) fn panicked() -> Error {
     Error::internal("a thread panicked while it appended")
-}
-
-/// Locks a mutex whose data is whole even if a thread panicked while it held it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!      ─► one read of up to a batch ─► each frame checked ─► entries point into the bytes read
 //! ```
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use arrow::buffer::Buffer;
 
@@ -15,13 +15,14 @@ use crate::contract::DiskFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Offset;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, INDEX_STRIDE_BYTES, INDEXES_LOADED_MAX, READ_HINTS_MAX};
+use crate::locks::{lock, read};
 use crate::time::Micros;
 
 use super::chunk::Chunk;
 use super::frame::{self, Content, FRAME_HEADER_BYTES};
 use super::index::{Index, Mark};
 use super::live::Segment;
-use super::partition::{Partition, lock};
+use super::partition::Partition;
 use super::record;
 use super::segment::SEGMENT_HEADER_BYTES;
 use super::window::Window;
@@ -73,7 +74,7 @@ impl Partition {
 
     /// The segment that holds `from`. Errors: `Invalid` if it is gone.
     fn segment_of(&self, from: Offset) -> Result<Arc<Segment>> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let segments = read(&self.segments);
         let after = segments.partition_point(|s| s.header.base <= from);
         match after.checked_sub(1).and_then(|at| segments.get(at)) {
             Some(segment) => Ok(segment.clone()),

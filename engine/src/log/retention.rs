@@ -12,12 +12,13 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::ids::Offset;
+use crate::locks::write;
 use crate::time::Micros;
 
 use super::live::Segment;
@@ -170,7 +171,7 @@ impl Partition {
 
     /// Segments that could not be removed: none may go before them.
     fn put_back(&self, segments: VecDeque<Arc<Segment>>) {
-        let mut all = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = write(&self.segments);
         segments.into_iter().rev().for_each(|segment| all.push_front(segment));
     }
 
@@ -178,7 +179,7 @@ impl Partition {
     /// the next pass can take it.
     fn take_oldest(&self, policy: &Policy) -> Vec<Arc<Segment>> {
         let now = self.clock.monotonic();
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = write(&self.segments);
         let facts: Vec<_> = segments
             .iter()
             .map(|s| SegmentFacts {

@@ -8,8 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::contract::{Disk, DiskFile, OpenMode};
-
-use super::partition::lock;
+use crate::locks::lock;
 
 /// Systems read whole pages: less of a bad one is not to be had.
 const SECTOR_BYTES: u64 = 4096;

@@ -7,10 +7,10 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex};
 
 use crate::ids::{Name, Offset, Partition};
+use crate::locks::lock;
 
 use super::inspect::{self, Problem};
 use super::live::Segment;
-use super::partition::lock;
 use super::store::Log;
 
 /// Sums since the start.

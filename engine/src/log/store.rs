@@ -15,6 +15,7 @@ use crate::batch::{Record, Records};
 use crate::contract::{Clock, Disk, LogStore, Progress, Ticket};
 use crate::error::{Error, Result};
 use crate::ids::{self, Name, Offset};
+use crate::locks::lock;
 use crate::time::Micros;
 
 use super::ahead::{Ahead, Maker};
@@ -23,7 +24,7 @@ use super::floors::Floors;
 use super::live::Segment;
 use super::meta::StreamMeta;
 use super::open::{self, Opened};
-use super::partition::{Partition, lock};
+use super::partition::Partition;
 use super::pending::Pending;
 use super::retention::{Policy, Retained};
 use super::{producer_snapshot, segment, writer};

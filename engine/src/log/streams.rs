@@ -8,19 +8,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::contract::{Clock, Disk, LogStore, Streams};
 use crate::error::{Error, Result};
 use crate::ids::Name;
 use crate::limits::{PARTITIONS_MAX, SCRUB_BYTES_PER_SECOND, SEGMENT_BYTES_DEFAULT, STREAMS_MAX};
+use crate::locks::{lock, read, write};
 use crate::time::{Micros, SECOND};
 
 use super::ballast::Ballast;
 use super::floors::Floors;
 use super::meta;
-use super::partition::lock;
 use super::pending::Pending;
 use super::retention::Retained;
 use super::scrub::{Scrubbed, Scrubber};
@@ -114,10 +114,10 @@ impl Logs {
     /// The log of a stream, made if it does not exist (which blocks for disk I/O). Errors: why it could not be opened, or
     /// `Unavailable` if there are too many streams or the disk is full.
     pub fn stream(&self, name: &Name) -> Result<Arc<Log>> {
-        if let Some(log) = self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(log) = read(&self.streams).get(name) {
             return log.clone();
         }
-        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = write(&self.streams);
         if let Some(log) = streams.get(name) {
             return log.clone();
         }
@@ -133,13 +133,13 @@ impl Logs {
 
     /// All streams that exist, by name.
     pub fn streams(&self) -> Vec<Name> {
-        self.streams.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        read(&self.streams).keys().cloned().collect()
     }
 
     /// What does not work, for a person: streams that could not be opened, partitions that failed, readers that retention waits for.
     /// Empty means healthy.
     pub fn problems(&self) -> Vec<String> {
-        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let streams = read(&self.streams);
         let of_stream = |(name, log): (&Name, &Result<Arc<Log>>)| match log {
             Ok(log) => {
                 let failures = log.failures().into_iter().map(|(p, reason)| format!("log {name}/{p}: {reason}"));
@@ -244,7 +244,7 @@ impl Logs {
     }
 
     fn open_logs(&self) -> Vec<Arc<Log>> {
-        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let streams = read(&self.streams);
         streams.values().filter_map(|log| log.as_ref().ok().cloned()).collect()
     }
 }
@@ -252,7 +252,7 @@ impl Logs {
 impl Streams for Logs {
     /// Only streams that exist: a sender of records cannot make one.
     fn stream(&self, name: &Name) -> Result<Arc<dyn LogStore>> {
-        match self.streams.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        match read(&self.streams).get(name) {
             Some(log) => Ok(log.clone()?),
             None => Err(Error::not_found(format!("there is no stream {name}")).hint("CREATE TABLE over a stream makes it")),
         }

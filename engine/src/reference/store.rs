@@ -11,7 +11,7 @@
 //! ```
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use crate::contract::{Disk, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Name;
 use crate::limits::{REFERENCE_FILE_BYTES_MAX, REFERENCE_VERSIONS_BYTES_MAX};
+use crate::locks::lock;
 use crate::time::Micros;
 
 const FORMAT_VERSION: u32 = 1;
@@ -129,15 +130,15 @@ impl ReferenceStore {
 
     /// Why the last refresh failed; `None` if it did not.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.last_error).clone()
     }
 
     /// Reads the source file, and if it changed makes a version that is valid from `now` on. Errors: as for `open`; the
     /// versions stay as they are.
     pub fn refresh(&self, now: Micros) -> Result<Refreshed> {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = lock(&self.refused);
         let result = self.try_refresh(&mut refused, now).map_err(|e| e.context(format!("reference table {}", self.definition.name)));
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = result.as_ref().err().map(ToString::to_string);
+        *lock(&self.last_error) = result.as_ref().err().map(ToString::to_string);
         result
     }
 
@@ -185,7 +186,7 @@ fn fingerprint(definition: &ReferenceDefinition) -> String {
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 fn content_of(

@@ -8,7 +8,7 @@
 //!               dropped          1                     2              a row of 09:00 meets none: it is rejected
 //! ```
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
@@ -18,6 +18,7 @@ use super::index::Index;
 use crate::error::{Error, Result};
 use crate::ids::Name;
 use crate::limits::{REFERENCE_ROWS_MAX, REFERENCE_VERSIONS_BYTES_MAX, REFERENCE_VERSIONS_MAX, REFERENCE_VERSIONS_MIN};
+use crate::locks::{read, write};
 use crate::time::Micros;
 
 const _: () = assert!(REFERENCE_ROWS_MAX <= u32::MAX as usize, "rows are numbered with 32 bits");
@@ -113,13 +114,13 @@ impl ReferenceTable {
 
     /// The versions as they are now, at least one; later changes do not show in it.
     pub fn versions(&self) -> Arc<[Version]> {
-        self.versions.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.versions).clone()
     }
 
     /// Replaces the versions: a new one was added, and those beyond the limit dropped.
     pub(super) fn set(&self, versions: Vec<Version>) {
         assert!(!versions.is_empty() && versions.is_sorted_by(|a, b| a.valid_from < b.valid_from));
-        *self.versions.write().unwrap_or_else(PoisonError::into_inner) = versions.into();
+        *write(&self.versions) = versions.into();
     }
 }
 

@@ -11,7 +11,7 @@
 //! for its turn, and all would have to take all of these small batches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
@@ -24,6 +24,7 @@ use crate::contract::{LogStore, Progress};
 use crate::error::Result;
 use crate::ids::{Offset, Partition};
 use crate::limits::{GATHER_MS_MAX, GATHER_MS_MIN, GATHER_US_PER_JOB};
+use crate::locks::lock;
 
 /// The streams that somebody listens to.
 #[derive(Default)]
@@ -118,10 +119,6 @@ fn follow(stream: &Weak<Stream>, mut progress: Vec<watch::Receiver<Progress>>, m
         let Some(pause) = stream.upgrade().map(|s| s.ring(&mut progress)) else { return };
         std::thread::sleep(pause);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

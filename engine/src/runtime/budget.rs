@@ -8,10 +8,11 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::attempt::Durable;
 use crate::limits::{STATE_MEMORY_BYTES_DEFAULT, STATE_MEMORY_PARTS, STATE_SOFT_PERCENT};
+use crate::locks::lock;
 
 /// What all jobs of a process share.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Budget {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Held>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.jobs)
     }
 
     /// The state of `job`, told apart by any number, takes the bytes of `held`, and may take `own`.

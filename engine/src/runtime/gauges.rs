@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::contract::Usage;
 use crate::limits::JOB_RATE_S;
+use crate::locks::lock;
 use crate::time::Micros;
 
 /// Shared by workers, driver, supervisor and those who watch.
@@ -75,7 +76,7 @@ impl Gauges {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     /// A worker has read records up to one that was received then.

@@ -19,6 +19,7 @@ use crate::contract::{LogStore, Sink};
 use crate::error::{Error, Result};
 use crate::ids::{Epoch, Offset, Partition};
 use crate::limits::{GATHER_MS_MAX, LIVE_BATCHES_MAX};
+use crate::locks::lock;
 use crate::metrics::JobCounters;
 use crate::plan::{JobPlan, OutputPlan, Scan, StartAt, StateLayout};
 use crate::reference::{ReferenceTable, Version};
@@ -262,7 +263,7 @@ impl Shared {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     pub(super) fn life(&self) -> JobState {

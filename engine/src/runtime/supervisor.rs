@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::spawn::{join, spawn};
 use super::status::is_transient;
 use crate::contract::{CheckpointStore, Clock, Disk, PreCommit};
 use crate::error::{Error, Result};
+use crate::locks::lock;
 use crate::metrics::JobCounters;
 use crate::state::{Checkpoint, CheckpointFiles};
 use crate::time::Micros;
@@ -106,7 +107,7 @@ impl Supervisor {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.jobs)
     }
 
     /// Starts a job that survives restarts. Errors: `Conflict` if one of its name is running.
@@ -263,12 +264,12 @@ impl Supervisor {
 
     /// What is wrong with checkpoints and savepoints that no job runs from, a sentence each.
     pub fn problems(&self) -> Vec<String> {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        lock(&self.problems).values().cloned().collect()
     }
 
     /// Changes what is told by `problems`.
     pub(super) fn change_problems(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) {
-        change(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.problems));
     }
 
     /// Asks every job for a checkpoint now.

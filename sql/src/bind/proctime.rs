@@ -10,6 +10,7 @@ use super::names::given_columns;
 use super::relations::{Relation, RelationKind};
 use crate::diagnostics::{Problem, Result, start};
 use crate::lower::reject::Unsupported;
+use crate::parser::is_proctime;
 
 /// Stands in FOR SYSTEM_TIME AS OF for the newest version.
 const NEWEST: &str = "$newest";
@@ -17,10 +18,6 @@ const NEWEST: &str = "$newest";
 /// Whether a version is the newest one, whenever that is.
 pub(crate) fn is_newest(version: &Expr) -> bool {
     matches!(version, Expr::Identifier(i) if i.value == NEWEST) || is_proctime(version)
-}
-
-fn is_proctime(expression: &Expr) -> bool {
-    matches!(expression, Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("proctime"))
 }
 
 /// Gives versions at a processing time their meaning. Errors: a processing time stands elsewhere.

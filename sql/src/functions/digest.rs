@@ -1,7 +1,6 @@
 //! `MD5(text)`, `SHA224`, `SHA256`, `SHA384`, `SHA512`, and `SHA2(text, bits)`, which is one of them: digests of the bytes of a text.
 //! Invariant: as in Flink they are written in hexadecimal digits with small letters, and NULL of NULL.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::StringViewBuilder;
@@ -18,11 +17,11 @@ type Make = fn(&[u8]) -> String;
 
 /// Names, the bits by which SHA2 knows them, and how they are made.
 const DIGESTS: [(&str, Option<i64>, Make); 5] = [
-    ("md5", None, |bytes| digits(&Md5::digest(bytes))),
-    ("sha224", Some(224), |bytes| digits(&Sha224::digest(bytes))),
-    ("sha256", Some(256), |bytes| digits(&Sha256::digest(bytes))),
-    ("sha384", Some(384), |bytes| digits(&Sha384::digest(bytes))),
-    ("sha512", Some(512), |bytes| digits(&Sha512::digest(bytes))),
+    ("md5", None, |bytes| format!("{:x}", Md5::digest(bytes))),
+    ("sha224", Some(224), |bytes| format!("{:x}", Sha224::digest(bytes))),
+    ("sha256", Some(256), |bytes| format!("{:x}", Sha256::digest(bytes))),
+    ("sha384", Some(384), |bytes| format!("{:x}", Sha384::digest(bytes))),
+    ("sha512", Some(512), |bytes| format!("{:x}", Sha512::digest(bytes))),
 ];
 
 /// The one whose second argument says which.
@@ -92,14 +91,6 @@ fn by_bits(bits: i64) -> Result<Make> {
         Some((_, _, make)) => Ok(*make),
         None => exec_err!("{BY_BITS} makes 224, 256, 384 or 512 bits, not {bits}"),
     }
-}
-
-fn digits(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
-        // Writing to a text does not fail.
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
 }
 
 #[cfg(test)]

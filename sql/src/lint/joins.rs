@@ -5,10 +5,10 @@ use sqlparser::ast::{Expr, Join, JoinOperator, Select, TableFactor, TableVersion
 use super::finding::{Effect, Rule};
 use super::report::Report;
 use super::scope::{Scope, single};
-use super::script::{What, is_processing_time, next};
+use super::script::{What, next};
 use super::walk::Family;
 use super::windows::TIME_ATTRIBUTE;
-use crate::parser::is_word;
+use crate::parser::{is_proctime, is_word};
 
 pub(super) static FAMILY: Family = Family { select, table, ..Family::BLIND };
 
@@ -97,7 +97,7 @@ fn form(join: &Join) -> Option<(&'static Rule, &'static str)> {
 fn version(table: &TableFactor, time: &Expr, scope: &Scope<'_>, report: &mut Report<'_>) {
     let TableFactor::Table { name, .. } = table else { return };
     let at = scope.place(time);
-    if is_processing_time(time) {
+    if is_proctime(time) {
         report.add(&PROCTIME, at, "FOR SYSTEM_TIME AS OF PROCTIME()");
         return;
     }

@@ -175,21 +175,16 @@ impl Declared {
 
 impl Column {
     fn new(declared: &parser::ColumnDeclaration) -> Self {
-        let (kind, is_processing_time) = match &declared.kind {
-            ColumnKind::Typed { data_type, .. } => (Kind::declared(data_type), false),
-            ColumnKind::Computed { expression, .. } => (Kind::computed(expression), is_processing_time(expression)),
+        let kind = match &declared.kind {
+            ColumnKind::Typed { data_type, .. } => Kind::declared(data_type),
+            ColumnKind::Computed { expression, .. } => Kind::computed(expression),
         };
-        Self { name: declared.name.value.clone(), kind, is_processing_time }
+        Self { name: declared.name.value.clone(), kind, is_processing_time: declared.is_processing_time() }
     }
 
     fn same(other: &Self) -> Self {
         Self { name: other.name.clone(), ..*other }
     }
-}
-
-/// Whether an expression is `PROCTIME()`.
-pub(super) fn is_processing_time(expression: &Expr) -> bool {
-    matches!(expression, Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("proctime"))
 }
 
 /// Names of the columns of a query; `None` if they are those of its tables.

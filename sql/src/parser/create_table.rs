@@ -64,6 +64,18 @@ pub(crate) struct WatermarkDeclaration {
     pub(crate) at: Location,
 }
 
+impl ColumnDeclaration {
+    /// Whether it is `AS PROCTIME()`.
+    pub(crate) fn is_processing_time(&self) -> bool {
+        matches!(&self.kind, ColumnKind::Computed { expression, .. } if is_proctime(expression))
+    }
+}
+
+/// Whether an expression is `PROCTIME()`.
+pub(crate) fn is_proctime(expression: &Expr) -> bool {
+    matches!(expression, Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("proctime"))
+}
+
 /// After `CREATE TABLE`.
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Parsed> {
     let if_not_exists = cursor.takes("IF NOT EXISTS");

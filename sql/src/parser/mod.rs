@@ -32,7 +32,7 @@ use crate::diagnostics::{Problem, Result};
 use cursor::Cursor;
 use dialect::StreamDialect;
 
-pub(crate) use create_table::{ColumnDeclaration, ColumnKind, CreateTable, WatermarkDeclaration};
+pub(crate) use create_table::{ColumnDeclaration, ColumnKind, CreateTable, WatermarkDeclaration, is_proctime};
 pub(crate) use create_view::CreateView;
 pub(crate) use data_type::TypeName;
 pub(crate) use dialect::TABLE_ARGUMENT;

@@ -26,8 +26,8 @@ impl Session {
         let is_whole = table.like.is_none() && !table.columns.is_empty();
         let table = self.whole(table, &mut notices)?;
         let text = if is_whole { sql.to_owned() } else { table.to_string() };
-        let SessionConfig { connectors, formats, default_owner, default_description, .. } = &self.config;
-        let defaults = Defaults { owner: default_owner, description: default_description, formats };
+        let SessionConfig { connectors, default_owner, default_description, .. } = &self.config;
+        let defaults = Defaults { owner: default_owner, description: default_description };
         let compile = |columns: &[Column], expression: &Expr| self.compile(&table, columns, expression);
         let (definition, assumed) = tables::declare(&table, &text, connectors, defaults, &compile)?;
         notices.extend(assumed);

@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use sqlparser::ast::Ident;
 use thalweg_engine::error::{Error, ErrorKind};
 use thalweg_engine::ids::Name;
+use thalweg_engine::locks::{read, write};
 
 use super::definition::{TableDefinition, TableKind};
 use super::lake::{LakeCatalog, LakeFiles, LakeTable};
@@ -49,17 +50,17 @@ impl Catalog {
 
     /// A declared table.
     pub(crate) fn declared(&self, name: &str) -> Option<Arc<TableDefinition>> {
-        self.declared.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        read(&self.declared).get(name).cloned()
     }
 
     /// All declared tables by name.
     pub(crate) fn all(&self) -> Vec<Arc<TableDefinition>> {
-        self.declared.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        read(&self.declared).values().cloned().collect()
     }
 
     /// Adds a table. Errors: `Conflict` if the name is taken.
     pub(crate) fn declare(&self, definition: TableDefinition) -> Result<(), Error> {
-        let mut declared = self.declared.write().unwrap_or_else(PoisonError::into_inner);
+        let mut declared = write(&self.declared);
         if let Some(existing) = declared.get(definition.name.as_str()) {
             return Err(conflict(existing, &definition.sql));
         }
@@ -69,7 +70,7 @@ impl Catalog {
 
     /// Removes a table. Errors: `NotFound`.
     pub(crate) fn undeclare(&self, name: &str) -> Result<(), Error> {
-        let removed = self.declared.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let removed = write(&self.declared).remove(name);
         removed.map(|_| ()).ok_or_else(|| Error::not_found(format!("table '{name}' is not declared")))
     }
 

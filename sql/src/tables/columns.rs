@@ -63,7 +63,7 @@ pub(super) fn columns(table: &CreateTable, role: Role, compile: &Compile<'_>) ->
             return Err(Problem::new(declared.at, "computed columns belong to streams").hint("compute it in the SELECT"));
         }
     }
-    let (now, real): (Vec<&ColumnDeclaration>, Vec<&ColumnDeclaration>) = table.columns.iter().partition(|c| is_processing_time(c));
+    let (now, real): (Vec<&ColumnDeclaration>, Vec<&ColumnDeclaration>) = table.columns.iter().partition(|c| c.is_processing_time());
     let typed = real.iter().enumerate().filter_map(|(i, c)| Some(typed(c, role)?.map(|column| (i, column))));
     let typed = Typed::new(typed.collect::<Result<_>>()?, &table.columns);
     let mut columns = Vec::new();
@@ -114,16 +114,6 @@ fn check_type(data_type: &DataType, role: Role, at: Location) -> Result<()> {
             Ok(())
         }
         _ => Ok(()),
-    }
-}
-
-/// Whether a column is `AS PROCTIME()`.
-fn is_processing_time(declared: &ColumnDeclaration) -> bool {
-    match &declared.kind {
-        ColumnKind::Computed { expression, .. } => {
-            matches!(expression.as_ref(), Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("proctime"))
-        }
-        ColumnKind::Typed { .. } => false,
     }
 }
 
@@ -231,7 +221,7 @@ pub(super) fn watermark(table: &CreateTable, columns: &[Column], role: Role, com
     if matches!(role, Role::Reference | Role::Lake) {
         return Err(Problem::new(*at, "WATERMARK FOR belongs to streams").hint("leave it out"));
     }
-    if table.columns.iter().any(|c| is_processing_time(c) && is(&c.name.value, ident)) {
+    if table.columns.iter().any(|c| c.is_processing_time() && is(&c.name.value, ident)) {
         return Err(Problem::new(ident.span.start, format!("'{}' is a processing time: it has no watermark", ident.value))
             .hint("declare WATERMARK FOR the event time, or leave it out"));
     }

@@ -11,6 +11,7 @@ use thalweg_engine::decode;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::limits::{FUTURE_TOLERANCE_MS_DEFAULT, IDLE_TIMEOUT_MS_DEFAULT};
+use thalweg_engine::reference;
 use thalweg_engine::time::{MILLISECOND, Micros};
 
 use super::definition::{Classification, StreamInput, TableKind, Tier};
@@ -28,7 +29,6 @@ const FORMAT_DEFAULT: &str = "json";
 pub(crate) struct Defaults<'a> {
     pub(crate) owner: &'a str,
     pub(crate) description: &'a str,
-    pub(crate) formats: &'a [&'a str],
 }
 
 /// Reads the options of a table called `name`. `notices` gets what was assumed.
@@ -50,9 +50,9 @@ pub(super) fn table_kind(
     let mut options = Options::new(pairs);
     let kind = match (connector.role, own) {
         (Role::Source(_), own) => {
-            TableKind::Source { connector, options: own.unwrap_or_default(), input: stream_input(name, &mut options, of_format, defaults)? }
+            TableKind::Source { connector, options: own.unwrap_or_default(), input: stream_input(name, &mut options, of_format)? }
         }
-        (Role::Log, _) => TableKind::Log { input: stream_input(name, &mut options, of_format, defaults)? },
+        (Role::Log, _) => TableKind::Log { input: stream_input(name, &mut options, of_format)? },
         (Role::Reference, _) => reference(&mut options, defaults)?,
         (Role::Lake, _) => lake(&mut options, defaults, notices)?,
     };
@@ -72,15 +72,15 @@ pub(crate) fn stream_of(name: &Name, options: &[(String, String, Location)]) -> 
     Ok((stream, SampleFormat { name: format.name.to_owned(), options: own }))
 }
 
-fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec], defaults: Defaults<'_>) -> Result<StreamInput> {
+fn stream_input(name: &Name, options: &mut Options, of_format: &[OptionSpec]) -> Result<StreamInput> {
     let stream = match options.take("stream") {
         Some(text) => Name::new(&text).map_err(|e| e.context("option 'stream'"))?,
         None => name.clone(),
     };
     let format = options.take("format").unwrap_or_else(|| FORMAT_DEFAULT.to_owned());
-    if !defaults.formats.contains(&format.as_str()) {
-        let hint =
-            suggestion(&format, defaults.formats.iter().copied()).unwrap_or_else(|| format!("formats: {}", defaults.formats.join(", ")));
+    let known = || decode::FORMATS.iter().map(|f| f.name);
+    if !known().any(|name| name == format) {
+        let hint = suggestion(&format, known()).unwrap_or_else(|| format!("formats: {}", known().collect::<Vec<_>>().join(", ")));
         return Err(Error::invalid(format!("option 'format': '{format}' is not known")).hint(hint));
     }
     let format_options = of_format.iter().filter_map(|o| Some((o.name.to_owned(), options.take(o.name)?))).collect();
@@ -103,9 +103,10 @@ fn reference(options: &mut Options, defaults: Defaults<'_>) -> Result<TableKind>
         Some(format) => format,
         None => path.rsplit_once('.').map_or_else(|| "csv".to_owned(), |(_, extension)| extension.to_ascii_lowercase()),
     };
-    const FORMATS: [&str; 2] = ["csv", "json"];
-    if !FORMATS.contains(&format.as_str()) {
-        return Err(Error::invalid(format!("option 'format': reference data in '{format}' cannot be read")).hint("use 'csv' or 'json'"));
+    if !reference::FORMATS.iter().any(|f| f.name == format) {
+        let names: Vec<&str> = reference::FORMATS.iter().map(|f| f.name).collect();
+        let error = Error::invalid(format!("option 'format': reference data in '{format}' cannot be read"));
+        return Err(error.hint(format!("use '{}'", names.join("' or '"))));
     }
     let refresh = options.take_duration("refresh")?.unwrap_or(REFRESH_DEFAULT);
     if refresh.is_zero() {

@@ -8,20 +8,9 @@ use arrow::util::pretty::pretty_format_batches;
 use thalweg_engine::error::ErrorKind;
 use thalweg_engine::plan::{ColumnSource, Metadata, RowTime, StartAt};
 use thalweg_engine::time::timestamp_type;
-use thalweg_sql::{Classification, SavepointWanted, Session, Settings, Statement, TableDefinition, TableKind, Tier};
+use thalweg_sql::{Classification, SavepointWanted, Session, Settings, Statement, TableKind, Tier};
 
-use crate::support::{Lake, declare, empty_session, fixture, session};
-
-fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
-    match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
-        Statement::CreateTable { definition, notices } => (*definition, notices),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn bare() -> Session {
-    empty_session(std::path::Path::new("/nowhere"), Lake::default())
-}
+use crate::support::{bare, create, declare, fixture, session};
 
 #[test]
 fn a_stream_can_be_scanned_as_declared() {

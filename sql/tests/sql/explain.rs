@@ -5,7 +5,7 @@ use std::fmt::Write;
 use thalweg_engine::plan::{JobPlan, Stage};
 use thalweg_sql::{ScriptStatement, Session, Settings, Statement};
 
-use crate::support::{Lake, check_fixture, crate_directory, declare, empty_session, fixture, sections, session};
+use crate::support::{bare, check_fixture, crate_directory, declare, fixture, sections, session};
 
 fn explain(session: &Session, sql: &str) -> String {
     match session.prepare(&format!("EXPLAIN {sql}"), &Settings::default()).unwrap_or_else(|e| panic!("{e}\n{sql}")) {
@@ -23,7 +23,7 @@ fn tail(session: &Session, sql: &str) -> JobPlan {
 
 #[test]
 fn the_example_of_a_fleet_is_planned_as_reviewed() {
-    let session = empty_session(std::path::Path::new("/nowhere"), Lake::default());
+    let session = bare();
     let script = std::fs::read_to_string(crate_directory().join("../examples/fleet.sql")).unwrap();
     let statements = Session::split(&script).unwrap();
     let (insert, tables) = statements.split_last().unwrap();

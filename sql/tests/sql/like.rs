@@ -6,20 +6,9 @@ use std::sync::Arc;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::plan::RowTime;
-use thalweg_sql::{Sample, SampleFormat, Session, Settings, Statement, StreamSampler, TableDefinition};
+use thalweg_sql::{Sample, SampleFormat, Session, Settings, StreamSampler};
 
-use crate::support::{Lake, declare, empty_session, session};
-
-fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
-    match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
-        Statement::CreateTable { definition, notices } => (*definition, notices),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn bare() -> Session {
-    empty_session(std::path::Path::new("/nowhere"), Lake::default())
-}
+use crate::support::{bare, create, declare, session};
 
 const BASE: &str = "CREATE TABLE base (
   id STRING NOT NULL, \"Odd name's\" INT, ms BIGINT, -- a comment

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use thalweg_engine::contract::{ConnectorSpec, OptionSpec, Role};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::time::timestamp_type;
-use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement};
+use thalweg_sql::{LakeCatalog, LakeFiles, Session, SessionConfig, Settings, Statement, TableDefinition};
 
 const fn option(name: &'static str) -> OptionSpec {
     OptionSpec { name, required: false, default: None, about: "as its name says" }
@@ -98,7 +98,6 @@ pub fn spilling_session(root: &Path, lake: Lake, spill: &Path) -> Session {
 fn session_with(root: &Path, lake: Lake, spill: Option<PathBuf>) -> Session {
     let config = SessionConfig {
         connectors: &[&BROKER, &LAKE, &LOG, &REFERENCE],
-        formats: thalweg_engine::decode::FORMAT_NAMES,
         default_owner: "nobody".to_owned(),
         default_description: "not described".to_owned(),
         lake_root: root.to_owned(),
@@ -114,6 +113,19 @@ pub fn session() -> Session {
     let session = empty_session(Path::new("/nowhere"), lake);
     declare(&session, &fixture("tables.sql"));
     session
+}
+
+/// A session without tables and without a lake.
+pub fn bare() -> Session {
+    empty_session(Path::new("/nowhere"), Lake::default())
+}
+
+/// What a `CREATE TABLE` declares, and what is said of it.
+pub fn create(session: &Session, sql: &str) -> (TableDefinition, Vec<String>) {
+    match session.prepare(sql, &Settings::default()).unwrap_or_else(|e| panic!("{e}")) {
+        Statement::CreateTable { definition, notices } => (*definition, notices),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Declares every table of a script.

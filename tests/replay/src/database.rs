@@ -71,7 +71,6 @@ impl Database {
         let directory = tempfile::tempdir()?;
         let config = SessionConfig {
             connectors: thalweg_connectors::CONNECTORS,
-            formats: thalweg_engine::decode::FORMAT_NAMES,
             default_owner: "tests@example.com".to_owned(),
             default_description: "a test".to_owned(),
             lake_root: directory.path().to_owned(),

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thalweg_engine::contract::{Disk, DiskFile, OpenMode};
+use thalweg_engine::locks::lock;
 use thalweg_engine::system::RealDisk;
 
 /// How long a sync is put off by `ack-before-sync`.
@@ -255,10 +256,6 @@ impl Disk for TortureDisk {
             FreeSpace::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

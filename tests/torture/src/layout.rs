@@ -69,12 +69,6 @@ pub fn repair_checksum(file: &mut [u8], frame: &Frame) {
     bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// Writes into a frame which offsets were durable when it was written.
-pub fn set_synced(file: &mut [u8], frame: &Frame, synced: u64) {
-    file[frame.bytes.start + 24..frame.bytes.start + 32].copy_from_slice(&synced.to_le_bytes());
-    repair_checksum(file, frame);
-}
-
 /// Writes the beginning of a frame behind the last one of a log's partition, as a power cut in the middle of a write leaves
 /// it. Returns whether there was an unsealed segment to write to.
 pub fn tear(partition: &Path) -> io::Result<bool> {

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits;
+use thalweg_engine::locks::lock;
 use tokio::sync::watch;
 
 use crate::gateway::cut::{Cut, Cuts};
 use crate::gateway::serving::Sessions;
-use crate::shared::lock;
 
 /// One live connection of a device.
 pub(super) struct Login {

@@ -14,6 +14,7 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits;
+use thalweg_engine::locks::lock;
 use tokio::sync::watch;
 
 use super::delivery::Delivery;
@@ -21,7 +22,6 @@ use super::queue;
 use super::subscribe::Subscription;
 use crate::gateway::cut::{Cut, Cuts};
 use crate::gateway::serving::Sessions;
-use crate::shared::lock;
 
 /// What a connection receives from the rest of the gateway.
 pub(super) struct Inbox {

@@ -54,7 +54,8 @@ fn columns() -> Vec<DecodeColumn> {
     ]
 }
 
-fn schema(columns: Vec<DecodeColumn>, text: &str) -> DecodeSchema {
+/// All of these columns, read by this schema of Avro.
+pub(super) fn schema(columns: Vec<DecodeColumn>, text: &str) -> DecodeSchema {
     let options = [("avro.schema".to_owned(), text.to_owned())].into();
     DecodeSchema { projection: (0..columns.len()).collect(), columns, identity: None, options }
 }

@@ -2,7 +2,7 @@
 //! either all of it was valid and fits the declared columns, or the record is rejected.
 //!
 //! ```text
-//! mod        records ─► attributes, by the order in which the record before had them ─► columns
+//! decoder    records ─► attributes, by the order in which the record before had them ─► columns
 //! scan       bytes of one payload: white space, strings, skipping        string   escapes
 //! number     numbers without copying                                     timestamp  times
 //! column     a value against its declared type, into its slot            fault    why not

@@ -1,7 +1,7 @@
 //! The sink of a job that changes rows by their keys. Invariant: after a commit the table shows of each key the newest row that
 //! was written, and no key that was deleted; no other sink writes the table meanwhile.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
@@ -18,6 +18,7 @@ use crate::lake::settle::Committer;
 use crate::lake::source::Source;
 use crate::lake::table::LakeTable;
 use crate::limits::LAKE_KEYED_BYTES_MAX;
+use crate::locks::lock;
 use crate::time::Micros;
 
 /// Keeps the rows of one table by their keys.
@@ -103,7 +104,7 @@ impl KeyedSink {
 
 /// One job at a time: each keeps the rows in memory and would not see what another changes.
 fn claim(table: &LakeTable, app_id: &str) -> Result<Arc<String>> {
-    let mut claimed = table.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut claimed = lock(&table.claimed);
     match claimed.upgrade() {
         Some(other) if *other != app_id => Err(Error::conflict(format!("{} is written by {other} already", table.full_name()))
             .hint("a table with a primary key is written by one job at a time: stop the other one, or write to another table")),

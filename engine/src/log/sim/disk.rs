@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::contract::{Disk, DiskFile, OpenMode};
+use crate::locks::lock;
 
-use super::super::partition::lock;
 use super::plan::{Action, Operation, Plan};
 
 const SECTOR: usize = 512;

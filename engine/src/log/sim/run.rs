@@ -14,12 +14,13 @@ use crate::batch::{ContentType, ProducerSequence, Record};
 use crate::contract::{Arrival, Disk};
 use crate::error::ErrorKind;
 use crate::ids::Offset;
+use crate::locks::lock;
 use crate::time::SECOND;
 
 use super::super::appender::{Appender, Place, Uuids};
 use super::super::floors::Floor;
 use super::super::open;
-use super::super::partition::{Partition, lock};
+use super::super::partition::Partition;
 use super::super::pending::Pending;
 use super::super::producer_snapshot;
 use super::super::producers::Producers;

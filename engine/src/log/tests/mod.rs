@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::partition::lock;
 use super::sim::{SimClock, SimDisk};
 use super::{Floors, Log, LogConfig, Logs, segment};
 use crate::batch::{ContentType, Record};
 use crate::contract::{Disk, LogStore};
 use crate::ids::Name;
+use crate::locks::lock;
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -1,7 +1,7 @@
 //! Which streams are being read, and how. Invariant: two readers share if and only if they read the same log with the same
 //! declaration; which of its columns they want may differ.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::reader::ScanReader;
 use super::ring::{Company, Ring};
@@ -10,6 +10,7 @@ use crate::decode::DecodeSchema;
 use crate::error::{Error, Result};
 use crate::ids::{Offset, Partition};
 use crate::limits::SHARED_BYTES_MAX;
+use crate::locks::lock;
 use crate::plan::Scan;
 use crate::runtime::query::decode_schema;
 
@@ -45,7 +46,7 @@ impl SharedScans {
 
     fn find(&self, log: &Arc<dyn LogStore>, format: &str, schema: &DecodeSchema) -> Arc<SharedScan> {
         let declared = DecodeSchema { projection: Vec::new(), ..schema.clone() };
-        let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scans = lock(&self.scans);
         scans.retain(|s| s.strong_count() > 0);
         let same = |s: &SharedScan| Arc::ptr_eq(&s.log, log) && s.format == format && s.declared == declared;
         if let Some(found) = scans.iter().filter_map(Weak::upgrade).find(|s| same(s)) {

@@ -20,6 +20,7 @@ use crate::batch::Records;
 use crate::contract::Decoded;
 use crate::ids::Offset;
 use crate::limits::{SHARED_ROWS_BEHIND_MAX, SHARED_WAIT_MS_MAX};
+use crate::locks::lock;
 
 /// How many times as long as decoding takes those who are ahead wait for the others. With one, a job that works three times as long on a batch
 /// as others falls behind until it decodes for itself.
@@ -211,7 +212,7 @@ impl Ring {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

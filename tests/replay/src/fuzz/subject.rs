@@ -49,7 +49,6 @@ impl Subject {
     pub fn new(corpus: &[String]) -> Result<Self> {
         let config = SessionConfig {
             connectors: thalweg_connectors::CONNECTORS,
-            formats: thalweg_engine::decode::FORMAT_NAMES,
             default_owner: "tests@example.com".to_owned(),
             default_description: "a test".to_owned(),
             lake_root: PathBuf::from("/nonexistent/lake"),

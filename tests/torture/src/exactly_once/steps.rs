@@ -16,10 +16,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use thalweg_engine::contract::{Disk, DiskFile, OpenMode};
+use thalweg_engine::locks::lock;
 use thalweg_engine::system::RealDisk;
 
 use super::lies::Lie;
@@ -388,10 +389,6 @@ impl Disk for StepDisk {
         // A small test disk never has as much as a server wants.
         Err(io::ErrorKind::Unsupported.into())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

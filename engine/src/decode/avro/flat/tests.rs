@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::decode::DecodeColumn;
+use crate::decode::avro::tests::schema;
 use crate::decode::avro::{AvroReader, MARKER, open};
 use crate::decode::rows;
 use crate::decode::testing::{column, records};
@@ -48,11 +48,6 @@ const TYPES: &str = r#"{"type": "record", "name": "Types", "fields": [
     {"name": "either", "type": ["null", "int", "string"]},
     {"name": "text_extra", "type": "string"},
     {"name": "day_extra", "type": {"type": "int", "logicalType": "date"}}]}"#;
-
-fn schema(columns: Vec<DecodeColumn>, text: &str) -> DecodeSchema {
-    let options = [("avro.schema".to_owned(), text.to_owned())].into();
-    DecodeSchema { projection: (0..columns.len()).collect(), columns, identity: None, options }
-}
 
 /// The columns of `FLAT`, of which some are not wanted.
 fn flat(identity: bool) -> DecodeSchema {
