@@ -1,18 +1,18 @@
 //! The laws. Invariant: one law a file: a trait, and the plain data that it speaks of; nothing that implements one is here. The tests
 //! beside the implementors check what a law says.
 
-pub mod checkpoint_store;
-pub mod clock;
-pub mod codec;
+mod checkpoint_store;
+mod clock;
+mod codec;
 pub mod connector;
-pub mod device;
-pub mod disk;
-pub mod log_store;
-pub mod operator;
-pub mod sink;
-pub mod source;
-pub mod stateful;
-pub mod usage;
+mod device;
+mod disk;
+mod log_store;
+pub(crate) mod operator;
+mod sink;
+mod source;
+mod stateful;
+mod usage;
 
 pub use checkpoint_store::CheckpointStore;
 pub use clock::Clock;

@@ -2,29 +2,29 @@
 //! awaits, reads a clock or knows its neighbours; what it gives depends only on the rows it was given, never on how they were cut
 //! into batches.
 
-pub mod accumulate;
-pub mod compact;
-pub mod compute;
-pub mod filter;
-pub mod group;
-pub mod join;
-pub mod keyed;
-pub mod keys;
-pub mod late;
-pub mod lookup;
-pub mod over;
-pub mod project;
-pub mod rank;
-pub mod reorder;
-pub mod salvage;
+pub(crate) mod accumulate;
+pub(crate) mod compact;
+pub(crate) mod compute;
+pub(crate) mod filter;
+pub(crate) mod group;
+pub(crate) mod join;
+pub(crate) mod keyed;
+pub(crate) mod keys;
+pub(crate) mod late;
+pub(crate) mod lookup;
+pub(crate) mod over;
+pub(crate) mod project;
+pub(crate) mod rank;
+pub(crate) mod reorder;
+pub(crate) mod salvage;
 mod shards;
 mod stage;
-pub mod stages;
+pub(crate) mod stages;
 mod step;
-pub mod union;
-pub mod unnest;
-pub mod upsert;
-pub mod watermark;
+pub(crate) mod union;
+pub(crate) mod unnest;
+pub(crate) mod upsert;
+pub(crate) mod watermark;
 pub mod window;
 
 #[cfg(test)]

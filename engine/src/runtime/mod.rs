@@ -7,13 +7,13 @@
 //! ```
 
 mod admission;
-pub mod adopt;
+mod adopt;
 mod apart;
-pub mod archive;
+mod archive;
 mod attempt;
 mod bells;
 mod budget;
-pub mod chain;
+mod chain;
 mod driver;
 mod feeds;
 mod floors;
@@ -25,13 +25,13 @@ mod position;
 mod pressure;
 pub mod query;
 pub mod read;
-pub mod replay;
+mod replay;
 mod room;
 mod savepoints;
 mod scan;
 mod spawn;
 mod status;
-pub mod supervisor;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -4,7 +4,7 @@
 mod checkpoint;
 mod files;
 mod savepoints;
-pub mod snapshot;
+pub(crate) mod snapshot;
 
 pub use checkpoint::{Checkpoint, PartitionState, ReferencePin};
 pub use files::CheckpointFiles;
