@@ -108,7 +108,11 @@ pub(crate) async fn respond(headers: &HeaderMap, rows: Rows, shutdown: Cancellat
     {
         head.push(encoder.encode(&first?)?);
     }
-    let rest = stream.take_until(Box::pin(shutdown.cancelled_owned()));
+    // A result that a stop cut short would look whole: it goes on until its connection is cut.
+    let rest = match end {
+        RowsEnd::Finite => stream.boxed(),
+        RowsEnd::Live => stream.take_until(shutdown.cancelled_owned()).boxed(),
+    };
     let body = stream::iter(head.into_iter().map(Ok)).chain(encoded(encoder, rest)).filter(|chunk| {
         let empty = matches!(chunk, Ok(bytes) if bytes.is_empty());
         async move { !empty }

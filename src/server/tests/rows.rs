@@ -44,6 +44,16 @@ async fn rows_come_in_the_form_that_was_asked_for() {
     assert_eq!(run("*/*", " ").await.status, 400);
 }
 
+#[tokio::test]
+async fn a_stop_does_not_make_a_part_of_a_result_look_whole() {
+    let server = Server::new();
+    server.shutdown.cancel();
+    let answer = server.send(Method::POST, "/v1/sql", Some(server.analyst.expose()), "rows").await;
+    assert_eq!((answer.status, answer.text().lines().count()), (StatusCode::OK, 4));
+    let live = server.send(Method::POST, "/v1/sql", Some(server.analyst.expose()), "live").await;
+    assert_eq!((live.status, live.whole, live.text()), (StatusCode::OK, true, ""));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn live_rows_end_with_their_reader_or_with_the_server() {
     let server = Server::new();
