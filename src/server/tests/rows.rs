@@ -84,3 +84,18 @@ async fn live_rows_end_with_their_reader_or_with_the_server() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_rows_end_with_the_token_of_their_reader() {
+    let server = Server::new();
+    let address = server.listen(Deadlines::default()).await;
+    let name = thalweg_engine::ids::Name::new("ana").unwrap();
+    let token = || server.devices.create_token(&operator(), &name, thalweg_devices::Role::Analyst, None).unwrap();
+    let request = reqwest::Client::new().post(format!("http://{address}/v1/sql")).bearer_auth(token().expose()).body("live");
+    let mut rows = request.send().await.unwrap().bytes_stream();
+    assert!(rows.next().await.unwrap().unwrap().starts_with(br#"{"n":1,"#));
+    server.devices.revoke_token(&operator(), &name).unwrap();
+    let _of_the_same_name = token();
+    let end = tokio::time::timeout(Duration::from_secs(60), rows.next()).await.expect("live rows outlived their token");
+    assert!(end.is_none(), "the response ends whole: {end:?}");
+}
