@@ -44,9 +44,13 @@ impl Default for FakeAuthority {
 
 impl FakeAuthority {
     pub(crate) fn revoke(&self, device: &str) {
-        let device = DeviceId::new(device).unwrap();
-        lock(&self.revoked).insert(device.clone());
-        let _ = self.revocations.send(Revocation { device });
+        self.revoke_unheard(device);
+        let _ = self.revocations.send(Revocation { device: DeviceId::new(device).unwrap() });
+    }
+
+    /// Revokes a device without telling its connections.
+    pub(crate) fn revoke_unheard(&self, device: &str) {
+        lock(&self.revoked).insert(DeviceId::new(device).unwrap());
     }
 }
 

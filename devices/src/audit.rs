@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use thalweg_engine::contract::{Clock, Disk};
 use thalweg_engine::error::{Error, Result};
+use thalweg_engine::ids::DeviceId;
 use thalweg_engine::limits::AUDIT_REFUSALS_PER_MINUTE_MAX;
 use thalweg_engine::locks::lock;
 use thalweg_engine::time::{Micros, SECOND};
 
 use crate::journal::Journal;
-use crate::keys::Digest;
+use crate::keys::{Digest, looks_like_secret};
 
 /// Who asks for something to be done.
 #[derive(Debug, Clone)]
@@ -140,10 +141,15 @@ impl Audit {
             chain.refusals += 1;
         }
         let nobody = Actor { name: "unknown".to_owned(), peer };
-        if let Err(e) = self.record(&nobody, action, [object]) {
+        if let Err(e) = self.record(&nobody, action, [shown(object)]) {
             tracing::error!(error = %e, "a refused login could not be audited");
         }
     }
+}
+
+/// Who a stranger says it is. What is no device id may be anything, a misplaced key included.
+fn shown(object: &str) -> &str {
+    if looks_like_secret(object) || DeviceId::new(object).is_err() { "no device id" } else { object }
 }
 
 #[cfg(test)]
@@ -196,6 +202,20 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches("login_refused").count(), AUDIT_REFUSALS_PER_MINUTE_MAX as usize);
         assert!(text.lines().last().unwrap().contains("\"left_out\":990"));
+        open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_a_name_is_not_written_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.journal");
+        let audit = open(&path).unwrap();
+        for name in ["twd_pump-1_secret", "twa_pump-1_secret", "twt_ana_secret", "my secret", "pump-1"] {
+            audit.refused(Action::LoginRefused, name, None);
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("secret") && text.contains("\"object\":\"pump-1\""), "{text}");
+        assert_eq!(text.matches("login_refused").count(), 5);
         open(&path).unwrap();
     }
 }

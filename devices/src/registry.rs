@@ -25,6 +25,9 @@ use thalweg_engine::time::Micros;
 use crate::journal::Journal;
 use crate::keys::Digest;
 
+/// Devices whose times are written as one line of the journal: a large fleet does not fit into one.
+const SEEN_PER_LINE: usize = 10_000;
+
 /// How far a device has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -195,7 +198,7 @@ impl Registry {
             (seen != entry.presence.stored.load(Ordering::Relaxed)).then(|| Change::Seen(device.clone(), seen))
         };
         let changes: Vec<Change> = read(&self.entries).iter().filter_map(changed).collect();
-        self.store(&mut journal, changes)
+        changes.chunks(SEEN_PER_LINE).try_for_each(|some| self.store(&mut journal, some.to_vec()))
     }
 
     fn store(&self, journal: &mut Journal<Change>, changes: Vec<Change>) -> Result<()> {
@@ -238,5 +241,35 @@ fn apply(entries: &mut Entries, change: Change) {
                 entry.presence.stored.store(at, Ordering::Relaxed);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_engine::limits::JOURNAL_LINE_BYTES_MAX;
+    use thalweg_engine::system::RealDisk;
+
+    use super::*;
+
+    #[test]
+    fn of_more_devices_than_a_line_holds_is_written_when_they_were_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::open(Arc::new(RealDisk), dir.path().join("registry.journal")).unwrap();
+        let ids: Vec<DeviceId> = (0..JOURNAL_LINE_BYTES_MAX / 128).map(|n| DeviceId::new(&format!("{n:0>128}")).unwrap()).collect();
+        for device in &ids {
+            let record = DeviceRecord {
+                device: device.clone(),
+                state: DeviceState::Active,
+                activation: None,
+                keys: Vec::new(),
+                registered: 1,
+                activated: Some(1),
+                revoked: None,
+            };
+            apply(&mut write(&registry.entries), Change::Device(record));
+            registry.seen(device.as_str(), 7, None);
+        }
+        registry.flush_seen().unwrap();
+        assert!(read(&registry.entries).values().all(|e| e.presence.stored.load(Ordering::Relaxed) == 7));
     }
 }

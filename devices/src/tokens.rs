@@ -67,6 +67,13 @@ struct Token {
     not_after: Option<Micros>,
 }
 
+impl Token {
+    /// Whether it has not ended by itself at `now`.
+    fn is_good(&self, now: Micros) -> bool {
+        self.not_after.is_none_or(|end| now < end)
+    }
+}
+
 /// The token of this name from now on; none if it was revoked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Change {
@@ -183,9 +190,7 @@ impl Devices {
         let digest = known.as_ref().map_or(Digest::NONE, |t| t.digest);
         let fits = Digest::of(Purpose::Token, name, token).matches(&digest);
         match (known, Name::new(name)) {
-            (Some(token), Ok(name)) if fits && token.not_after.is_none_or(|end| self.clock.now() < end) => {
-                Ok(Principal { name, role: token.role })
-            }
+            (Some(token), Ok(name)) if fits && token.is_good(self.clock.now()) => Ok(Principal { name, role: token.role }),
             _ => {
                 self.audit.refused(Action::LoginRefused, "token", peer);
                 Err(Error::invalid("the token is not valid").hint(
@@ -194,6 +199,12 @@ impl Devices {
                 ))
             }
         }
+    }
+
+    /// When the token of this name was made, as long as it is good: what goes on for long asks again. Another token that gets the
+    /// name later was made at another time.
+    pub fn token_made(&self, name: &Name) -> Option<Micros> {
+        self.tokens.find(name.as_str()).filter(|t| t.is_good(self.clock.now())).map(|t| t.created)
     }
 
     /// All tokens that are stored, by name.
@@ -274,7 +285,9 @@ mod tests {
         assert_eq!(f.devices.verify_token(secret.expose(), None).unwrap().role, Role::Admin);
         let view = f.devices.list_tokens().into_iter().find(|t| t.name == helper).unwrap();
         assert_eq!(view.expires, Some(view.created + 60_000_000));
+        assert_eq!(f.devices.token_made(&helper), Some(view.created));
         f.clock.advance(Duration::from_secs(60));
+        assert_eq!(f.devices.token_made(&helper), None);
         let ended = f.devices.verify_token(secret.expose(), None).unwrap_err();
         assert_eq!(ended.to_string(), f.devices.verify_token("twt_x", None).unwrap_err().to_string());
         f.devices.verify_token(first.expose(), None).unwrap();

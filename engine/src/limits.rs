@@ -68,7 +68,7 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 1_024;
 /// Connections one device may hold at once over one protocol, each with a client id of its own.
 pub const CONNECTIONS_PER_DEVICE_MAX: usize = 8;
-/// Longest packet of a peer that has not yet proved who it is, in bytes.
+/// Longest packet of a peer that has not yet proved who it is, in bytes; over HTTP, the body of an activation.
 pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
 /// Longest client id, in bytes.
 pub const CLIENT_ID_BYTES_MAX: usize = 256;

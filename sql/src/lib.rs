@@ -27,7 +27,7 @@ mod lower;
 mod tables;
 
 pub use batch::{BatchQuery, BatchStream};
-pub use parser::{SavepointWanted, ScriptStatement};
+pub use parser::{SavepointWanted, ScriptStatement, without_secrets};
 pub use session::{Session, SessionConfig, Statement};
 pub use settings::{JobSettings, SETTINGS, SettingChange, Settings, without_settings};
 pub use tables::{

@@ -13,7 +13,7 @@ use thalweg_devices::{ActivationKey, DeviceState, DeviceView, ListFilter, Page, 
 use thalweg_engine::contract::connector::parse_duration;
 use thalweg_engine::error::{Error, ErrorKind};
 use thalweg_engine::ids::DeviceId;
-use thalweg_engine::limits::HTTP_BODY_BYTES_MAX;
+use thalweg_engine::limits::CONNECT_BYTES_MAX;
 use thalweg_engine::time;
 
 use super::body;
@@ -96,7 +96,7 @@ struct Activate {
 /// `POST /v1/devices/{id}/activate`: the device shows its activation key and gets its key, once.
 pub(crate) async fn activate(State(state): State<SharedState>, DevicePath(device): DevicePath, request: Request) -> ApiResult<Json<Value>> {
     let peer = peer(request.extensions());
-    let bytes = body::read(request, HTTP_BODY_BYTES_MAX).await?;
+    let bytes = body::read(request, CONNECT_BYTES_MAX).await?;
     let shown: Activate = body::json(&bytes)?;
     let id = device.clone();
     let devices = state.devices.clone();

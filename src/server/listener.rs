@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use thalweg_connectors::gateway::tune;
 use thalweg_engine::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEADER_BYTES_MAX, HTTP_HEADER_S_MAX, HTTP_SHUTDOWN_S_MAX, HTTP_STALL_S_MAX};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -94,9 +95,8 @@ pub async fn serve(listener: TcpListener, router: Router, deadlines: Deadlines, 
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, deadlines: Deadlines, shutdown: CancellationToken) {
-    if let Err(e) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, error = %e, "the connection stays with delayed sending");
-    }
+    // A reader of live rows that come seldom, or never, may be gone without a word.
+    tune(&stream);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer.ip()));

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use thalweg_engine::error::{Error, Result};
 use thalweg_engine::json;
-use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, ApiResult};
 use super::services::{Rows, RowsEnd};
@@ -95,8 +94,12 @@ impl Encoder {
 }
 
 /// The response that carries `rows` in the form that the request asks for. An error before the first rows becomes an error of
-/// the request. Live rows end with `shutdown`.
-pub(crate) async fn respond(headers: &HeaderMap, rows: Rows, shutdown: CancellationToken) -> ApiResult<Response<Body>> {
+/// the request. Live rows end with `until`.
+pub(crate) async fn respond(
+    headers: &HeaderMap,
+    rows: Rows,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> ApiResult<Response<Body>> {
     let (media_type, form) = form(headers);
     let Rows { schema, stream, end } = rows;
     // It is asked again after its end if it holds no row.
@@ -108,7 +111,11 @@ pub(crate) async fn respond(headers: &HeaderMap, rows: Rows, shutdown: Cancellat
     {
         head.push(encoder.encode(&first?)?);
     }
-    let rest = stream.take_until(Box::pin(shutdown.cancelled_owned()));
+    // A result that a stop cut short would look whole: it goes on until its connection is cut.
+    let rest = match end {
+        RowsEnd::Finite => stream.boxed(),
+        RowsEnd::Live => stream.take_until(until).boxed(),
+    };
     let body = stream::iter(head.into_iter().map(Ok)).chain(encoded(encoder, rest)).filter(|chunk| {
         let empty = matches!(chunk, Ok(bytes) if bytes.is_empty());
         async move { !empty }

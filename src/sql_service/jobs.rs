@@ -11,7 +11,7 @@ use thalweg_engine::plan::{JobPlan, Scan, Stage};
 use thalweg_engine::reference::ReferenceTable;
 use thalweg_engine::runtime::{Admission, JobKind, JobSpec, JobStatus, Resumed, Sinks, StartAt, Unclaimed};
 use thalweg_engine::time::Micros;
-use thalweg_sql::{JobSettings, without_settings};
+use thalweg_sql::{JobSettings, without_secrets, without_settings};
 
 use super::problems::Occasion;
 use super::{Engine, Service, execute::blocking, lock, rows};
@@ -239,7 +239,7 @@ fn view(status: JobStatus) -> JobView {
     JobView {
         name: status.name,
         state,
-        sql: without_settings(&status.sql).1.to_owned(),
+        sql: without_secrets(without_settings(&status.sql).1),
         counters: status.counters,
         committed: status.committed,
         lag: status.lag,

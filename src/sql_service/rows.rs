@@ -14,7 +14,7 @@ use thalweg_engine::limits::QUERY_ROWS_MAX;
 use thalweg_engine::runtime::{JobState, JobStatus, Tail};
 use thalweg_engine::state::Savepoint;
 use thalweg_engine::time::{self, Micros, SECOND};
-use thalweg_sql::{BatchQuery, BatchStream, TableDefinition, TableKind, without_settings};
+use thalweg_sql::{BatchQuery, BatchStream, TableDefinition, TableKind, without_secrets, without_settings};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
@@ -193,7 +193,7 @@ pub(super) fn job(status: &JobStatus) -> Result<SqlOutcome> {
         ("job", Some(status.name.clone())),
         ("state", Some(word.to_owned())),
         ("problem", problem),
-        ("statement", Some(statement.to_owned())),
+        ("statement", Some(without_secrets(statement))),
         ("settings", Some(settings.to_owned()).filter(|s| !s.is_empty())),
         ("checkpoint", Some(status.epoch.to_string())),
         ("checkpoint_at", status.checkpoint_at.map(time::format)),

@@ -2,7 +2,7 @@
 //! ones cannot keep everybody else out; a place is given back however its connection ends.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use thalweg_engine::limits;
@@ -34,6 +34,7 @@ impl Admission {
 
     /// A place for a new peer, or none.
     pub(super) fn admit(&self, address: IpAddr) -> Option<(Place, Stranger)> {
+        let address = network(address);
         let permit = self.places.clone().try_acquire_owned().ok()?;
         let mut strangers = lock(&self.strangers);
         let count = strangers.entry(address).or_insert(0);
@@ -42,6 +43,14 @@ impl Admission {
         }
         *count += 1;
         Some((Place { _permit: permit }, Stranger { address, strangers: self.strangers.clone() }))
+    }
+}
+
+/// What counts as one address: of IPv6 a /64, because whoever has one address there has them all.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
     }
 }
 
@@ -72,5 +81,15 @@ mod tests {
         drop(held);
         assert!(lock(&admission.strangers).is_empty());
         assert_eq!(admission.places.available_permits(), limits::CONNECTIONS_MAX);
+    }
+
+    #[test]
+    fn strangers_of_one_ipv6_network_are_those_of_one_address() {
+        let admission = Admission::new();
+        let address = |site, n| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, site, 0, 0, 0, n));
+        let mut addresses = (0..=u16::MAX).map(|n| address(1, n));
+        let held: Vec<_> = std::iter::from_fn(|| admission.admit(addresses.next()?)).collect();
+        assert_eq!(held.len(), limits::HANDSHAKES_PER_ADDRESS_MAX);
+        assert!(admission.admit(address(2, 1)).is_some());
     }
 }

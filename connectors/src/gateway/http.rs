@@ -36,9 +36,10 @@ pub struct Accepted {
 /// or one record of anything else. `producer` numbers the first record; the others count on from there.
 ///
 /// Errors: `Invalid` (too large, numbers beyond the last one, not the JSON it claims to be, naming line and column; nothing was
-/// stored), `NotFound` (no such stream), `Unavailable` (the log is full or slow: send the same again), `Internal` (the log failed).
-/// After the last two a part may have been stored; producers that number their records may send all of it again, before anything
-/// that comes after it: the log takes a number far below the last one for known.
+/// stored), `Forbidden` (the device lost its rights while a record waited), `NotFound` (no such stream), `Unavailable` (the log is
+/// full or slow: send the same again), `Internal` (the log failed). After the last two a part may have been stored; producers that
+/// number their records may send all of it again, before anything that comes after it: the log takes a number far below the last
+/// one for known.
 pub async fn ingest(
     context: &GatewayContext,
     device: &DeviceId,
@@ -140,7 +141,7 @@ async fn append(context: &GatewayContext, log: &dyn LogStore, device: &DeviceId,
             Err(e) if e.kind() == ErrorKind::Unavailable && Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(limits::APPEND_RETRY_INTERVAL_MS)).await;
                 if !context.authority.is_active(device) {
-                    return Err(Error::invalid(format!("device {device} is no longer active")));
+                    return Err(Error::invalid(format!("device {device} is no longer active")).of_case(Case::Forbidden));
                 }
             }
             other => return other,
@@ -217,6 +218,16 @@ mod tests {
         assert_eq!((accepted.records, accepted.duplicates, log.records().len()), (2, 0, 2));
         let c = &context.counters;
         assert_eq!((c.received.get(), c.failed.get(), c.appended.get(), c.duplicate.get()), (4, 2, 2, 0));
+    }
+
+    #[tokio::test]
+    async fn a_device_that_is_revoked_while_its_records_wait_is_told_that_it_may_not() {
+        let (log, authority) = (MemoryLog::new(Durability::AtOnce), FakeAuthority::default());
+        let context = context(authority.clone(), log.clone());
+        log.set_full(true);
+        authority.revoke("pump-1");
+        let error = ingest(&context, &device(), &Name::new("telemetry").unwrap(), None, None, b"[1]").await.unwrap_err();
+        assert_eq!((error.kind(), error.case()), (ErrorKind::Invalid, Some(Case::Forbidden)), "{error}");
     }
 
     #[tokio::test]

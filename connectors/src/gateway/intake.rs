@@ -235,6 +235,8 @@ impl<P: Publish> Intake<P> {
         }
         match self.taps[tap].log.append(&record) {
             Ok(ticket) => {
+                // What is there already was shown when it was stored, and takes no room in the log that would bound its copies.
+                let echo = if ticket.arrival == Arrival::Duplicate { Echo::Unwanted } else { echo };
                 let outcome = Outcome::Stored { tap, offset: ticket.offset, arrival: ticket.arrival };
                 self.pending.push_back(Pending { origin: publish.origin(echo), promise: publish.promise(), outcome });
                 Step::Taken
@@ -418,6 +420,20 @@ mod tests {
         let mut told = Vec::new();
         intake.settle(|s| told.push((s.origin, s.outcome.is_ok()))).unwrap();
         assert_eq!(told, [(Echo::Wanted, true), (Echo::Unwanted, false)]);
+    }
+
+    #[test]
+    fn what_is_sent_again_keeps_nothing_for_subscribers() {
+        let log = MemoryLog::new(Durability::WhenTold);
+        let mut intake = Intake::new(testing::context(FakeAuthority::default(), log.clone()), DeviceId::new("pump-1").unwrap());
+        let number = ProducerSequence { epoch: 1, sequence: 5 };
+        for _ in 0..3 {
+            assert_eq!(intake.offer(Sent("devices/pump-1/telemetry", Some(number)), Echo::Wanted), Step::Taken);
+        }
+        log.make_durable(1);
+        let mut told = Vec::new();
+        intake.settle(|s| told.push(s.origin)).unwrap();
+        assert_eq!(told, [Echo::Wanted, Echo::Unwanted, Echo::Unwanted]);
     }
 
     #[test]

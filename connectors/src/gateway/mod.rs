@@ -29,3 +29,4 @@ mod sums;
 pub use amqp::AmqpGateway;
 pub use context::GatewayContext;
 pub use mqtt::MqttGateway;
+pub use serving::tune;

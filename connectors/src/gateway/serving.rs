@@ -137,7 +137,7 @@ where
 }
 
 /// Sets what the system leaves off. A socket that does not take it is served all the same.
-fn tune(socket: &TcpStream) {
+pub fn tune(socket: &TcpStream) {
     // Acknowledgements are written in batches already; waiting for more would only add delay.
     let _ = socket.set_nodelay(true);
     // A device whose network went away says nothing, and may have asked for no keep-alive of its protocol.

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::FutureExt;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubscribeReasonCode};
 use thalweg_engine::batch::ContentType;
@@ -21,6 +22,9 @@ use thalweg_engine::limits;
 use super::options::BrokerOptions;
 use crate::shared::Throttle;
 
+/// Longest packet that is read. What is too long for a record is read and left out: the broker sends again, before everything
+/// else, what is not acknowledged.
+const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Time between pings to the broker.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Requests that may wait for the event loop; acknowledgements of a full batch fit twice.
@@ -36,7 +40,8 @@ pub(super) struct MqttSource {
     client: AsyncClient,
     events: EventLoop,
     options: BrokerOptions,
-    ready: VecDeque<Publish>,
+    /// Messages, without their payload, and the record in each, if there is one.
+    ready: VecDeque<(Publish, Option<SourceRecord>)>,
     unacknowledged: Vec<Publish>,
     skipped: u64,
     warnings: Throttle,
@@ -48,7 +53,7 @@ impl MqttSource {
         mqtt.set_keep_alive(KEEP_ALIVE)
             .set_clean_session(false)
             .set_manual_acks(true)
-            .set_max_packet_size(limits::MQTT_PACKET_BYTES_MAX, limits::MQTT_PACKET_BYTES_MAX);
+            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
         if let Some((user, password)) = &options.credentials {
             mqtt.set_credentials(user.clone(), password.clone());
         }
@@ -67,8 +72,11 @@ impl MqttSource {
             Event::Incoming(Packet::SubAck(ack)) if ack.return_codes.contains(&SubscribeReasonCode::Failure) => {
                 Err(self.error(format!("refused the subscription to {:?}", self.options.topic)))
             }
-            Event::Incoming(Packet::Publish(publish)) => {
-                self.ready.push_back(publish);
+            Event::Incoming(Packet::Publish(mut publish)) => {
+                let record = self.record(&publish);
+                // The record has it, and what is left out may be long.
+                publish.payload = Bytes::new();
+                self.ready.push_back((publish, record));
                 Ok(())
             }
             _ => Ok(()),
@@ -107,13 +115,13 @@ impl MqttSource {
         None
     }
 
-    /// Turns what is ready into records.
+    /// Hands out the records of what is ready.
     fn drain(&mut self) -> Vec<SourceRecord> {
         let mut records = Vec::new();
         while records.len() < limits::SOURCE_RECORDS_MAX
-            && let Some(publish) = self.ready.pop_front()
+            && let Some((publish, record)) = self.ready.pop_front()
         {
-            records.extend(self.record(&publish));
+            records.extend(record);
             self.unacknowledged.push(publish);
         }
         records

@@ -11,6 +11,7 @@ use crate::gateway::MqttGateway;
 use crate::testing::{self, Durability, FakeAuthority, MemoryLog};
 use bytes::Bytes;
 use thalweg_engine::ids::DeviceId;
+use thalweg_engine::limits;
 
 async fn gateway() -> MqttGateway {
     let context = testing::context(FakeAuthority::default(), MemoryLog::new(Durability::AtOnce));
@@ -58,6 +59,20 @@ async fn records_carry_the_device_of_their_topic_and_others_are_skipped() {
     source.ack().await.unwrap();
     let (second, ()) = tokio::join!(source.next(), deliver(&gateway, "devices/hub/from/pump-8/x", b"2"));
     assert_eq!(second.unwrap()[0].device.as_str(), "pump-8");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_left_out_and_does_not_hold_up_others() {
+    let gateway = gateway().await;
+    let mut source = source::open(&mut options(&gateway, &[])).unwrap();
+    let long: &'static [u8] = vec![b'x'; 2 * limits::MQTT_PACKET_BYTES_MAX - 100_000].leak();
+    let (records, ()) = tokio::join!(source.next(), async {
+        deliver(&gateway, "devices/hub/x", long).await;
+        deliver(&gateway, "devices/hub/x", b"{}").await;
+    });
+    let records = records.unwrap();
+    assert_eq!((records.len(), &records[0].payload[..]), (1, &b"{}"[..]));
+    source.ack().await.unwrap();
 }
 
 #[tokio::test]

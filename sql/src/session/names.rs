@@ -14,7 +14,7 @@ use super::{Origin, Session, SessionConfig, Statement};
 use crate::bind::{bind, bind_expression};
 use crate::diagnostics::{Problem, Result};
 use crate::lower::{self, Planner};
-use crate::parser::{CreateTable, CreateView, DropStatement, Dropped, Parsed, parse_at};
+use crate::parser::{CreateTable, CreateView, DropStatement, Dropped, Parsed, parse_at, without_secrets};
 use crate::tables::{self, Compiled, Defaults, Found, TableDefinition, TableKind, list, what};
 
 impl Session {
@@ -166,7 +166,7 @@ impl Session {
     pub(super) fn show_create(&self, name: &Ident) -> Result<Statement> {
         let folded = tables::table_name(name)?;
         match self.catalog.declared(folded.as_str()) {
-            Some(definition) => Ok(Statement::List { rows: list(["statement"], &[[definition.sql.clone()]])? }),
+            Some(definition) => Ok(Statement::List { rows: list(["statement"], &[[without_secrets(&definition.sql)]])? }),
             None => Err(self.catalog.unknown(folded.as_str(), name)),
         }
     }

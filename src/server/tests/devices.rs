@@ -27,6 +27,7 @@ async fn a_device_lives_through_the_api() {
     let activate =
         async |key: &str| server.send(Method::POST, "/v1/devices/pump-1/activate", None, json!({"activation_key": key}).to_string()).await;
     assert_eq!(activate("wrong").await.status, 401);
+    assert_eq!(activate(&"x".repeat(CONNECT_BYTES_MAX)).await.status, 413, "of a stranger no more is kept than over other protocols");
     let key = activate(&activation_key).await.json()["key"].as_str().unwrap().to_owned();
     assert_eq!(activate(&activation_key).await.status, 409);
     let viewer = Some(server.viewer.expose());

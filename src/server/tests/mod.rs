@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use thalweg_engine::batch::ProducerSequence;
 use thalweg_engine::error::{Case, Error};
 use thalweg_engine::ids::DeviceId;
-use thalweg_engine::limits::{HTTP_BODY_BYTES_MAX, HTTP_RETRY_AFTER_DISK_FULL_S, HTTP_RETRY_AFTER_S, HTTP_TELEMETRY_BYTES_MAX};
+use thalweg_engine::limits::{
+    CONNECT_BYTES_MAX, HTTP_BODY_BYTES_MAX, HTTP_RETRY_AFTER_DISK_FULL_S, HTTP_RETRY_AFTER_S, HTTP_TELEMETRY_BYTES_MAX,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

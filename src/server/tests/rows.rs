@@ -44,6 +44,16 @@ async fn rows_come_in_the_form_that_was_asked_for() {
     assert_eq!(run("*/*", " ").await.status, 400);
 }
 
+#[tokio::test]
+async fn a_stop_does_not_make_a_part_of_a_result_look_whole() {
+    let server = Server::new();
+    server.shutdown.cancel();
+    let answer = server.send(Method::POST, "/v1/sql", Some(server.analyst.expose()), "rows").await;
+    assert_eq!((answer.status, answer.text().lines().count()), (StatusCode::OK, 4));
+    let live = server.send(Method::POST, "/v1/sql", Some(server.analyst.expose()), "live").await;
+    assert_eq!((live.status, live.whole, live.text()), (StatusCode::OK, true, ""));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn live_rows_end_with_their_reader_or_with_the_server() {
     let server = Server::new();
@@ -73,4 +83,19 @@ async fn live_rows_end_with_their_reader_or_with_the_server() {
         assert!(Instant::now() < deadline, "the server still answers");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_rows_end_with_the_token_of_their_reader() {
+    let server = Server::new();
+    let address = server.listen(Deadlines::default()).await;
+    let name = thalweg_engine::ids::Name::new("ana").unwrap();
+    let token = || server.devices.create_token(&operator(), &name, thalweg_devices::Role::Analyst, None).unwrap();
+    let request = reqwest::Client::new().post(format!("http://{address}/v1/sql")).bearer_auth(token().expose()).body("live");
+    let mut rows = request.send().await.unwrap().bytes_stream();
+    assert!(rows.next().await.unwrap().unwrap().starts_with(br#"{"n":1,"#));
+    server.devices.revoke_token(&operator(), &name).unwrap();
+    let _of_the_same_name = token();
+    let end = tokio::time::timeout(Duration::from_secs(60), rows.next()).await.expect("live rows outlived their token");
+    assert!(end.is_none(), "the response ends whole: {end:?}");
 }

@@ -71,3 +71,22 @@ async fn slow_peers_are_cut_and_do_not_hold_up_others() {
     let read = tokio::time::timeout(Duration::from_secs(20), over.read(&mut [0; 1])).await;
     assert!(matches!(read, Ok(Ok(0) | Err(_))), "one connection too many is closed at once: {read:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_system_asks_a_peer_that_says_nothing_whether_it_is_there() {
+    let server = Server::new();
+    let address = server.listen(Deadlines::default()).await;
+    let peer = TcpStream::connect(address).await.unwrap();
+    let [near, far] = [address.port(), peer.local_addr().unwrap().port()].map(|port| format!(":{port:04X}"));
+    // Of each socket: its number, both ends, state, queues, and the timer that runs; 2 is the one that asks.
+    let asks = || {
+        let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let mut fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        fields.any(|f| f.len() > 5 && f[1].ends_with(&near) && f[2].ends_with(&far) && f[5].starts_with("02:"))
+    };
+    let deadline = Instant::now() + Duration::from_secs(8);
+    while !asks() {
+        assert!(Instant::now() < deadline, "a peer that is gone would hold its query for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

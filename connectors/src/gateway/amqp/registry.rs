@@ -1,5 +1,5 @@
 //! Live AMQP connections by device. Invariant: a container id of a device is in here once; whoever registers it again cuts the
-//! older connection.
+//! older connection. An empty one is none.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ impl Registry {
     pub(super) fn register(&self, device: &DeviceId, container: &str) -> Result<(Arc<Login>, Cuts)> {
         let mut devices = lock(&self.devices);
         let logins = devices.entry(device.clone()).or_default();
-        if let Some(at) = logins.iter().position(|l| l.container == container) {
+        if let Some(at) = logins.iter().position(|l| !container.is_empty() && l.container == container) {
             logins.swap_remove(at).cut.send_replace(Some(Cut::TakenOver));
         }
         if logins.len() >= limits::CONNECTIONS_PER_DEVICE_MAX {

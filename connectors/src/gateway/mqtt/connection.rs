@@ -341,7 +341,10 @@ impl Connection {
 impl Ended {
     /// Publishes the will, and waits for what the log took before the end.
     pub(super) async fn finish(self) {
-        if let Some(will) = self.will {
+        // The device may have lost its rights since its connection ended, when there was no connection left to cut.
+        if let Some(will) = self.will
+            && self.shared.context.authority.is_active(&self.session.device)
+        {
             will.publish(&self.shared.context, &self.session.device).await;
         }
         self.intake.finish().await;

@@ -23,6 +23,20 @@ async fn a_second_connection_takes_the_container_id_over() {
 }
 
 #[tokio::test]
+async fn connections_without_a_container_id_do_not_take_each_other_over() {
+    let bench = Bench::start(Durability::AtOnce).await;
+    let mut peers = [bench.peer().await, bench.peer().await];
+    for peer in &mut peers {
+        peer.open("pump-1", "").await;
+    }
+    for peer in &mut peers {
+        peer.link(EVENTS).await;
+        peer.send(&transfer(0, 0, Settled::No, &message(b"{}"))).await;
+        assert_eq!(peer.answers(0).await, [(0, 0, None)]);
+    }
+}
+
+#[tokio::test]
 async fn a_revocation_cuts_every_connection_of_the_device() {
     let bench = Bench::start(Durability::AtOnce).await;
     let mut peers = Vec::new();

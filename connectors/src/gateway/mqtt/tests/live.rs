@@ -109,6 +109,25 @@ async fn a_will_is_published_when_a_connection_breaks_and_forgotten_after_goodby
 }
 
 #[tokio::test]
+async fn a_device_that_is_revoked_right_after_its_connection_broke_has_no_will() {
+    for version in BOTH {
+        let bench = Bench::start(Durability::AtOnce).await;
+        let mut lost = bench.peer().await;
+        lost.send(&connect(version, "pump-1", "pump-1", "key-pump-1", Some(TOPIC))).await;
+        lost.packet().await.unwrap();
+        bench.authority.revoke_unheard("pump-1");
+        drop(lost);
+        let start = Instant::now();
+        while !bench.gateway.connected().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(8));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bench.gateway.shutdown().await;
+        assert!(bench.log.records().is_empty(), "the will of a revoked device was published");
+    }
+}
+
+#[tokio::test]
 async fn a_device_hears_its_own_messages_once_they_are_durable() {
     for version in BOTH {
         let bench = Bench::start(Durability::WhenTold).await;
