@@ -182,18 +182,19 @@ impl Devices {
         })
     }
 
-    /// Issues another key and returns it, shown this once; keys from before end after `overlap`. Activates the device if it
-    /// was not active. Errors: `NotFound`; `Conflict` if it is revoked or has too many keys.
+    /// Issues another key and returns it, shown this once; keys from before end after `overlap`. If they end at once, so do the device's
+    /// connections: who has one of these keys may have opened them. Activates the device if it was not active. Errors: `NotFound`; `Conflict` if it is revoked or has too many keys.
     pub fn issue_key(&self, actor: &Actor, device: &DeviceId, overlap: Duration) -> Result<Secret> {
         let now = self.clock.now();
         let end = now.saturating_add(i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX));
         let key = Secret::generate(Purpose::Device, device.as_str())?;
-        self.registry.change(|entries| {
+        let (key, keys_end) = self.registry.change(|entries| {
             let mut record = find(entries, device)?.record.clone();
             if record.state == DeviceState::Revoked {
                 return Err(Error::conflict(format!("device {device} is revoked")).hint("register it under another id"));
             }
             record.keys.retain(|k| k.is_good(now));
+            let before = record.keys.len();
             record.keys.iter_mut().for_each(|k| k.not_after = Some(k.not_after.map_or(end, |old| old.min(end))));
             record.keys.retain(|k| k.is_good(now));
             if record.keys.len() >= DEVICE_KEYS_MAX {
@@ -201,8 +202,12 @@ impl Devices {
                     .hint("wait until one ends, or issue the key with a shorter overlap"));
             }
             self.audit.record(actor, Action::DeviceIssueKey, [device.as_str()])?;
-            Ok((vec![with_key(&record, &key, now)], key))
-        })
+            Ok((vec![with_key(&record, &key, now)], (key, record.keys.len() < before)))
+        })?;
+        if keys_end {
+            self.cut(device);
+        }
+        Ok(key)
     }
 
     /// Takes all rights from a device, for good, and cuts its connections. Errors: `NotFound`. Doing it again changes nothing.
@@ -220,9 +225,14 @@ impl Devices {
             record.activation = None;
             Ok((vec![record], ()))
         })?;
+        self.cut(device);
+        Ok(())
+    }
+
+    /// Ends the connections of a device.
+    fn cut(&self, device: &DeviceId) {
         // Nobody may be listening: then there is no connection to cut.
         let _ = self.revocations.send(Revocation { device: device.clone() });
-        Ok(())
     }
 
     /// Replaces the catalog document of a device. Errors: `NotFound`; `Invalid` if the catalog refuses it.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 pub(super) enum Cut {
     /// The same client id connected again.
     TakenOver,
-    /// The device lost its rights.
+    /// The device lost its rights, or the keys that it may have logged in with.
     Revoked,
     /// The gateway stops.
     Stopping,

@@ -180,7 +180,11 @@ fn keys_rotate_with_overlap() {
         f.devices.issue_key(&operator(), &id("pump-1"), Duration::from_secs(60)).unwrap();
     }
     assert_eq!(f.devices.issue_key(&operator(), &id("pump-1"), Duration::from_secs(60)).unwrap_err().kind(), ErrorKind::Conflict);
+    let mut revocations = f.devices.revocations();
     let only = f.devices.issue_key(&operator(), &id("pump-1"), Duration::ZERO).unwrap();
+    assert_eq!(revocations.try_recv().unwrap(), Revocation { device: id("pump-1") }, "who has an old key may be connected");
+    f.devices.issue_key(&operator(), &id("pump-1"), Duration::from_secs(60)).unwrap();
+    assert!(revocations.try_recv().is_err(), "old keys are still good");
     assert!(f.devices.authenticate("pump-1", new.expose(), None).is_err());
     f.devices.authenticate("pump-1", only.expose(), None).unwrap();
 }

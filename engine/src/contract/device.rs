@@ -18,7 +18,7 @@ pub struct Identity {
 /// Cut every live connection of this device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// The device that lost its rights.
+    /// The device that lost its rights, or the keys that it may have logged in with.
     pub device: DeviceId,
 }
 

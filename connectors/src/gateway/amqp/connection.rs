@@ -67,7 +67,7 @@ impl End {
             Self::LogFull => fault(condition::RESOURCE_LIMIT, LOG_FULL),
             Self::LogFailed => fault(condition::INTERNAL_ERROR, "nothing more can be acknowledged: the log takes no records"),
             Self::Cut(Cut::TakenOver) => fault(condition::FORCED, "the same container id connected again"),
-            Self::Cut(Cut::Revoked) => fault(condition::UNAUTHORIZED, "the device was revoked"),
+            Self::Cut(Cut::Revoked) => fault(condition::UNAUTHORIZED, "the device was revoked, or its key has ended"),
             Self::Cut(Cut::Stopping) => fault(condition::FORCED, "the gateway stops"),
         }
     }

@@ -64,7 +64,7 @@ impl std::fmt::Display for End {
             Self::LogFull => f.write_str(LOG_FULL),
             Self::LogFailed => f.write_str("nothing more can be acknowledged: the log takes no records"),
             Self::Cut(Cut::TakenOver) => f.write_str("the same client id connected again"),
-            Self::Cut(Cut::Revoked) => f.write_str("the device was revoked"),
+            Self::Cut(Cut::Revoked) => f.write_str("the device was revoked, or its key has ended"),
             Self::Cut(Cut::Stopping) => f.write_str("the gateway stops"),
         }
     }
