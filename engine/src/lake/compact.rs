@@ -183,13 +183,13 @@ impl LakeTable {
         let rows = match write() {
             Ok(rows) if rows == expected => rows,
             failed => {
-                self.forget(&staged)?;
+                self.forget(&staged);
                 let lost = Error::internal(format!("{} {date}: what was merged or sealed does not hold {expected} rows", self.full_name()));
                 return Err(failed.err().unwrap_or(lost));
             }
         };
         if let Err(e) = self.replace(&replaced, &staged, &app, number) {
-            self.withdraw(staged, &app)?;
+            self.withdraw(staged, &app);
             return Err(e);
         }
         let sealed = rewrites.iter().filter(|r| r.level == Level::Sealed).count();
@@ -212,17 +212,22 @@ impl LakeTable {
 
     /// Removes what a failed commit was to add, if it is known that the log does not name it. A merged file it may have named, once another owner
     /// has the lake: that one can have replaced it since, and readers of the version between need it. Sealed files nobody replaces.
-    fn withdraw(&self, mut staged: Vec<StagedFile>, app: &str) -> Result<()> {
-        let Ok(snapshot) = self.begin().version(app).and_then(|_| self.snapshot()) else { return Ok(()) };
+    fn withdraw(&self, mut staged: Vec<StagedFile>, app: &str) {
+        let Ok(snapshot) = self.begin().version(app).and_then(|_| self.snapshot()) else { return };
         let is_owner = self.environment.check_fence().is_ok();
         let is_ours = |f: &StagedFile| is_owner || Path::new(&f.path).starts_with(Level::Sealed.directory());
         staged.retain(|f| snapshot.file(&f.path).is_none() && is_ours(f));
-        self.forget(&staged)
+        self.forget(&staged);
     }
 
-    /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice.
-    fn forget(&self, staged: &[StagedFile]) -> Result<()> {
-        Ok(staged.iter().try_for_each(|f| std::fs::remove_file(self.path().join(&f.path)))?)
+    /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice. One that stays neither
+    /// keeps the others here nor hides why they were to go.
+    fn forget(&self, staged: &[StagedFile]) {
+        for file in staged {
+            if let Err(error) = std::fs::remove_file(self.path().join(&file.path)) {
+                tracing::warn!(table = self.full_name(), file = %file.path, %error, "a file that was never committed stays");
+            }
+        }
     }
 
     /// The rows of some files in the order of a sealed file. Beside the sorted columns one more is in memory at a time.

@@ -238,14 +238,19 @@ fn a_file_that_cannot_be_opened_keeps_no_others_from_being_merged() {
     assert!(parquet_files(&table.path().join("data")).is_empty());
 }
 
-/// A clock that lets another process take the lake over when it is next asked, once it is told where the fence is.
+/// A clock that lets another process take the lake over when it is next asked, once it is told where the fence is, and which directory that
+/// one removes.
 #[derive(Debug, Default)]
-struct Overtaken(Mutex<Option<PathBuf>>);
+struct Overtaken {
+    fence: Mutex<Option<PathBuf>>,
+    removed: Mutex<Option<PathBuf>>,
+}
 
 impl Clock for Overtaken {
     fn now(&self) -> Micros {
-        if let Some(fence) = self.0.lock().unwrap().take() {
+        if let Some(fence) = self.fence.lock().unwrap().take() {
             std::fs::write(fence, "2\n").unwrap();
+            self.removed.lock().unwrap().take().into_iter().for_each(|path| std::fs::remove_dir_all(path).unwrap());
         }
         10 * DAY
     }
@@ -265,13 +270,25 @@ fn an_owner_that_was_replaced_before_its_commit_takes_back_only_what_nobody_can_
         for epoch in 1..=8 {
             run(sink.as_mut(), epoch, &one_day(epoch));
         }
-        *clock.0.lock().unwrap() = Some(lake.root().join("_fence"));
+        *clock.fence.lock().unwrap() = Some(lake.root().join("_fence"));
         let refused = table.seal(scope, HOUR).unwrap_err();
         assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("taken the lake"), "{refused}");
         assert_eq!(merged_files(&table).len(), merged);
         assert!(parquet_files(&table.path().join("data")).is_empty());
         assert_eq!(contents(&table).len(), 16);
     }
+}
+
+#[test]
+fn why_a_commit_failed_is_told_also_if_what_was_written_for_it_cannot_be_removed() {
+    let (world, clock) = (World::new(), Arc::new(Overtaken::default()));
+    let lake = Lake::open(&world.directory.path().join("lake"), clock.clone(), world.runtime.handle().clone()).unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    run(table.sink("job").unwrap().as_mut(), 1, &one_day(1));
+    *clock.removed.lock().unwrap() = Some(table.path().join("data"));
+    *clock.fence.lock().unwrap() = Some(lake.root().join("_fence"));
+    let refused = table.seal(SealScope::All, HOUR).unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("taken the lake"), "{refused}");
 }
 
 #[test]
