@@ -156,7 +156,7 @@ impl LakeTable {
         format!("{APP_ID_PREFIX}{}", self.full_name())
     }
 
-    /// `None` if there is nothing to do. Errors: also, after the others were merged, why a file could not be opened.
+    /// `None` if there is nothing to do. Errors: also, after the others were merged, why a file could not be opened or read.
     fn compact(&self, date: &str, decision: Decision, files: &[&TableFile]) -> Result<Option<CompactedDay>> {
         let app = self.maintenance_app();
         let number = self.begin().version(&app)? + 1;
@@ -184,6 +184,10 @@ impl LakeTable {
             Ok(rows) if rows == expected => rows,
             failed => {
                 self.forget(&staged);
+                if decision == Decision::Merge {
+                    let read: Vec<&Source<'_>> = rewrites.iter().flat_map(|r| &r.files).map(|&i| &sources[i]).collect();
+                    self.merge_others(date, files, &read)?;
+                }
                 let lost = Error::internal(format!("{} {date}: what was merged or sealed does not hold {expected} rows", self.full_name()));
                 return Err(failed.err().unwrap_or(lost));
             }
@@ -208,6 +212,18 @@ impl LakeTable {
             }
         }
         Ok((sources, damaged))
+    }
+
+    /// After a merge that failed, merges the files without those of `read` that cannot be read, if there are any: pages may be damaged behind a
+    /// good footer.
+    fn merge_others(&self, date: &str, files: &[&TableFile], read: &[&Source<'_>]) -> Result<()> {
+        let damaged = read.iter().filter(|source| in_background(|| source.check()).is_err());
+        let damaged: Vec<&str> = damaged.map(|source| source.file().relative.as_str()).collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<&TableFile> = files.iter().copied().filter(|f| !damaged.contains(&f.relative.as_str())).collect();
+        self.compact(date, Decision::Merge, &others).map(|_| ())
     }
 
     /// Removes what a failed commit was to add, if it is known that the log does not name it. A merged file it may have named, once another owner

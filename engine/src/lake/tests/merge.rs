@@ -189,19 +189,41 @@ fn what_a_crash_leaves_of_a_merge_is_an_orphan_that_no_sink_takes_for_its_own() 
     assert_eq!(contents(&table).len(), before.len() + 4);
 }
 
+/// One commit to be sealed, forty to become one file, eight to become another, in that order.
+fn of_three_classes(sink: &mut dyn Sink) {
+    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
+        let count = if epoch == 1 { SEAL_ROWS_MIN + 1 } else { [1, 600][usize::from(epoch > 41)] };
+        run(sink, epoch, &many(epoch as i64, count));
+    }
+}
+
 #[test]
 fn a_merge_that_fails_leaves_the_day_as_it_was() {
     let world = World::new();
     let lake = world.open().unwrap();
     let table = lake.create(spec("readings")).unwrap();
-    let mut sink = table.sink("job").unwrap();
-    // One to be sealed, forty to become one, eight to become another, in that order.
-    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
-        let count = if epoch == 1 { SEAL_ROWS_MIN + 1 } else { [1, 600][usize::from(epoch > 41)] };
-        run(sink.as_mut(), epoch, &many(epoch as i64, count));
-    }
+    of_three_classes(table.sink("job").unwrap().as_mut());
     let before = table.snapshot().unwrap();
-    // A good footer, and pages that cannot be read: seen when the others are written.
+    // Where the last of the new files goes: seen when the others are written.
+    let obstacle = before.files[0].path.with_file_name("m00000001-o1-s2.parquet");
+    std::fs::create_dir(&obstacle).unwrap();
+    assert_eq!(lake.maintain(HOUR).unwrap().failures.len(), 1);
+    assert_eq!(table.snapshot().unwrap().version, before.version);
+    assert!(parquet_files(&table.path().join("data")).is_empty() && merged_files(&table).is_empty(), "what was written is gone");
+    std::fs::remove_dir(obstacle).unwrap();
+    let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
+    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (RECENT_FILES_MAX + 1, 2, 1, before.rows));
+    assert_eq!(table.snapshot().unwrap().rows, before.rows);
+}
+
+#[test]
+fn a_file_whose_pages_cannot_be_read_keeps_no_others_from_being_merged() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    of_three_classes(table.sink("job").unwrap().as_mut());
+    let before = table.snapshot().unwrap();
+    // A good footer, and pages that cannot be read.
     let damaged = &before.files[RECENT_FILES_MAX].path;
     let good = std::fs::read(damaged).unwrap();
     let mut bad = good.clone();
@@ -209,11 +231,14 @@ fn a_merge_that_fails_leaves_the_day_as_it_was() {
     std::fs::write(damaged, bad).unwrap();
     let report = lake.maintain(HOUR).unwrap();
     assert!(report.failures[0].to_string().contains("lake file"), "{:?}", report.failures);
-    assert_eq!(table.snapshot().unwrap().version, before.version);
-    assert!(parquet_files(&table.path().join("data")).is_empty() && merged_files(&table).is_empty(), "what was written is gone");
+    // Seven others of its class are too few; one file is sealed, and one merged.
+    let after = table.snapshot().unwrap();
+    assert_eq!((after.version, after.files.len(), after.rows), (before.version + 1, 1 + 1 + 8, before.rows));
+    let written = (parquet_files(&table.path().join("data")).len(), merged_files(&table).len());
+    assert_eq!(written, (1, 1), "what was written for nothing is gone");
+    assert!(after.file(&before.files[RECENT_FILES_MAX].relative).is_some());
     std::fs::write(damaged, good).unwrap();
-    let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
-    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (RECENT_FILES_MAX + 1, 2, 1, before.rows));
+    assert_eq!(table.seal(SealScope::Alike, HOUR).unwrap()[0].replaced, 8);
     assert_eq!(table.snapshot().unwrap().rows, before.rows);
 }
 
