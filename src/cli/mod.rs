@@ -99,6 +99,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // They would go where the event could not, and panic: on a full disk or a closed pipe whoever has something to say would die.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

@@ -124,6 +124,14 @@ class Commands(ServerTest):
         wait_until(self.api.is_healthy, 20, "the server is well again")
         wait_until(lambda: "can be used again" in self.server.log(), 20, "that is logged too")
 
+    def test_a_server_goes_on_and_ends_in_order_when_nothing_takes_what_it_says(self):
+        self.server.stop()
+        # As on a full disk. There is much to say.
+        self.server.wrapper = ["env", "RUST_LOG=debug", "sh", "-c", 'exec "$@" > /dev/full 2>&1', "sh"]
+        self.server.start()
+        self.server.api().provision("pump-1")
+        self.assertEqual(self.server.stop(), 0)
+
     def test_a_result_that_is_too_long_ends_with_a_hint(self):
         (device,) = fleet.names(1)
         fleet.submit(self.server, [device])
