@@ -124,14 +124,13 @@ fn verify(directory: &Path, checkpoints: &Path) -> Result<ExitCode> {
     let progress = output::spinner("verifying the log");
     let v = inspect::verify(&*disk, directory, &read)?;
     progress.finish_and_clear();
-    for p in &v.problems {
-        println!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end);
-    }
-    println!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes);
-    if v.lost > 0 {
-        println!("{} records were given up by a repair", v.lost);
-    }
-    println!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len());
+    let problem = |p: &inspect::Problem| {
+        format!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end)
+    };
+    output::lines(v.problems.iter().map(problem));
+    output::lines([format!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes)]);
+    output::lines((v.lost > 0).then(|| format!("{} records were given up by a repair", v.lost)));
+    output::lines([format!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len())]);
     Ok(if v.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

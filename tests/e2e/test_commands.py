@@ -1,9 +1,12 @@
 """Commands as an operator types them: what they print, and what they say when something is wrong."""
 
 import json
+import os
+import subprocess
 import time
 
 import fleet
+import settings
 from api import ApiError, wait_until
 from server import ServerTest, run_binary
 
@@ -131,6 +134,15 @@ class Commands(ServerTest):
         self.server.start()
         self.server.api().provision("pump-1")
         self.assertEqual(self.server.stop(), 0)
+
+    def test_a_list_whose_reader_has_seen_enough_ends_without_a_word(self):
+        for words in (["log", "ls"], ["log", "verify"], ["lake", "ls"]):
+            reader, writer = os.pipe()
+            os.close(reader)
+            command = [str(settings.binary), *words, "--data", str(self.server.data)]
+            done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+            os.close(writer)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
 
     def test_a_result_that_is_too_long_ends_with_a_hint(self):
         (device,) = fleet.names(1)
