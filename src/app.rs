@@ -246,6 +246,8 @@ impl App {
         let (mqtt, amqp) = self.gateways;
         tokio::join!(mqtt.shutdown(), amqp.shutdown());
         self.shutdown.cancel();
+        // A day may be under way, and all that are due would take too long.
+        self.core.lake.end_upkeep();
         let mut tasks = self.tasks;
         while tasks.join_next().await.is_some() {}
         let core = self.core;

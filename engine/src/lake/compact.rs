@@ -145,7 +145,7 @@ impl LakeTable {
         }
         let snapshot = self.snapshot()?;
         // One day that cannot be sealed does not keep the others from it.
-        let days = decide(&snapshot.files, now, scope).into_iter();
+        let days = decide(&snapshot.files, now, scope).into_iter().take_while(|_| !self.environment.is_ending());
         let done: Vec<Result<Option<CompactedDay>>> = days.map(|(date, decision, files)| self.compact(date, decision, &files)).collect();
         drop(lease);
         done.into_iter().filter_map(Result::transpose).collect()

@@ -206,10 +206,18 @@ impl Lake {
         self.tend(|table, report| clean(table, report, now))
     }
 
+    /// Has upkeep end with the day that it is at, for whoever waits for it: what is left is done after the next start.
+    pub fn end_upkeep(&self) {
+        self.environment.end_upkeep();
+    }
+
     fn tend(&self, work: impl Fn(&LakeTable, &mut MaintenanceReport) -> Result<()>) -> Result<MaintenanceReport> {
         self.environment.check_fence()?;
         let mut report = MaintenanceReport::default();
         for table in self.tables() {
+            if self.environment.is_ending() {
+                break;
+            }
             if let Err(e) = work(&table, &mut report) {
                 report.failures.push(e.context(table.full_name()));
             }

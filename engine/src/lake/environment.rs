@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -33,6 +34,8 @@ pub(super) struct Environment {
     pub(super) helpers: Arc<Helpers>,
     /// Time for which replaced files stay readable.
     pub(super) history: Duration,
+    /// Somebody waits for upkeep to end.
+    ending: AtomicBool,
     /// The lock of the lake, and the fence of this owner; `None` if this process only reads.
     owner: Option<(File, u64)>,
 }
@@ -65,7 +68,8 @@ impl Environment {
         durable.sync_dir(&root)?;
         let fence = read_fence(&root)? + 1;
         durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any)?;
-        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, owner: Some((lock, fence)) })
+        let ending = AtomicBool::new(false);
+        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, ending, owner: Some((lock, fence)) })
     }
 
     /// Reads the lake at `root`, which another process may own meanwhile.
@@ -73,7 +77,7 @@ impl Environment {
         let root = root.canonicalize()?;
         let durable = Arc::new(Durable::to_read(disk, &root.join("_scratch")));
         let history = Duration::from_secs(LAKE_HISTORY_S_DEFAULT);
-        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, owner: None })
+        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, ending: AtomicBool::new(false), owner: None })
     }
 
     /// Number of this owner; 0 if this process only reads.
@@ -101,6 +105,16 @@ impl Environment {
             self.root.display()
         ))
         .hint("stop one of the two processes: a lake, and a copy of its data directory, has one owner"))
+    }
+
+    /// Has upkeep begin nothing more.
+    pub(super) fn end_upkeep(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether upkeep begins nothing more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Wall-clock time.
