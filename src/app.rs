@@ -34,13 +34,13 @@ use crate::stream_samples::StreamSamples;
 use crate::threads::Threads;
 
 const UPKEEP: Duration = Duration::from_secs(5);
+const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Threads that read and write the logs of lake tables.
 const LAKE_THREADS: usize = 2;
 const POISON_CHECK: Duration = Duration::from_millis(500);
-/// Rounds of upkeep between two of maintenance, and between two looks for files that were never committed: these read all checkpoints,
-/// and such a file is left alone for a day.
-const MAINTENANCE_EVERY: u32 = 12;
-const ORPHANS_EVERY: u32 = 720;
+/// Rounds of maintenance between two looks for files that were never committed: these read all checkpoints, and such a file is left alone
+/// for a day.
+const ORPHANS_EVERY: u32 = 60;
 
 /// Everything but the network: log, lake, devices, tables and jobs.
 pub struct Core {
@@ -225,7 +225,8 @@ impl App {
         let gateways = (MqttGateway::start(mqtt, context.clone())?, AmqpGateway::start(amqp, context)?);
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(http, server::router(state)?, Deadlines::default(), shutdown.clone()));
-        tasks.spawn(upkeep(core.clone(), shutdown.clone()));
+        tasks.spawn(rounds(UPKEEP, upkeep, core.clone(), shutdown.clone()));
+        tasks.spawn(rounds(MAINTENANCE, maintain, core.clone(), shutdown.clone()));
         let (mqtt, amqp) = (gateways.0.address(), gateways.1.address());
         Ok(Self { core, http: http_address, mqtt, amqp, admin_token, gateways, tasks, shutdown })
     }
@@ -262,43 +263,47 @@ async fn bind(address: SocketAddr, what: &str, option: &str) -> Result<TcpListen
     })
 }
 
-/// Work that comes round: manifests, seals, retention, last-seen times.
-async fn upkeep(core: Arc<Core>, shutdown: CancellationToken) {
+/// Work that comes round, a pause after it was done.
+async fn rounds(pause: Duration, work: fn(&Core, u32), core: Arc<Core>, shutdown: CancellationToken) {
     let mut round = 0u32;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(UPKEEP) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         round = round.wrapping_add(1);
         let core = core.clone();
-        let done = tokio::task::spawn_blocking(move || one_round(&core, round)).await;
+        let done = tokio::task::spawn_blocking(move || work(&core, round)).await;
         if let Err(error) = done {
             tracing::error!(%error, "upkeep failed");
         }
     }
 }
 
-fn one_round(core: &Core, round: u32) {
-    let warn = |what: &str, result: Result<()>| {
-        if let Err(error) = result {
-            tracing::error!(%error, "{what}");
-        }
-    };
+fn warn(what: &str, result: Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "{what}");
+    }
+}
+
+/// What is soon done, and cannot wait: manifests, last-seen times, reference data, retention.
+fn upkeep(core: &Core, _round: u32) {
     warn("the catalog could not be written", core.lake.refresh_catalog());
     warn("last-seen times could not be written", core.devices.flush_seen());
     core.engine.refresh_references();
     warn("what queries may put aside could not be bounded", core.engine.bound_spill());
     warn("the log's upkeep failed", core.logs.upkeep().map(|_| ()));
-    if round.is_multiple_of(MAINTENANCE_EVERY) {
-        let now = core.clock.now();
-        let has_room = room::check(&*core.disk, &core.layout.lake).is_ok();
-        match if has_room { core.lake.maintain(now) } else { core.lake.clean(now) } {
-            Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
-            Err(error) => tracing::error!(%error, "the lake could not be maintained"),
-        }
+}
+
+/// What may take long, because it gives way to all else: merges, seals, files that nobody needs.
+fn maintain(core: &Core, round: u32) {
+    let now = core.clock.now();
+    let has_room = room::check(&*core.disk, &core.layout.lake).is_ok();
+    match if has_room { core.lake.maintain(now) } else { core.lake.clean(now) } {
+        Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
+        Err(error) => tracing::error!(%error, "the lake could not be maintained"),
     }
-    if round % ORPHANS_EVERY == MAINTENANCE_EVERY {
+    if round % ORPHANS_EVERY == 1 {
         warn("files that were never committed stay", remove_orphans(core));
     }
 }
