@@ -184,6 +184,11 @@ impl Lake {
         self.lock_catalog().register(reference)
     }
 
+    /// Takes data sets that others are joined with out of the catalog, those whose names `keep` refuses.
+    pub fn retain_references(&self, keep: impl Fn(&Name) -> bool) -> Result<()> {
+        self.lock_catalog().retain(keep)
+    }
+
     /// Writes the manifests of all tables. Each appears whole or not at all; unchanged ones are not written again.
     pub fn refresh_catalog(&self) -> Result<()> {
         self.environment.check_fence()?;

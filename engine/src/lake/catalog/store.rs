@@ -41,6 +41,17 @@ impl CatalogStore {
     /// Remembers a reference data set; an older one of that name is replaced.
     pub(in crate::lake) fn register(&mut self, reference: Reference) -> Result<()> {
         self.references.insert(reference.name.clone(), reference);
+        self.put_references()
+    }
+
+    /// Forgets the reference data sets whose names `keep` refuses.
+    pub(in crate::lake) fn retain(&mut self, keep: impl Fn(&Name) -> bool) -> Result<()> {
+        let before = self.references.len();
+        self.references.retain(|name, _| keep(name));
+        if self.references.len() == before { Ok(()) } else { self.put_references() }
+    }
+
+    fn put_references(&mut self) -> Result<()> {
         let list: Vec<&Reference> = self.references.values().collect();
         let bytes = serde_json::to_vec_pretty(&list)?;
         self.put(references_path(&self.environment.root), &bytes)

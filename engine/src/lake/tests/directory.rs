@@ -109,6 +109,13 @@ fn the_manifests_say_what_is_in_the_lake() {
     lake.refresh_catalog().unwrap();
     let catalog: Value = serde_json::from_slice(&std::fs::read(lake.root().join("_catalog/catalog.json")).unwrap()).unwrap();
     assert_eq!(catalog["datasets"][1]["name"], "pumps", "references are remembered");
+
+    lake.retain_references(|name| name.as_str() == "others").unwrap();
+    drop(lake);
+    let lake = world.open().unwrap();
+    lake.refresh_catalog().unwrap();
+    let catalog: Value = serde_json::from_slice(&std::fs::read(lake.root().join("_catalog/catalog.json")).unwrap()).unwrap();
+    assert_eq!(catalog["datasets"].as_array().unwrap().len(), 1, "until they are dropped");
 }
 
 #[test]
