@@ -64,9 +64,14 @@ impl CatalogStore {
             self.put_json(table_path(table), entry)?;
         }
         let used: BTreeSet<Namespace> = tables.iter().map(|t| t.namespace()).collect();
-        for namespace in used {
-            let package = manifest::data_package(namespace.as_str(), &entries)?;
-            self.put_json(package_path(&self.environment.root, namespace), &package)?;
+        for namespace in Namespace::ALL {
+            let path = package_path(&self.environment.root, namespace);
+            if used.contains(&namespace) {
+                self.put_json(path, &manifest::data_package(namespace.as_str(), &entries)?)?;
+            } else if path.exists() {
+                // A package has a resource at least; this one's last was removed by hand.
+                std::fs::remove_file(path)?;
+            }
         }
         entries.extend(self.references.values().map(Entry::of_reference));
         self.put_json(catalog_path(&self.environment.root), &manifest::catalog(&entries))

@@ -119,6 +119,25 @@ fn the_manifests_say_what_is_in_the_lake() {
 }
 
 #[test]
+fn a_table_that_was_removed_by_hand_leaves_the_manifests() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    lake.create(TableSpec { namespace: Namespace::Late, ..spec("readings") }).unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    lake.create(spec("others")).unwrap();
+    lake.refresh_catalog().unwrap();
+    std::fs::remove_dir_all(table.path()).unwrap();
+    std::fs::remove_dir_all(lake.root().join("late/readings")).unwrap();
+    drop((table, lake));
+    let lake = world.open().unwrap();
+    lake.refresh_catalog().unwrap();
+    assert!(!lake.root().join("late/datapackage.json").exists());
+    let package: Value = serde_json::from_slice(&std::fs::read(lake.root().join("warm/datapackage.json")).unwrap()).unwrap();
+    let names: Vec<_> = package["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["others"]);
+}
+
+#[test]
 fn verify_finds_what_is_broken() {
     let world = World::new();
     let lake = world.open().unwrap();
