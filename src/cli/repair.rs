@@ -80,7 +80,8 @@ impl Repair {
         let accept: Vec<String> = examined.lost.iter().map(|lost| format!("--accept-loss {}..{}", lost.start, lost.end)).collect();
         if self.accept_loss.is_empty() && !self.keep_all {
             let options = if accept.is_empty() { "--keep-all".to_owned() } else { accept.join(" ") };
-            println!("to repair it: thalweg log repair --stream {stream} --partition {partition} {options}");
+            let data = directory.parent().unwrap_or(directory).display();
+            println!("to repair it: thalweg log repair --data {data} --stream {stream} --partition {partition} {options}");
             return Ok(true);
         }
         if !self.accept_loss.is_empty() && (self.stream.is_none() || self.partition.is_none()) {
