@@ -135,7 +135,7 @@ fn verify(directory: &Path, checkpoints: &Path) -> Result<ExitCode> {
 }
 
 /// The stream of this name. Errors: `NotFound`, with the streams that there are.
-fn known_stream(directory: &Path, name: &str) -> Result<Name> {
+pub(super) fn known_stream(directory: &Path, name: &str) -> Result<Name> {
     let streams = inspect::streams(&RealDisk, directory)?;
     if let Some(found) = streams.iter().find(|s| s.as_str() == name) {
         return Ok(found.clone());
