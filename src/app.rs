@@ -319,12 +319,10 @@ fn remove_orphans(core: &Core) -> Result<()> {
 
 /// The lake of a data directory, to be read; a server may own it meanwhile. Errors: `NotFound` if there is none.
 pub fn lake_to_read(config: &Config) -> Result<(Arc<Lake>, Arc<dyn Clock>)> {
-    let root = Layout::of(&config.data).lake;
-    if !root.is_dir() {
-        return Err(Error::not_found(format!("there is no lake in {}", config.data.display())).hint("name a data directory with --data"));
-    }
+    let layout = Layout::of(&config.data);
+    layout.check_lake(&config.data)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Ok((Lake::open_to_read(&root, clock.clone(), Handle::current())?, clock))
+    Ok((Lake::open_to_read(&layout.lake, clock.clone(), Handle::current())?, clock))
 }
 
 /// A session that reads the lake of a data directory and nothing else.

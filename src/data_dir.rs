@@ -113,6 +113,16 @@ impl Layout {
         }
     }
 
+    /// Whether there is a log below `root`. Errors: `NotFound` if there is none; why that cannot be told.
+    pub fn check_log(&self, root: &Path) -> Result<()> {
+        check_there(&self.log, "log", root)
+    }
+
+    /// Whether there is a lake below `root`. Errors: the same.
+    pub fn check_lake(&self, root: &Path) -> Result<()> {
+        check_there(&self.lake, "lake", root)
+    }
+
     /// Makes the directory for what queries put aside, without what a crash has left there.
     pub fn empty_spill(&self) -> Result<()> {
         let context = |e: std::io::Error| Error::from(e).context(self.spill.display());
@@ -120,6 +130,15 @@ impl Layout {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(context(e)),
             _ => std::fs::create_dir(&self.spill).map_err(context),
         }
+    }
+}
+
+/// A directory that may not be looked into is not one that is missing.
+fn check_there(directory: &Path, what: &str, root: &Path) -> Result<()> {
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::from(e).context(directory.display())),
+        _ => Err(Error::not_found(format!("there is no {what} in {}", root.display())).hint("name a data directory with --data")),
     }
 }
 
@@ -147,6 +166,20 @@ mod tests {
         });
         DataDir::open(dir.path()).unwrap();
         late.join().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_called_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, file) = (dir.path().join("d"), dir.path().join("file"));
+        std::fs::create_dir_all(root.join("log")).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let layout = Layout::of(&root);
+        layout.check_log(&root).unwrap();
+        assert!(layout.check_lake(&root).unwrap_err().message().starts_with("there is no lake in "));
+        // As with a right that somebody lacks.
+        let error = Layout::of(&file).check_log(&file).unwrap_err();
+        assert!(error.message().contains("file/log: ") && !error.message().contains("there is no"), "{error}");
     }
 
     #[test]

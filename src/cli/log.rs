@@ -60,12 +60,9 @@ enum Action {
 impl Log {
     /// Runs the action.
     pub fn run(self) -> Result<ExitCode> {
-        let Layout { log: directory, checkpoints, .. } = Layout::of(&self.data.data);
-        if !directory.is_dir() {
-            return Err(
-                Error::not_found(format!("there is no log in {}", self.data.data.display())).hint("name a data directory with --data")
-            );
-        }
+        let layout = Layout::of(&self.data.data);
+        layout.check_log(&self.data.data)?;
+        let Layout { log: directory, checkpoints, .. } = layout;
         match self.action {
             Action::Repair(repair) => return repair.run(&self.data.data),
             Action::Ls => {
