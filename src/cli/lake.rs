@@ -10,7 +10,6 @@ use tokio::runtime::Handle;
 
 use super::{Data, output};
 use crate::app::lake_to_read;
-use crate::config::Config;
 
 /// List, describe and verify the data sets of a lake.
 #[derive(Debug, Args)]
@@ -38,8 +37,7 @@ impl Lake {
     /// Runs the action.
     pub fn run(self, handle: &Handle) -> Result<ExitCode> {
         let _inside = handle.enter();
-        let config = Config { data: self.data.data, ..Config::load(None)? };
-        let (lake, clock) = lake_to_read(&config)?;
+        let (lake, clock) = lake_to_read(&self.data.config()?)?;
         match self.action {
             Action::Ls => {
                 let mut rows = Vec::new();

@@ -60,11 +60,12 @@ enum Action {
 impl Log {
     /// Runs the action.
     pub fn run(self) -> Result<ExitCode> {
-        let layout = Layout::of(&self.data.data);
-        layout.check_log(&self.data.data)?;
+        let data = self.data.config()?.data;
+        let layout = Layout::of(&data);
+        layout.check_log(&data)?;
         let Layout { log: directory, checkpoints, .. } = layout;
         match self.action {
-            Action::Repair(repair) => return repair.run(&self.data.data),
+            Action::Repair(repair) => return repair.run(&data),
             Action::Ls => {
                 let row = |s: inspect::SegmentInfo| {
                     let (first, last) = s.received.unzip();

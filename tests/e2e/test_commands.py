@@ -135,6 +135,13 @@ class Commands(ServerTest):
         self.server.api().provision("pump-1")
         self.assertEqual(self.server.stop(), 0)
 
+    def test_commands_read_the_data_directory_that_the_settings_name(self):
+        settings_file = self.server.home / "thalweg.toml"
+        settings_file.write_text(settings_file.read_text() + "data = 'data'\n")
+        for words in (["log", "ls"], ["log", "verify"], ["lake", "verify"]):
+            self.assertNotIn("there is no", run_binary(*words, cwd=self.server.home)[2], words)
+        self.assertIn("telemetry", run_binary("log", "ls", cwd=self.server.home)[1])
+
     def test_a_list_whose_reader_has_seen_enough_ends_without_a_word(self):
         for words in (["log", "ls"], ["log", "verify"], ["lake", "ls"]):
             reader, writer = os.pipe()
