@@ -75,7 +75,8 @@ impl Lake {
     pub fn open_on(disk: Arc<dyn Disk>, root: &Path, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Arc<Self>> {
         let environment = Environment::open(root, disk, clock, handle, history)?;
         for namespace in Namespace::ALL {
-            environment.durable.create_dir_all(&environment.root.join(namespace.as_str()))?;
+            let directory = environment.root.join(namespace.as_str());
+            environment.durable.create_dir_all(&directory).map_err(|e| Error::from(e).context(directory.display()))?;
         }
         Self::with(environment)
     }
@@ -94,8 +95,9 @@ impl Lake {
             if !directory.exists() {
                 continue;
             }
-            for entry in std::fs::read_dir(&directory)? {
-                let path = entry?.path();
+            let at = |e: std::io::Error| Error::from(e).context(directory.display());
+            for entry in std::fs::read_dir(&directory).map_err(at)? {
+                let path = entry.map_err(at)?.path();
                 // A directory without a first commit is what a crash during creation leaves; `create` takes it over.
                 let is_table = path.join("_delta_log").join(format!("{:020}.json", 0)).exists() || has_checkpoint(&path);
                 let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| Name::new(n).ok());

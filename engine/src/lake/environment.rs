@@ -53,21 +53,23 @@ impl Environment {
                 LAKE_HISTORY_S.end()
             )));
         }
-        std::fs::create_dir_all(root)?;
-        let root = root.canonicalize()?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(root.join("_lock"))?;
+        let given = root;
+        let at = |e: std::io::Error| Error::from(e).context(format!("lake {}", given.display()));
+        std::fs::create_dir_all(given).map_err(at)?;
+        let root = given.canonicalize().map_err(at)?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(root.join("_lock")).map_err(at)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::conflict(format!("the lake at {} is in use by another process", root.display()))
                     .hint("stop the other process, or read the tables with tools that do not write"));
             }
-            Err(TryLockError::Error(e)) => return Err(Error::from(e).context("lock of the lake")),
+            Err(TryLockError::Error(e)) => return Err(at(e).context("lock")),
         }
-        let durable = Arc::new(Durable::open(disk, &root.join("_scratch"))?);
-        durable.sync_dir(&root)?;
+        let durable = Arc::new(Durable::open(disk, &root.join("_scratch")).map_err(at)?);
+        durable.sync_dir(&root).map_err(at)?;
         let fence = read_fence(&root)? + 1;
-        durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any)?;
+        durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any).map_err(at)?;
         let ending = AtomicBool::new(false);
         Ok(Self { root, durable, clock, handle, helpers: helpers(), history, ending, owner: Some((lock, fence)) })
     }

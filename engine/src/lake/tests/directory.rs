@@ -32,6 +32,15 @@ fn tables_are_created_once_and_found_by_name() {
 }
 
 #[test]
+fn what_keeps_a_lake_from_being_opened_is_told_with_its_place() {
+    let world = World::new();
+    let root = world.directory.path().join("lake");
+    std::fs::write(&root, "no directory").unwrap();
+    let e = world.open().unwrap_err();
+    assert!(e.message().starts_with(&format!("lake {}: ", root.display())), "{e}");
+}
+
+#[test]
 fn columns_may_become_nullable_and_nothing_else() {
     let world = World::new();
     let lake = world.open().unwrap();
