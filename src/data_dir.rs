@@ -47,7 +47,9 @@ impl DataDir {
             }
             std::thread::sleep(PAUSE);
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id())).map_err(create)?;
+        let told = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
+        // Who has it is for a message only, and no reason not to start on a full disk.
+        told.or_else(|e| if is_full(&e) { Ok(()) } else { Err(create(e)) })?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -55,6 +57,10 @@ impl DataDir {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
+
+fn is_full(e: &std::io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Makes a directory, with those above it, and makes each name durable before there is anything below it. Returns its path without
