@@ -172,6 +172,24 @@ fn verify_finds_what_is_broken() {
     assert_eq!(problems(0), [Problem::CommitDamaged, Problem::FileDamaged, Problem::FileMissing]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_table_that_cannot_be_looked_at_hides_no_other() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    let lake = world.open().unwrap();
+    for name in ["others", "readings"] {
+        run(lake.create(spec(name)).unwrap().sink("job").unwrap().as_mut(), 1, &two_days(1));
+    }
+    lake.refresh_catalog().unwrap();
+    let [others, readings] = ["others", "readings"].map(|name| lake.table("warm", name).unwrap());
+    std::fs::write(others.path().join("recent").join(std::ffi::OsStr::from_bytes(b"\xff.parquet")), "").unwrap();
+    std::fs::remove_file(&readings.snapshot().unwrap().files[0].path).unwrap();
+    let findings = lake.verify(0).unwrap().findings;
+    let found: Vec<_> = findings.iter().map(|f| (f.table.as_str(), f.problem)).collect();
+    assert_eq!(found, [("warm.others", Problem::Unusable), ("warm.readings", Problem::FileMissing)]);
+}
+
 #[test]
 fn a_damaged_table_is_reported_and_the_others_are_served() {
     let world = World::new();
