@@ -12,11 +12,12 @@ use thalweg_engine::contract::{Clock, Disk, LogStore};
 use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
+use thalweg_engine::limits::{CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX};
 use thalweg_engine::log::{Log, LogConfig, Logs};
 use thalweg_engine::metrics::GatewayCounters;
 use thalweg_engine::room;
 use thalweg_engine::runtime::{Environment, Supervisor, floors};
-use thalweg_engine::system::{RealDisk, SystemClock};
+use thalweg_engine::system::{RealDisk, SystemClock, raise_open_files};
 use thalweg_engine::topic::STREAM_DEFAULT;
 use thalweg_sql::{Session, SessionConfig};
 use tokio::net::TcpListener;
@@ -38,6 +39,8 @@ const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Threads that read and write the logs of lake tables.
 const LAKE_THREADS: usize = 2;
 const POISON_CHECK: Duration = Duration::from_millis(500);
+/// Files that connections may take. Where there is none left for it a directory cannot be synced, and nobody knows what the disk holds.
+const OPEN_FILES_MIN: u64 = (2 * CONNECTIONS_MAX + HTTP_CONNECTIONS_MAX) as u64;
 /// Rounds of maintenance between two looks for files that were never committed: these read all checkpoints, and such a file is left alone
 /// for a day.
 const ORPHANS_EVERY: u32 = 60;
@@ -203,6 +206,9 @@ pub struct App {
 impl App {
     /// Opens everything and listens. Errors: those of `Core::open`; `Unavailable` if an address is taken.
     pub async fn start(config: Config) -> Result<Self> {
+        if let Some(files) = raise_open_files().filter(|files| *files < OPEN_FILES_MIN) {
+            tracing::warn!(files, "fewer files may be open than connections; when they run out the server ends: see ulimit -n, LimitNOFILE");
+        }
         let http = bind(config.http, "HTTP", "--http").await?;
         let mqtt = bind(config.mqtt, "MQTT", "--mqtt").await?;
         let amqp = bind(config.amqp, "AMQP", "--amqp").await?;
