@@ -12,11 +12,12 @@ use thalweg_engine::contract::{Clock, Disk, LogStore};
 use thalweg_engine::error::{Error, ErrorKind, Result};
 use thalweg_engine::ids::Name;
 use thalweg_engine::lake::Lake;
+use thalweg_engine::limits::{CONNECTIONS_MAX, HTTP_CONNECTIONS_MAX};
 use thalweg_engine::log::{Log, LogConfig, Logs};
 use thalweg_engine::metrics::GatewayCounters;
 use thalweg_engine::room;
 use thalweg_engine::runtime::{Environment, Supervisor, floors};
-use thalweg_engine::system::{RealDisk, SystemClock};
+use thalweg_engine::system::{RealDisk, SystemClock, raise_open_files};
 use thalweg_engine::topic::STREAM_DEFAULT;
 use thalweg_sql::{Session, SessionConfig};
 use tokio::net::TcpListener;
@@ -34,13 +35,15 @@ use crate::stream_samples::StreamSamples;
 use crate::threads::Threads;
 
 const UPKEEP: Duration = Duration::from_secs(5);
+const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Threads that read and write the logs of lake tables.
 const LAKE_THREADS: usize = 2;
 const POISON_CHECK: Duration = Duration::from_millis(500);
-/// Rounds of upkeep between two of maintenance, and between two looks for files that were never committed: these read all checkpoints,
-/// and such a file is left alone for a day.
-const MAINTENANCE_EVERY: u32 = 12;
-const ORPHANS_EVERY: u32 = 720;
+/// Files that connections may take. Where there is none left for it a directory cannot be synced, and nobody knows what the disk holds.
+const OPEN_FILES_MIN: u64 = (2 * CONNECTIONS_MAX + HTTP_CONNECTIONS_MAX) as u64;
+/// Rounds of maintenance between two looks for files that were never committed: these read all checkpoints, and such a file is left alone
+/// for a day.
+const ORPHANS_EVERY: u32 = 60;
 
 /// Everything but the network: log, lake, devices, tables and jobs.
 pub struct Core {
@@ -202,6 +205,9 @@ pub struct App {
 impl App {
     /// Opens everything and listens. Errors: those of `Core::open`; `Unavailable` if an address is taken.
     pub async fn start(config: Config) -> Result<Self> {
+        if let Some(files) = raise_open_files().filter(|files| *files < OPEN_FILES_MIN) {
+            tracing::warn!(files, "fewer files may be open than connections; when they run out the server ends: see ulimit -n, LimitNOFILE");
+        }
         let http = bind(config.http, "HTTP", "--http").await?;
         let mqtt = bind(config.mqtt, "MQTT", "--mqtt").await?;
         let amqp = bind(config.amqp, "AMQP", "--amqp").await?;
@@ -224,7 +230,8 @@ impl App {
         let gateways = (MqttGateway::start(mqtt, context.clone())?, AmqpGateway::start(amqp, context)?);
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(http, server::router(state)?, Deadlines::default(), shutdown.clone()));
-        tasks.spawn(upkeep(core.clone(), shutdown.clone()));
+        tasks.spawn(rounds(UPKEEP, upkeep, core.clone(), shutdown.clone()));
+        tasks.spawn(rounds(MAINTENANCE, maintain, core.clone(), shutdown.clone()));
         let (mqtt, amqp) = (gateways.0.address(), gateways.1.address());
         Ok(Self { core, http: http_address, mqtt, amqp, admin_token, gateways, tasks, shutdown })
     }
@@ -245,6 +252,8 @@ impl App {
         let (mqtt, amqp) = self.gateways;
         tokio::join!(mqtt.shutdown(), amqp.shutdown());
         self.shutdown.cancel();
+        // A day may be under way, and all that are due would take too long.
+        self.core.lake.end_upkeep();
         let mut tasks = self.tasks;
         while tasks.join_next().await.is_some() {}
         let core = self.core;
@@ -259,43 +268,47 @@ async fn bind(address: SocketAddr, what: &str, option: &str) -> Result<TcpListen
     })
 }
 
-/// Work that comes round: manifests, seals, retention, last-seen times.
-async fn upkeep(core: Arc<Core>, shutdown: CancellationToken) {
+/// Work that comes round, a pause after it was done.
+async fn rounds(pause: Duration, work: fn(&Core, u32), core: Arc<Core>, shutdown: CancellationToken) {
     let mut round = 0u32;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(UPKEEP) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         round = round.wrapping_add(1);
         let core = core.clone();
-        let done = tokio::task::spawn_blocking(move || one_round(&core, round)).await;
+        let done = tokio::task::spawn_blocking(move || work(&core, round)).await;
         if let Err(error) = done {
             tracing::error!(%error, "upkeep failed");
         }
     }
 }
 
-fn one_round(core: &Core, round: u32) {
-    let warn = |what: &str, result: Result<()>| {
-        if let Err(error) = result {
-            tracing::error!(%error, "{what}");
-        }
-    };
+fn warn(what: &str, result: Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "{what}");
+    }
+}
+
+/// What is soon done, and cannot wait: manifests, last-seen times, reference data, retention.
+fn upkeep(core: &Core, _round: u32) {
     warn("the catalog could not be written", core.lake.refresh_catalog());
     warn("last-seen times could not be written", core.devices.flush_seen());
     core.engine.refresh_references();
     warn("what queries may put aside could not be bounded", core.engine.bound_spill());
     warn("the log's upkeep failed", core.logs.upkeep().map(|_| ()));
-    if round.is_multiple_of(MAINTENANCE_EVERY) {
-        let now = core.clock.now();
-        let has_room = room::check(&*core.disk, &core.layout.lake).is_ok();
-        match if has_room { core.lake.maintain(now) } else { core.lake.clean(now) } {
-            Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
-            Err(error) => tracing::error!(%error, "the lake could not be maintained"),
-        }
+}
+
+/// What may take long, because it gives way to all else: merges, seals, files that nobody needs.
+fn maintain(core: &Core, round: u32) {
+    let now = core.clock.now();
+    let has_room = room::check(&*core.disk, &core.layout.lake).is_ok();
+    match if has_room { core.lake.maintain(now) } else { core.lake.clean(now) } {
+        Ok(report) => report.failures.iter().for_each(|error| tracing::error!(%error, "a table could not be maintained")),
+        Err(error) => tracing::error!(%error, "the lake could not be maintained"),
     }
-    if round % ORPHANS_EVERY == MAINTENANCE_EVERY {
+    if round % ORPHANS_EVERY == 1 {
         warn("files that were never committed stay", remove_orphans(core));
     }
 }
@@ -311,12 +324,10 @@ fn remove_orphans(core: &Core) -> Result<()> {
 
 /// The lake of a data directory, to be read; a server may own it meanwhile. Errors: `NotFound` if there is none.
 pub fn lake_to_read(config: &Config) -> Result<(Arc<Lake>, Arc<dyn Clock>)> {
-    let root = Layout::of(&config.data).lake;
-    if !root.is_dir() {
-        return Err(Error::not_found(format!("there is no lake in {}", config.data.display())).hint("name a data directory with --data"));
-    }
+    let layout = Layout::of(&config.data);
+    layout.check_lake(&config.data)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Ok((Lake::open_to_read(&root, clock.clone(), Handle::current())?, clock))
+    Ok((Lake::open_to_read(&layout.lake, clock.clone(), Handle::current())?, clock))
 }
 
 /// A session that reads the lake of a data directory and nothing else.

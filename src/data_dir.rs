@@ -47,7 +47,9 @@ impl DataDir {
             }
             std::thread::sleep(PAUSE);
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id())).map_err(create)?;
+        let told = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
+        // Who has it is for a message only, and no reason not to start on a full disk.
+        told.or_else(|e| if is_full(&e) { Ok(()) } else { Err(create(e)) })?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -55,6 +57,10 @@ impl DataDir {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
+
+fn is_full(e: &std::io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Makes a directory, with those above it, and makes each name durable before there is anything below it. Returns its path without
@@ -113,6 +119,16 @@ impl Layout {
         }
     }
 
+    /// Whether there is a log below `root`. Errors: `NotFound` if there is none; why that cannot be told.
+    pub fn check_log(&self, root: &Path) -> Result<()> {
+        check_there(&self.log, "log", root)
+    }
+
+    /// Whether there is a lake below `root`. Errors: the same.
+    pub fn check_lake(&self, root: &Path) -> Result<()> {
+        check_there(&self.lake, "lake", root)
+    }
+
     /// Makes the directory for what queries put aside, without what a crash has left there.
     pub fn empty_spill(&self) -> Result<()> {
         let context = |e: std::io::Error| Error::from(e).context(self.spill.display());
@@ -120,6 +136,15 @@ impl Layout {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(context(e)),
             _ => std::fs::create_dir(&self.spill).map_err(context),
         }
+    }
+}
+
+/// A directory that may not be looked into is not one that is missing.
+fn check_there(directory: &Path, what: &str, root: &Path) -> Result<()> {
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::from(e).context(directory.display())),
+        _ => Err(Error::not_found(format!("there is no {what} in {}", root.display())).hint("name a data directory with --data")),
     }
 }
 
@@ -147,6 +172,20 @@ mod tests {
         });
         DataDir::open(dir.path()).unwrap();
         late.join().unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_called_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, file) = (dir.path().join("d"), dir.path().join("file"));
+        std::fs::create_dir_all(root.join("log")).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let layout = Layout::of(&root);
+        layout.check_log(&root).unwrap();
+        assert!(layout.check_lake(&root).unwrap_err().message().starts_with("there is no lake in "));
+        // As with a right that somebody lacks.
+        let error = Layout::of(&file).check_log(&file).unwrap_err();
+        assert!(error.message().contains("file/log: ") && !error.message().contains("there is no"), "{error}");
     }
 
     #[test]

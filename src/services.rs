@@ -68,7 +68,8 @@ impl SystemView for Services {
         let c = &self.core.counters;
         let mut streams = serde_json::Map::new();
         for name in self.core.logs.streams() {
-            let log = self.core.logs.stream(&name)?;
+            // One that cannot be opened is among the problems.
+            let Ok(log) = self.core.logs.stream(&name) else { continue };
             let bounds: Vec<Value> = (0..log.partitions()).map(|p| log.bounds(p)).map(|b| json!([b.start, b.end])).collect();
             streams.insert(name.to_string(), json!({ "partitions": bounds }));
         }
@@ -115,6 +116,23 @@ fn imbalance(difference: GatewayDifference) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stream_that_cannot_be_opened_is_a_problem_and_the_status_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let damaged = directory.path().join("log/vibration");
+        std::fs::create_dir_all(&damaged).unwrap();
+        std::fs::write(damaged.join("stream.json"), "{").unwrap();
+        let core = Core::open(Config { data: directory.path().to_owned(), partitions: 1, ..Config::default() }).unwrap();
+        let core = Arc::new(core);
+        let context = GatewayContext::new(core.devices.clone(), core.logs.clone(), core.counters.clone());
+        let services = Services::new(core.clone(), context);
+        let status = services.status().await.unwrap();
+        assert_eq!(status["streams"].as_object().unwrap().keys().collect::<Vec<_>>(), ["telemetry"]);
+        assert!(services.problems()[0].contains("log vibration: "), "{:?}", services.problems());
+        tokio::task::spawn_blocking(move || core.close()).await.unwrap();
+    }
 
     #[test]
     fn a_difference_of_the_gateway_is_told_in_records() {

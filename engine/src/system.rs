@@ -174,6 +174,17 @@ impl Clock for SystemClock {
     }
 }
 
+/// Lets this process have as many files open as its user may, connections among them: systems allow 1,024 unless they are asked. Returns how
+/// many that are; `None` if there is no end of them.
+pub fn raise_open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
 /// Memory that this process may use, in bytes: of the machine, or of its control group if that has less.
 pub fn memory_bytes() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_total(&text));
@@ -237,6 +248,14 @@ mod tests {
     fn network_file_systems_are_known_by_their_numbers() {
         assert_eq!([0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42].map(network_name), [Some("NFS"), Some("SMB"), Some("SMB"), Some("SMB")]);
         assert_eq!([0xef53, 0x0102_1994, 0x5846_5342].map(network_name), [None; 3], "ext4, tmpfs, XFS");
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_user_may_have() {
+        use rustix::process::{Resource, getrlimit};
+        let most = getrlimit(Resource::Nofile).maximum;
+        assert_eq!(raise_open_files(), most);
+        assert_eq!(getrlimit(Resource::Nofile).current, most);
     }
 
     #[test]

@@ -115,9 +115,7 @@ impl Devices {
                 let answer = client.json(Method::GET, &path, None).await?;
                 let rows = answer["devices"].as_array().cloned().unwrap_or_default();
                 output::table(&rows, &["device_id", "state", "connected", "last_seen", "registered"]);
-                if let Some(next) = answer["next"].as_str() {
-                    println!("more: --after {next}");
-                }
+                output::lines(answer["next"].as_str().map(|next| format!("more: --after {next}")));
             }
             Action::Show { device } => {
                 let answer = client.json(Method::GET, &path(&device, "")?, None).await?;

@@ -70,9 +70,7 @@ impl Jobs {
                 let jobs = || answer["jobs"].as_array().into_iter().flatten();
                 output::table(&jobs().map(line).collect::<Vec<_>>(), &COLUMNS);
                 // A reason needs a line of its own.
-                for job in jobs().filter(|job| job["error"].is_string()) {
-                    println!("{}", problem(job));
-                }
+                output::lines(jobs().filter(|job| job["error"].is_string()).map(problem));
             }
             Action::Show { job } => {
                 let answer = client.json(Method::GET, &format!("/v1/jobs/{job}"), None).await?;

@@ -10,7 +10,6 @@ use tokio::runtime::Handle;
 
 use super::{Data, output};
 use crate::app::lake_to_read;
-use crate::config::Config;
 
 /// List, describe and verify the data sets of a lake.
 #[derive(Debug, Args)]
@@ -38,8 +37,7 @@ impl Lake {
     /// Runs the action.
     pub fn run(self, handle: &Handle) -> Result<ExitCode> {
         let _inside = handle.enter();
-        let config = Config { data: self.data.data, ..Config::load(None)? };
-        let (lake, clock) = lake_to_read(&config)?;
+        let (lake, clock) = lake_to_read(&self.data.config()?)?;
         match self.action {
             Action::Ls => {
                 let mut rows = Vec::new();
@@ -68,22 +66,22 @@ impl Lake {
                         json!({ "column": f.name(), "type": sql_type, "nullable": f.is_nullable(), "key": is_key })
                     })
                     .collect();
-                println!(
-                    "{}",
-                    serde_json::to_string_pretty(&json!({ "table": table.full_name(), "about": table.about() })).unwrap_or_default()
-                );
+                let about = json!({ "table": table.full_name(), "about": table.about() });
+                output::lines([serde_json::to_string_pretty(&about).unwrap_or_default()]);
                 output::table(&columns, &["column", "type", "nullable", "key"]);
-                println!("\n{} rows in {} files; path {}", snapshot.rows, snapshot.files.len(), table.path().display());
-                println!("python: from deltalake import DeltaTable; DeltaTable({:?}).to_pandas()", table.path().display().to_string());
+                let path = table.path().display();
+                output::lines([
+                    format!("\n{} rows in {} files; path {path}", snapshot.rows, snapshot.files.len()),
+                    format!("python: from deltalake import DeltaTable; DeltaTable({:?}).to_pandas()", path.to_string()),
+                ]);
             }
             Action::Verify => {
                 let progress = output::spinner("verifying the lake");
                 let report = lake.verify(clock.now())?;
                 progress.finish_and_clear();
-                for finding in &report.findings {
-                    println!("{finding}");
-                }
-                println!("{} tables, {} files, {} rows: {} findings", report.tables, report.files, report.rows, report.findings.len());
+                output::lines(&report.findings);
+                let (tables, files, rows, findings) = (report.tables, report.files, report.rows, report.findings.len());
+                output::lines([format!("{tables} tables, {files} files, {rows} rows: {findings} findings")]);
                 if !report.findings.is_empty() {
                     return Ok(ExitCode::FAILURE);
                 }

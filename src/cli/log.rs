@@ -64,17 +64,15 @@ struct Dump {
 impl Log {
     /// Runs the action.
     pub fn run(self) -> Result<ExitCode> {
-        let Layout { log: directory, checkpoints, .. } = Layout::of(&self.data.data);
-        if !directory.is_dir() {
-            return Err(
-                Error::not_found(format!("there is no log in {}", self.data.data.display())).hint("name a data directory with --data")
-            );
-        }
+        let data = self.data.config()?.data;
+        let layout = Layout::of(&data);
+        layout.check_log(&data)?;
+        let Layout { log: directory, checkpoints, .. } = layout;
         match self.action {
             Action::Ls => list(&directory)?,
             Action::Dump(dump) => dump.run(&directory)?,
+            Action::Repair(repair) => return repair.run(&data),
             Action::Verify => return verify(&directory, &checkpoints),
-            Action::Repair(repair) => return repair.run(&self.data.data),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -138,19 +136,18 @@ fn verify(directory: &Path, checkpoints: &Path) -> Result<ExitCode> {
     let progress = output::spinner("verifying the log");
     let v = inspect::verify(&*disk, directory, &read)?;
     progress.finish_and_clear();
-    for p in &v.problems {
-        println!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end);
-    }
-    println!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes);
-    if v.lost > 0 {
-        println!("{} records were given up by a repair", v.lost);
-    }
-    println!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len());
+    let problem = |p: &inspect::Problem| {
+        format!("{} at byte {}: {} (offsets {} to {})", p.file.display(), p.byte, p.what, p.offsets.start, p.offsets.end)
+    };
+    output::lines(v.problems.iter().map(problem));
+    output::lines([format!("{} segments, {} frames, {} records, {} bytes", v.segments, v.frames, v.records, v.bytes)]);
+    output::lines((v.lost > 0).then(|| format!("{} records were given up by a repair", v.lost)));
+    output::lines([format!("{} bytes of torn tails (never acknowledged), {} problems", v.torn_bytes, v.problems.len())]);
     Ok(if v.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The stream of this name. Errors: `NotFound`, with the streams that there are.
-fn known_stream(directory: &Path, name: &str) -> Result<Name> {
+pub(super) fn known_stream(directory: &Path, name: &str) -> Result<Name> {
     let streams = inspect::streams(&RealDisk, directory)?;
     if let Some(found) = streams.iter().find(|s| s.as_str() == name) {
         return Ok(found.clone());

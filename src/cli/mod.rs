@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 use thalweg_engine::error::{Error, Result};
 use tracing_subscriber::EnvFilter;
 
+use crate::config::Config;
 use client::Client;
 
 /// IoT stream processing with SQL: devices, a durable log, windows, and a lake, in one binary.
@@ -82,9 +83,20 @@ impl Server {
 /// Where the data of a server lies, for commands that read it without one.
 #[derive(Debug, Clone, Args)]
 struct Data {
-    /// Data directory
-    #[arg(long, global = true, env = "THALWEG_DATA", default_value = "thalweg-data")]
-    data: PathBuf,
+    /// Data directory [default: that of thalweg.toml if it is there, else thalweg-data]
+    #[arg(long, global = true, env = "THALWEG_DATA")]
+    data: Option<PathBuf>,
+}
+
+impl Data {
+    /// The settings of a server that would be started here, over this directory if one is named.
+    fn config(&self) -> Result<Config> {
+        let mut config = Config::load(None)?;
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        Ok(config)
+    }
 }
 
 /// Runs the command.
@@ -99,6 +111,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // They would go where the event could not, and panic: on a full disk or a closed pipe whoever has something to say would die.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();

@@ -1,5 +1,6 @@
 //! What commands print. Invariant: results go to standard output, everything else to standard error, so that output can be piped.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,12 @@ const ROW_CHARACTERS: usize = 160;
 /// Characters that a cell may have in any case: a time and a number fit.
 const CELL_CHARACTERS_MIN: usize = 32;
 
+/// Prints lines as they come. A closed pipe is the reader's way to say that it has seen enough.
+pub fn lines<T: Display>(lines: impl IntoIterator<Item = T>) {
+    let mut out = std::io::stdout().lock();
+    let _ = lines.into_iter().try_for_each(|line| writeln!(out, "{line}"));
+}
+
 /// Prints JSON objects as a table with the given columns.
 pub fn table(rows: &[Value], columns: &[&str]) {
     let cell = |row: &Value, name: &str| match &row[name] {
@@ -45,12 +52,11 @@ pub fn table(rows: &[Value], columns: &[&str]) {
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let line = |values: Vec<&str>| {
         let padded: Vec<String> = values.iter().zip(&widths).map(|(v, &w)| format!("{v:<w$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        padded.join("  ").trim_end().to_owned()
     };
-    line(columns.to_vec());
-    for row in &cells {
-        line(row.iter().map(String::as_str).collect());
-    }
+    let header = std::iter::once(columns.to_vec());
+    let rows = cells.iter().map(|row| row.iter().map(String::as_str).collect::<Vec<&str>>());
+    lines(header.chain(rows).map(line));
 }
 
 /// Prints batches of one result. Errors: `Internal` if standard output is closed.

@@ -161,10 +161,9 @@ fn show(report: &Report) {
 
 /// Where each partition of a stream ends, in the log of a data directory.
 fn ends(data: &Path, stream: &Name) -> Result<BTreeMap<Partition, Offset>> {
-    let log = Layout::of(data).log;
-    if !log.is_dir() {
-        return Err(Error::not_found(format!("there is no log in {}", data.display())).hint("--raw takes the data directory of the server"));
-    }
+    let layout = Layout::of(data);
+    layout.check_log(data).map_err(|e| e.hint("--raw takes the data directory of the server"))?;
+    let log = layout.log;
     let mut ends = BTreeMap::new();
     for segment in inspect::segments(&RealDisk, &log)?.into_iter().filter(|s| s.stream == *stream) {
         let end = ends.entry(segment.partition).or_insert(0);

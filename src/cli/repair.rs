@@ -14,6 +14,7 @@ use thalweg_engine::log::{Floors, inspect, repair};
 use thalweg_engine::runtime::floors;
 use thalweg_engine::system::{RealDisk, SystemClock};
 
+use super::log::known_stream;
 use crate::data_dir::{DataDir, Layout};
 
 /// What to repair.
@@ -47,11 +48,16 @@ impl Repair {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let read = floors(&disk, &checkpoints)?;
         let mut damaged = 0;
-        for stream in inspect::streams(&RealDisk, &directory)? {
-            if self.stream.as_ref().is_some_and(|wanted| wanted != stream.as_str()) {
-                continue;
+        let streams = match &self.stream {
+            Some(wanted) => vec![known_stream(&directory, wanted)?],
+            None => inspect::streams(&RealDisk, &directory)?,
+        };
+        for stream in streams {
+            let partitions = inspect::partitions(&RealDisk, &directory, &stream)?;
+            if let Some(wanted) = self.partition.filter(|&wanted| wanted >= partitions && self.stream.is_some()) {
+                return Err(Error::not_found(format!("stream {stream} has no partition {wanted}")).hint(format!("it has {partitions}")));
             }
-            for partition in 0..inspect::partitions(&RealDisk, &directory, &stream)? {
+            for partition in 0..partitions {
                 if self.partition.is_none_or(|wanted| wanted == partition) {
                     damaged += usize::from(self.partition(&directory, (&stream, partition), &read)?);
                 }
@@ -80,7 +86,8 @@ impl Repair {
         let accept: Vec<String> = examined.lost.iter().map(|lost| format!("--accept-loss {}..{}", lost.start, lost.end)).collect();
         if self.accept_loss.is_empty() && !self.keep_all {
             let options = if accept.is_empty() { "--keep-all".to_owned() } else { accept.join(" ") };
-            println!("to repair it: thalweg log repair --stream {stream} --partition {partition} {options}");
+            let data = directory.parent().unwrap_or(directory).display();
+            println!("to repair it: thalweg log repair --data {data} --stream {stream} --partition {partition} {options}");
             return Ok(true);
         }
         if !self.accept_loss.is_empty() && (self.stream.is_none() || self.partition.is_none()) {
@@ -94,7 +101,26 @@ impl Repair {
 
 #[cfg(test)]
 mod tests {
+    use thalweg_engine::log::{LogConfig, Logs};
+
     use super::*;
+
+    #[test]
+    fn a_stream_or_partition_that_is_not_there_is_not_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = LogConfig { partitions_default: 2, ..LogConfig::default() };
+        let logs = Logs::open(&dir.path().join("log"), Arc::new(RealDisk), Arc::new(SystemClock::new()), config).unwrap();
+        logs.stream(&Name::new("telemetry").unwrap()).unwrap();
+        logs.close();
+        drop(logs);
+        let run = |stream: &str, partition| {
+            let repair = Repair { stream: Some(stream.to_owned()), partition, accept_loss: Vec::new(), keep_all: false };
+            repair.run(dir.path()).map(|_| ()).map_err(|e| e.to_string())
+        };
+        assert_eq!(run("telemetry", Some(1)), Ok(()));
+        assert_eq!(run("telemetri", None).unwrap_err(), "there is no stream \"telemetri\" (hint: there are: telemetry)");
+        assert_eq!(run("telemetry", Some(2)).unwrap_err(), "stream telemetry has no partition 2 (hint: it has 2)");
+    }
 
     #[test]
     fn offsets_are_a_range_that_holds_something() {

@@ -1,6 +1,7 @@
 //! `thalweg serve`. Invariant: the admin's token is printed once, at the first start; addresses are printed when the server
 //! answers on them.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,29 +71,35 @@ impl Serve {
         let config = self.settings.config()?;
         for (what, address) in [("HTTP", config.http), ("MQTT", config.mqtt), ("AMQP", config.amqp)] {
             if !address.ip().is_loopback() {
-                eprintln!("warning: {what} on {address} is open to the network without TLS; keys and tokens can be read on the way");
+                let danger = "is open to the network without TLS; keys and tokens can be read on the way";
+                say(std::io::stderr(), &format!("warning: {what} on {address} {danger}"));
             }
         }
         let app = App::start(config).await?;
-        println!("thalweg {} serves {}", env!("CARGO_PKG_VERSION"), app.core.config.data.display());
-        println!("HTTP API: http://{}", app.http);
-        println!("MQTT:     {}", app.mqtt);
-        println!("AMQP:     {}", app.amqp);
+        say(std::io::stdout(), &format!("thalweg {} serves {}", env!("CARGO_PKG_VERSION"), app.core.config.data.display()));
+        say(std::io::stdout(), &format!("HTTP API: http://{}", app.http));
+        say(std::io::stdout(), &format!("MQTT:     {}", app.mqtt));
+        say(std::io::stdout(), &format!("AMQP:     {}", app.amqp));
         if let Some(token) = &app.admin_token {
-            println!("admin token: {}", token.expose());
-            println!("             (shown once; give it with --token or THALWEG_TOKEN)");
+            say(std::io::stdout(), &format!("admin token: {}", token.expose()));
+            say(std::io::stdout(), "             (shown once; give it with --token or THALWEG_TOKEN)");
         }
         let failure = tokio::select! {
             ended = wait_for_end() => ended.map(|()| None)?,
             reason = app.poisoned() => Some(reason),
         };
         match &failure {
-            None => println!("stopping: jobs take a last checkpoint"),
-            Some(reason) => eprintln!("stopping: {}", reason.message()),
+            None => say(std::io::stdout(), "stopping: jobs take a last checkpoint"),
+            Some(reason) => say(std::io::stderr(), &format!("stopping: {}", reason.message())),
         }
         app.stop().await?;
         failure.map_or(Ok(ExitCode::SUCCESS), Err)
     }
+}
+
+/// Prints a line. That nothing takes it, a full disk or a pipe that was closed, is no reason to end.
+fn say(mut to: impl Write, line: &str) {
+    let _ = writeln!(to, "{line}");
 }
 
 /// Returns at Ctrl-C or SIGTERM.

@@ -20,7 +20,6 @@ use super::lint::{self, Dialect};
 use super::output::{self, Format};
 use super::{Data, Server};
 use crate::app::read_lake;
-use crate::config::Config;
 
 /// Run SQL: a statement, a file, or interactively.
 #[derive(Debug, Args)]
@@ -60,7 +59,7 @@ impl Sql {
         }
         let target = match &self.server.token {
             Some(_) => Target::Server(self.server.client()?),
-            None => Target::Lake(Box::new(read_lake(&Config { data: self.data.data.clone(), ..Config::load(None)? })?)),
+            None => Target::Lake(Box::new(read_lake(&self.data.config()?)?)),
         };
         let script = match (&self.statement, &self.file) {
             (Some(statement), _) => statement.clone(),

@@ -137,7 +137,9 @@ impl Engine {
             self.parts.supervisor.stop(&super::tables::archive_name(name))?;
             self.parts.supervisor.forget(&super::tables::archive_name(name));
         }
-        lock(&self.references).remove(name);
+        if lock(&self.references).remove(name).is_some() {
+            self.catalog_declared_references();
+        }
         self.parts.session.undeclare(name.as_str())
     }
 

@@ -32,6 +32,7 @@ impl Engine {
             };
             again().map_err(|e| e.context(format!("{} {}", kind_name(statement.kind), statement.name)))?;
         }
+        self.catalog_declared_references();
         Ok(())
     }
 }

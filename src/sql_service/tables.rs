@@ -8,6 +8,7 @@
 //! view         nothing
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,6 +235,14 @@ impl Engine {
         }
         lock(&self.references).insert(definition.name.clone(), loaded);
         Ok(())
+    }
+
+    /// Has the catalog list reference tables that are declared, and no others; what cannot be written now is by the next start.
+    pub(super) fn catalog_declared_references(&self) {
+        let declared: BTreeSet<Name> = lock(&self.references).keys().cloned().collect();
+        if let Err(error) = self.parts.lake.retain_references(|name| declared.contains(name)) {
+            tracing::warn!(%error, "a reference table that was dropped stays in the catalog");
+        }
     }
 
     fn register_reference(&self, loaded: &LoadedReference, now: Micros) -> Result<()> {

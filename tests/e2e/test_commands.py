@@ -1,9 +1,12 @@
 """Commands as an operator types them: what they print, and what they say when something is wrong."""
 
 import json
+import os
+import subprocess
 import time
 
 import fleet
+import settings
 from api import ApiError, wait_until
 from server import ServerTest, run_binary
 
@@ -123,6 +126,30 @@ class Commands(ServerTest):
         away.rename(path)
         wait_until(self.api.is_healthy, 20, "the server is well again")
         wait_until(lambda: "can be used again" in self.server.log(), 20, "that is logged too")
+
+    def test_a_server_goes_on_and_ends_in_order_when_nothing_takes_what_it_says(self):
+        self.server.stop()
+        # As on a full disk. There is much to say.
+        self.server.wrapper = ["env", "RUST_LOG=debug", "sh", "-c", 'exec "$@" > /dev/full 2>&1', "sh"]
+        self.server.start()
+        self.server.api().provision("pump-1")
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_commands_read_the_data_directory_that_the_settings_name(self):
+        settings_file = self.server.home / "thalweg.toml"
+        settings_file.write_text(settings_file.read_text() + "data = 'data'\n")
+        for words in (["log", "ls"], ["log", "verify"], ["lake", "verify"]):
+            self.assertNotIn("there is no", run_binary(*words, cwd=self.server.home)[2], words)
+        self.assertIn("telemetry", run_binary("log", "ls", cwd=self.server.home)[1])
+
+    def test_a_list_whose_reader_has_seen_enough_ends_without_a_word(self):
+        for words in (["log", "ls"], ["log", "verify"], ["lake", "ls"]):
+            reader, writer = os.pipe()
+            os.close(reader)
+            command = [str(settings.binary), *words, "--data", str(self.server.data)]
+            done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+            os.close(writer)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
 
     def test_a_result_that_is_too_long_ends_with_a_hint(self):
         (device,) = fleet.names(1)

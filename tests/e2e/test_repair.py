@@ -48,7 +48,7 @@ class Repair(ServerTest):
         code, said = self.run_log("repair")
         command = f"--stream telemetry --partition {partition} --accept-loss {offset}..{offset + 1}"
         self.assertEqual(code, 1)
-        self.assertIn(command, said)
+        self.assertIn(f"to repair it: thalweg log repair --data {self.server.data.resolve()} {command}\n", said)
         code, said = self.run_log("repair", *command.replace(f"{offset}..{offset + 1}", "0..1").split())
         self.assertNotEqual(code, 0, "other offsets than those that would be lost")
         code, said = self.run_log("repair", *command.split())

@@ -145,7 +145,7 @@ impl LakeTable {
         }
         let snapshot = self.snapshot()?;
         // One day that cannot be sealed does not keep the others from it.
-        let days = decide(&snapshot.files, now, scope).into_iter();
+        let days = decide(&snapshot.files, now, scope).into_iter().take_while(|_| !self.environment.is_ending());
         let done: Vec<Result<Option<CompactedDay>>> = days.map(|(date, decision, files)| self.compact(date, decision, &files)).collect();
         drop(lease);
         done.into_iter().filter_map(Result::transpose).collect()
@@ -156,7 +156,7 @@ impl LakeTable {
         format!("{APP_ID_PREFIX}{}", self.full_name())
     }
 
-    /// `None` if there is nothing to do. Errors: also, after the others were merged, why a file could not be opened.
+    /// `None` if there is nothing to do. Errors: also, after the others were merged, why a file could not be opened or read.
     fn compact(&self, date: &str, decision: Decision, files: &[&TableFile]) -> Result<Option<CompactedDay>> {
         let app = self.maintenance_app();
         let number = self.begin().version(&app)? + 1;
@@ -183,13 +183,17 @@ impl LakeTable {
         let rows = match write() {
             Ok(rows) if rows == expected => rows,
             failed => {
-                self.forget(&staged)?;
+                self.forget(&staged);
+                if decision == Decision::Merge {
+                    let read: Vec<&Source<'_>> = rewrites.iter().flat_map(|r| &r.files).map(|&i| &sources[i]).collect();
+                    self.merge_others(date, files, &read)?;
+                }
                 let lost = Error::internal(format!("{} {date}: what was merged or sealed does not hold {expected} rows", self.full_name()));
                 return Err(failed.err().unwrap_or(lost));
             }
         };
         if let Err(e) = self.replace(&replaced, &staged, &app, number) {
-            self.withdraw(staged, &app)?;
+            self.withdraw(staged, &app);
             return Err(e);
         }
         let sealed = rewrites.iter().filter(|r| r.level == Level::Sealed).count();
@@ -210,19 +214,36 @@ impl LakeTable {
         Ok((sources, damaged))
     }
 
+    /// After a merge that failed, merges the files without those of `read` that cannot be read, if there are any: pages may be damaged behind a
+    /// good footer.
+    fn merge_others(&self, date: &str, files: &[&TableFile], read: &[&Source<'_>]) -> Result<()> {
+        let damaged = read.iter().filter(|source| in_background(|| source.check()).is_err());
+        let damaged: Vec<&str> = damaged.map(|source| source.file().relative.as_str()).collect();
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<&TableFile> = files.iter().copied().filter(|f| !damaged.contains(&f.relative.as_str())).collect();
+        self.compact(date, Decision::Merge, &others).map(|_| ())
+    }
+
     /// Removes what a failed commit was to add, if it is known that the log does not name it. A merged file it may have named, once another owner
     /// has the lake: that one can have replaced it since, and readers of the version between need it. Sealed files nobody replaces.
-    fn withdraw(&self, mut staged: Vec<StagedFile>, app: &str) -> Result<()> {
-        let Ok(snapshot) = self.begin().version(app).and_then(|_| self.snapshot()) else { return Ok(()) };
+    fn withdraw(&self, mut staged: Vec<StagedFile>, app: &str) {
+        let Ok(snapshot) = self.begin().version(app).and_then(|_| self.snapshot()) else { return };
         let is_owner = self.environment.check_fence().is_ok();
         let is_ours = |f: &StagedFile| is_owner || Path::new(&f.path).starts_with(Level::Sealed.directory());
         staged.retain(|f| snapshot.file(&f.path).is_none() && is_ours(f));
-        self.forget(&staged)
+        self.forget(&staged);
     }
 
-    /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice.
-    fn forget(&self, staged: &[StagedFile]) -> Result<()> {
-        Ok(staged.iter().try_for_each(|f| std::fs::remove_file(self.path().join(&f.path)))?)
+    /// Removes files that no commit names: left alone, a glob over the sealed files would count their rows twice. One that stays neither
+    /// keeps the others here nor hides why they were to go.
+    fn forget(&self, staged: &[StagedFile]) {
+        for file in staged {
+            if let Err(error) = std::fs::remove_file(self.path().join(&file.path)) {
+                tracing::warn!(table = self.full_name(), file = %file.path, %error, "a file that was never committed stays");
+            }
+        }
     }
 
     /// The rows of some files in the order of a sealed file. Beside the sorted columns one more is in memory at a time.

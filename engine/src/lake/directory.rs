@@ -76,7 +76,8 @@ impl Lake {
     pub fn open_on(disk: Arc<dyn Disk>, root: &Path, clock: Arc<dyn Clock>, handle: Handle, history: Duration) -> Result<Arc<Self>> {
         let environment = Environment::open(root, disk, clock, handle, history)?;
         for namespace in Namespace::ALL {
-            environment.durable.create_dir_all(&environment.root.join(namespace.as_str()))?;
+            let directory = environment.root.join(namespace.as_str());
+            environment.durable.create_dir_all(&directory).map_err(|e| Error::from(e).context(directory.display()))?;
         }
         Self::with(environment)
     }
@@ -95,8 +96,9 @@ impl Lake {
             if !directory.exists() {
                 continue;
             }
-            for entry in std::fs::read_dir(&directory)? {
-                let path = entry?.path();
+            let at = |e: std::io::Error| Error::from(e).context(directory.display());
+            for entry in std::fs::read_dir(&directory).map_err(at)? {
+                let path = entry.map_err(at)?.path();
                 // A directory without a first commit is what a crash during creation leaves; `create` takes it over.
                 let is_table = path.join("_delta_log").join(format!("{:020}.json", 0)).exists() || has_checkpoint(&path);
                 let name = path.file_name().and_then(|n| n.to_str()).and_then(|n| Name::new(n).ok());
@@ -185,6 +187,11 @@ impl Lake {
         self.lock_catalog().register(reference)
     }
 
+    /// Takes data sets that others are joined with out of the catalog, those whose names `keep` refuses.
+    pub fn retain_references(&self, keep: impl Fn(&Name) -> bool) -> Result<()> {
+        self.lock_catalog().retain(keep)
+    }
+
     /// Writes the manifests of all tables. Each appears whole or not at all; unchanged ones are not written again.
     pub fn refresh_catalog(&self) -> Result<()> {
         self.environment.check_fence()?;
@@ -207,10 +214,18 @@ impl Lake {
         self.tend(|table, report| clean(table, report, now))
     }
 
+    /// Has upkeep end with the day that it is at, for whoever waits for it: what is left is done after the next start.
+    pub fn end_upkeep(&self) {
+        self.environment.end_upkeep();
+    }
+
     fn tend(&self, work: impl Fn(&LakeTable, &mut MaintenanceReport) -> Result<()>) -> Result<MaintenanceReport> {
         self.environment.check_fence()?;
         let mut report = MaintenanceReport::default();
         for table in self.tables() {
+            if self.environment.is_ending() {
+                break;
+            }
             if let Err(e) = work(&table, &mut report) {
                 report.failures.push(e.context(table.full_name()));
             }

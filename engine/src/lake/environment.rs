@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -33,6 +34,8 @@ pub(super) struct Environment {
     pub(super) helpers: Arc<Helpers>,
     /// Time for which replaced files stay readable.
     pub(super) history: Duration,
+    /// Somebody waits for upkeep to end.
+    ending: AtomicBool,
     /// The lock of the lake, and the fence of this owner; `None` if this process only reads.
     owner: Option<(File, u64)>,
 }
@@ -50,22 +53,25 @@ impl Environment {
                 LAKE_HISTORY_S.end()
             )));
         }
-        std::fs::create_dir_all(root)?;
-        let root = root.canonicalize()?;
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(root.join("_lock"))?;
+        let given = root;
+        let at = |e: std::io::Error| Error::from(e).context(format!("lake {}", given.display()));
+        std::fs::create_dir_all(given).map_err(at)?;
+        let root = given.canonicalize().map_err(at)?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(root.join("_lock")).map_err(at)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::conflict(format!("the lake at {} is in use by another process", root.display()))
                     .hint("stop the other process, or read the tables with tools that do not write"));
             }
-            Err(TryLockError::Error(e)) => return Err(Error::from(e).context("lock of the lake")),
+            Err(TryLockError::Error(e)) => return Err(at(e).context("lock")),
         }
-        let durable = Arc::new(Durable::open(disk, &root.join("_scratch"))?);
-        durable.sync_dir(&root)?;
+        let durable = Arc::new(Durable::open(disk, &root.join("_scratch")).map_err(at)?);
+        durable.sync_dir(&root).map_err(at)?;
         let fence = read_fence(&root)? + 1;
-        durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any)?;
-        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, owner: Some((lock, fence)) })
+        durable.write(&root.join(FENCE), [format!("{fence}\n").as_bytes()].into_iter(), Place::Any).map_err(at)?;
+        let ending = AtomicBool::new(false);
+        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, ending, owner: Some((lock, fence)) })
     }
 
     /// Reads the lake at `root`, which another process may own meanwhile.
@@ -73,7 +79,7 @@ impl Environment {
         let root = root.canonicalize()?;
         let durable = Arc::new(Durable::to_read(disk, &root.join("_scratch")));
         let history = Duration::from_secs(LAKE_HISTORY_S_DEFAULT);
-        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, owner: None })
+        Ok(Self { root, durable, clock, handle, helpers: helpers(), history, ending: AtomicBool::new(false), owner: None })
     }
 
     /// Number of this owner; 0 if this process only reads.
@@ -101,6 +107,16 @@ impl Environment {
             self.root.display()
         ))
         .hint("stop one of the two processes: a lake, and a copy of its data directory, has one owner"))
+    }
+
+    /// Has upkeep begin nothing more.
+    pub(super) fn end_upkeep(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether upkeep begins nothing more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Wall-clock time.

@@ -63,6 +63,15 @@ impl<'a> Source<'a> {
         self.batches(&(0..self.places.len()).collect::<Vec<_>>())
     }
 
+    /// Reads all of it, a column at a time. Errors: it cannot be read, or holds another number of rows than the log says.
+    pub(super) fn check(&self) -> Result<()> {
+        (0..self.places.len()).try_for_each(|i| {
+            let rows: usize = self.column(i)?.iter().map(|values| values.len()).sum();
+            let differs = || of(self.file, Error::corrupt(format!("{rows} rows, the log says {}", self.rows())));
+            if rows as u64 == self.rows() { Ok(()) } else { Err(differs()) }
+        })
+    }
+
     /// The values of one column.
     fn column(&self, i: usize) -> Result<Vec<ArrayRef>> {
         if self.places[i].is_none() {

@@ -35,7 +35,7 @@ pub enum Problem {
     ManifestMissing,
     /// Nobody answers for the table.
     OwnerMissing,
-    /// The table cannot be opened; its files were not looked at.
+    /// The table cannot be opened, or not all of it be looked at.
     Unusable,
 }
 
@@ -87,7 +87,10 @@ impl Lake {
         let mut report = VerifyReport::default();
         for table in self.tables() {
             report.tables += 1;
-            verify_table(self, &table, now, &mut report)?;
+            if let Err(e) = verify_table(self, &table, now, &mut report) {
+                let (table, path) = (table.full_name(), table.path().to_owned());
+                report.findings.push(Finding { table, problem: Problem::Unusable, path, detail: e.message().to_owned() });
+            }
         }
         for table in self.damaged() {
             report.tables += 1;
@@ -109,7 +112,10 @@ fn verify_table(lake: &Lake, table: &LakeTable, now: Micros, report: &mut Verify
     };
     let mut damaged = false;
     for path in commits(table.path())? {
-        if let Err(e) = actions(&path) {
+        // Its server may have cleaned the log meanwhile.
+        if let Err(e) = actions(&path)
+            && path.exists()
+        {
             damaged = true;
             found(Problem::CommitDamaged, &path, e.message().to_owned());
         }

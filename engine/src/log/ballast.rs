@@ -45,15 +45,29 @@ impl Ballast {
 
     /// Takes or gives back, as the disk has room.
     pub(super) fn balance(&self) -> io::Result<()> {
-        let free = self.disk.free_bytes(self.path.parent().unwrap_or(&self.path))?;
-        match decide(self.disk.exists(&self.path), free) {
+        match self.decide()? {
             Decision::Keep => Ok(()),
             Decision::Take => self.take(),
-            Decision::Release => {
-                tracing::warn!(file = %self.path.display(), free, "the disk is full; {BALLAST_BYTES} bytes held back for this are given up");
-                self.disk.remove(&self.path)
-            }
+            Decision::Release => self.release(),
         }
+    }
+
+    /// Gives it back if the disk is full: a start has to write a little, before anybody balances.
+    pub(super) fn relieve(&self) -> io::Result<()> {
+        match self.decide()? {
+            Decision::Keep | Decision::Take => Ok(()),
+            Decision::Release => self.release(),
+        }
+    }
+
+    fn decide(&self) -> io::Result<Decision> {
+        let free = self.disk.free_bytes(self.path.parent().unwrap_or(&self.path))?;
+        Ok(decide(self.disk.exists(&self.path), free))
+    }
+
+    fn release(&self) -> io::Result<()> {
+        tracing::warn!(file = %self.path.display(), "the disk is full; {BALLAST_BYTES} bytes held back for this are given up");
+        self.disk.remove(&self.path)
     }
 
     fn take(&self) -> io::Result<()> {
@@ -97,5 +111,22 @@ mod tests {
         assert!(!disk.exists(&path));
         ballast.balance().unwrap();
         assert!(!disk.exists(&path), "not taken while the disk is full");
+    }
+
+    #[test]
+    fn a_start_on_a_full_disk_has_it_to_write_and_takes_none() {
+        use crate::log::{LogConfig, Logs};
+        let disk = crate::log::sim::SimDisk::default();
+        let (dir, path) = (PathBuf::from("log"), PathBuf::from("log/ballast"));
+        let clock = Arc::new(crate::log::sim::SimClock::default());
+        let open = || Logs::open(&dir, Arc::new(disk.clone()), clock.clone(), LogConfig::default()).unwrap();
+        let logs = open();
+        assert!(!disk.exists(&path), "a start writes no more than it has to");
+        logs.upkeep().unwrap();
+        assert!(disk.exists(&path));
+        drop(logs);
+        disk.faults.full.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(open());
+        assert!(!disk.exists(&path));
     }
 }

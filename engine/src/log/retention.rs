@@ -84,6 +84,21 @@ pub(super) struct Policy {
     pub(super) pinned_from: Offset,
 }
 
+/// Bytes that each partition of a stream may keep, so that all keep `bytes` at most; `sizes` are what they have. One that has less than its part
+/// leaves the rest to the others: the devices of a stream may all be in one partition.
+pub(super) fn share(sizes: &[u64], bytes: u64) -> u64 {
+    let (mut sizes, mut left) = (sizes.to_vec(), bytes);
+    sizes.sort_unstable();
+    for (at, size) in sizes.iter().enumerate() {
+        let share = left / (sizes.len() - at) as u64;
+        if *size > share {
+            return share;
+        }
+        left -= size;
+    }
+    u64::MAX
+}
+
 /// How many of the oldest segments go. `segments` are all of a partition, oldest first; the newest always stays. `found` was
 /// there at the start.
 pub(super) fn decide(segments: &[SegmentFacts], found: &Range<Offset>, policy: &Policy) -> usize {
@@ -237,6 +252,21 @@ mod tests {
 
     fn check(segments: &[SegmentFacts], policy: &Policy, gone: usize) {
         assert_eq!(decide(segments, &ALL, policy), gone, "{policy:?}");
+    }
+
+    #[test]
+    fn what_one_partition_does_not_take_is_left_to_the_others() {
+        for (sizes, bytes, want) in [
+            (vec![], 5, u64::MAX),
+            (vec![100, 100], 200, u64::MAX),
+            (vec![500, 500], 600, 300),
+            (vec![900, 50, 50], 1_000, u64::MAX),
+            (vec![900, 50, 50], 400, 300),
+            (vec![50, 900, 900], 450, 200),
+            (vec![7, 7], 0, 0),
+        ] {
+            assert_eq!(share(&sizes, bytes), want, "{sizes:?}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::meta::StreamMeta;
 use super::open::{self, Opened};
 use super::partition::Partition;
 use super::pending::Pending;
-use super::retention::{Policy, Retained};
+use super::retention::{Policy, Retained, share};
 use super::{producer_snapshot, segment, writer};
 
 /// What a reader keeps from retention.
@@ -234,11 +234,12 @@ impl Log {
     /// Errors: the first one; the other partitions have had their turn.
     pub(super) fn retain(&self, age: Option<(Duration, Micros)>, bytes_max: Option<u64>, bytes_hard: Option<u64>) -> Result<Retained> {
         let (mut retained, mut first) = (Retained::default(), Ok(()));
-        let share = |bytes: u64| bytes / u64::from(self.partitions());
+        let bytes_of = |p: &Arc<Partition>| p.segments_now().iter().map(|s| s.bytes()).sum::<u64>();
+        let sizes: Vec<u64> = self.partitions.iter().map(bytes_of).collect();
+        let (bytes_max, bytes_hard) = (bytes_max.map(|bytes| share(&sizes, bytes)), bytes_hard.map(|bytes| share(&sizes, bytes)));
         // What failed since the start is left as it is: the next start looks at what the disk really holds.
         for partition in self.partitions.iter().filter(|p| self.damaged.contains(&p.number) || p.failure().is_none()) {
             let pinned_from = lock(&self.pins).values().filter_map(|pins| pins.get(&partition.number)).min().copied();
-            let (bytes_max, bytes_hard) = (bytes_max.map(share), bytes_hard.map(share));
             let policy = Policy { age, bytes_max, bytes_hard, pinned_from: pinned_from.unwrap_or(Offset::MAX) };
             let now = match partition.retain(&policy) {
                 Ok(now) => now,

@@ -97,6 +97,10 @@ impl Logs {
             return Err(Error::invalid(format!("the log cannot lie on {network}, as {} does", dir.display()))
                 .hint("a network file system may confirm what no disk holds; give --data a directory on a disk of this machine"));
         }
+        let ballast = Ballast::new(disk.clone(), dir.join("ballast"));
+        if let Err(e) = ballast.relieve() {
+            tracing::warn!("space that was held back beside the log could not be given up: {e}");
+        }
         let (mut streams, pending) = (BTreeMap::new(), Pending::default());
         for name in list(&*disk, dir)? {
             let log = Log::open(&name, &dir.join(name.as_str()), (&disk, &clock), config.segment_bytes, &pending, &floors).map(Arc::new);
@@ -106,7 +110,6 @@ impl Logs {
             streams.insert(name, log);
         }
         let upkeep_at = Mutex::new(clock.monotonic());
-        let ballast = Ballast::new(disk.clone(), dir.join("ballast"));
         let (dir, streams, scrubber) = (dir.to_owned(), RwLock::new(streams), Scrubber::default());
         Ok(Arc::new(Self { dir, disk, clock, config, streams, ballast, scrubber, upkeep_at, pending, floors }))
     }

@@ -41,6 +41,17 @@ impl CatalogStore {
     /// Remembers a reference data set; an older one of that name is replaced.
     pub(in crate::lake) fn register(&mut self, reference: Reference) -> Result<()> {
         self.references.insert(reference.name.clone(), reference);
+        self.put_references()
+    }
+
+    /// Forgets the reference data sets whose names `keep` refuses.
+    pub(in crate::lake) fn retain(&mut self, keep: impl Fn(&Name) -> bool) -> Result<()> {
+        let before = self.references.len();
+        self.references.retain(|name, _| keep(name));
+        if self.references.len() == before { Ok(()) } else { self.put_references() }
+    }
+
+    fn put_references(&mut self) -> Result<()> {
         let list: Vec<&Reference> = self.references.values().collect();
         let bytes = serde_json::to_vec_pretty(&list)?;
         self.put(references_path(&self.environment.root), &bytes)
@@ -53,9 +64,14 @@ impl CatalogStore {
             self.put_json(table_path(table), entry)?;
         }
         let used: BTreeSet<Namespace> = tables.iter().map(|t| t.namespace()).collect();
-        for namespace in used {
-            let package = manifest::data_package(namespace.as_str(), &entries)?;
-            self.put_json(package_path(&self.environment.root, namespace), &package)?;
+        for namespace in Namespace::ALL {
+            let path = package_path(&self.environment.root, namespace);
+            if used.contains(&namespace) {
+                self.put_json(path, &manifest::data_package(namespace.as_str(), &entries)?)?;
+            } else if path.exists() {
+                // A package has a resource at least; this one's last was removed by hand.
+                std::fs::remove_file(path)?;
+            }
         }
         entries.extend(self.references.values().map(Entry::of_reference));
         self.put_json(catalog_path(&self.environment.root), &manifest::catalog(&entries))

@@ -32,6 +32,15 @@ fn tables_are_created_once_and_found_by_name() {
 }
 
 #[test]
+fn what_keeps_a_lake_from_being_opened_is_told_with_its_place() {
+    let world = World::new();
+    let root = world.directory.path().join("lake");
+    std::fs::write(&root, "no directory").unwrap();
+    let e = world.open().unwrap_err();
+    assert!(e.message().starts_with(&format!("lake {}: ", root.display())), "{e}");
+}
+
+#[test]
 fn columns_may_become_nullable_and_nothing_else() {
     let world = World::new();
     let lake = world.open().unwrap();
@@ -109,6 +118,32 @@ fn the_manifests_say_what_is_in_the_lake() {
     lake.refresh_catalog().unwrap();
     let catalog: Value = serde_json::from_slice(&std::fs::read(lake.root().join("_catalog/catalog.json")).unwrap()).unwrap();
     assert_eq!(catalog["datasets"][1]["name"], "pumps", "references are remembered");
+
+    lake.retain_references(|name| name.as_str() == "others").unwrap();
+    drop(lake);
+    let lake = world.open().unwrap();
+    lake.refresh_catalog().unwrap();
+    let catalog: Value = serde_json::from_slice(&std::fs::read(lake.root().join("_catalog/catalog.json")).unwrap()).unwrap();
+    assert_eq!(catalog["datasets"].as_array().unwrap().len(), 1, "until they are dropped");
+}
+
+#[test]
+fn a_table_that_was_removed_by_hand_leaves_the_manifests() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    lake.create(TableSpec { namespace: Namespace::Late, ..spec("readings") }).unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    lake.create(spec("others")).unwrap();
+    lake.refresh_catalog().unwrap();
+    std::fs::remove_dir_all(table.path()).unwrap();
+    std::fs::remove_dir_all(lake.root().join("late/readings")).unwrap();
+    drop((table, lake));
+    let lake = world.open().unwrap();
+    lake.refresh_catalog().unwrap();
+    assert!(!lake.root().join("late/datapackage.json").exists());
+    let package: Value = serde_json::from_slice(&std::fs::read(lake.root().join("warm/datapackage.json")).unwrap()).unwrap();
+    let names: Vec<_> = package["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["others"]);
 }
 
 #[test]
@@ -135,6 +170,24 @@ fn verify_finds_what_is_broken() {
     assert_eq!(lake.remove_orphans(far, &[]).unwrap().len(), 2);
     std::fs::write(table.path().join("_delta_log/00000000000000000001.json"), "{\"add\":").unwrap();
     assert_eq!(problems(0), [Problem::CommitDamaged, Problem::FileDamaged, Problem::FileMissing]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_table_that_cannot_be_looked_at_hides_no_other() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    let lake = world.open().unwrap();
+    for name in ["others", "readings"] {
+        run(lake.create(spec(name)).unwrap().sink("job").unwrap().as_mut(), 1, &two_days(1));
+    }
+    lake.refresh_catalog().unwrap();
+    let [others, readings] = ["others", "readings"].map(|name| lake.table("warm", name).unwrap());
+    std::fs::write(others.path().join("recent").join(std::ffi::OsStr::from_bytes(b"\xff.parquet")), "").unwrap();
+    std::fs::remove_file(&readings.snapshot().unwrap().files[0].path).unwrap();
+    let findings = lake.verify(0).unwrap().findings;
+    let found: Vec<_> = findings.iter().map(|f| (f.table.as_str(), f.problem)).collect();
+    assert_eq!(found, [("warm.others", Problem::Unusable), ("warm.readings", Problem::FileMissing)]);
 }
 
 #[test]

@@ -189,19 +189,41 @@ fn what_a_crash_leaves_of_a_merge_is_an_orphan_that_no_sink_takes_for_its_own() 
     assert_eq!(contents(&table).len(), before.len() + 4);
 }
 
+/// One commit to be sealed, forty to become one file, eight to become another, in that order.
+fn of_three_classes(sink: &mut dyn Sink) {
+    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
+        let count = if epoch == 1 { SEAL_ROWS_MIN + 1 } else { [1, 600][usize::from(epoch > 41)] };
+        run(sink, epoch, &many(epoch as i64, count));
+    }
+}
+
 #[test]
 fn a_merge_that_fails_leaves_the_day_as_it_was() {
     let world = World::new();
     let lake = world.open().unwrap();
     let table = lake.create(spec("readings")).unwrap();
-    let mut sink = table.sink("job").unwrap();
-    // One to be sealed, forty to become one, eight to become another, in that order.
-    for epoch in 1..=RECENT_FILES_MAX as u64 + 1 {
-        let count = if epoch == 1 { SEAL_ROWS_MIN + 1 } else { [1, 600][usize::from(epoch > 41)] };
-        run(sink.as_mut(), epoch, &many(epoch as i64, count));
-    }
+    of_three_classes(table.sink("job").unwrap().as_mut());
     let before = table.snapshot().unwrap();
-    // A good footer, and pages that cannot be read: seen when the others are written.
+    // Where the last of the new files goes: seen when the others are written.
+    let obstacle = before.files[0].path.with_file_name("m00000001-o1-s2.parquet");
+    std::fs::create_dir(&obstacle).unwrap();
+    assert_eq!(lake.maintain(HOUR).unwrap().failures.len(), 1);
+    assert_eq!(table.snapshot().unwrap().version, before.version);
+    assert!(parquet_files(&table.path().join("data")).is_empty() && merged_files(&table).is_empty(), "what was written is gone");
+    std::fs::remove_dir(obstacle).unwrap();
+    let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
+    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (RECENT_FILES_MAX + 1, 2, 1, before.rows));
+    assert_eq!(table.snapshot().unwrap().rows, before.rows);
+}
+
+#[test]
+fn a_file_whose_pages_cannot_be_read_keeps_no_others_from_being_merged() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    of_three_classes(table.sink("job").unwrap().as_mut());
+    let before = table.snapshot().unwrap();
+    // A good footer, and pages that cannot be read.
     let damaged = &before.files[RECENT_FILES_MAX].path;
     let good = std::fs::read(damaged).unwrap();
     let mut bad = good.clone();
@@ -209,11 +231,14 @@ fn a_merge_that_fails_leaves_the_day_as_it_was() {
     std::fs::write(damaged, bad).unwrap();
     let report = lake.maintain(HOUR).unwrap();
     assert!(report.failures[0].to_string().contains("lake file"), "{:?}", report.failures);
-    assert_eq!(table.snapshot().unwrap().version, before.version);
-    assert!(parquet_files(&table.path().join("data")).is_empty() && merged_files(&table).is_empty(), "what was written is gone");
+    // Seven others of its class are too few; one file is sealed, and one merged.
+    let after = table.snapshot().unwrap();
+    assert_eq!((after.version, after.files.len(), after.rows), (before.version + 1, 1 + 1 + 8, before.rows));
+    let written = (parquet_files(&table.path().join("data")).len(), merged_files(&table).len());
+    assert_eq!(written, (1, 1), "what was written for nothing is gone");
+    assert!(after.file(&before.files[RECENT_FILES_MAX].relative).is_some());
     std::fs::write(damaged, good).unwrap();
-    let day = lake.maintain(HOUR).unwrap().compacted.remove(0);
-    assert_eq!((day.replaced, day.merged, day.sealed, day.rows), (RECENT_FILES_MAX + 1, 2, 1, before.rows));
+    assert_eq!(table.seal(SealScope::Alike, HOUR).unwrap()[0].replaced, 8);
     assert_eq!(table.snapshot().unwrap().rows, before.rows);
 }
 
@@ -238,14 +263,19 @@ fn a_file_that_cannot_be_opened_keeps_no_others_from_being_merged() {
     assert!(parquet_files(&table.path().join("data")).is_empty());
 }
 
-/// A clock that lets another process take the lake over when it is next asked, once it is told where the fence is.
+/// A clock that lets another process take the lake over when it is next asked, once it is told where the fence is, and which directory that
+/// one removes.
 #[derive(Debug, Default)]
-struct Overtaken(Mutex<Option<PathBuf>>);
+struct Overtaken {
+    fence: Mutex<Option<PathBuf>>,
+    removed: Mutex<Option<PathBuf>>,
+}
 
 impl Clock for Overtaken {
     fn now(&self) -> Micros {
-        if let Some(fence) = self.0.lock().unwrap().take() {
+        if let Some(fence) = self.fence.lock().unwrap().take() {
             std::fs::write(fence, "2\n").unwrap();
+            self.removed.lock().unwrap().take().into_iter().for_each(|path| std::fs::remove_dir_all(path).unwrap());
         }
         10 * DAY
     }
@@ -265,13 +295,25 @@ fn an_owner_that_was_replaced_before_its_commit_takes_back_only_what_nobody_can_
         for epoch in 1..=8 {
             run(sink.as_mut(), epoch, &one_day(epoch));
         }
-        *clock.0.lock().unwrap() = Some(lake.root().join("_fence"));
+        *clock.fence.lock().unwrap() = Some(lake.root().join("_fence"));
         let refused = table.seal(scope, HOUR).unwrap_err();
         assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("taken the lake"), "{refused}");
         assert_eq!(merged_files(&table).len(), merged);
         assert!(parquet_files(&table.path().join("data")).is_empty());
         assert_eq!(contents(&table).len(), 16);
     }
+}
+
+#[test]
+fn why_a_commit_failed_is_told_also_if_what_was_written_for_it_cannot_be_removed() {
+    let (world, clock) = (World::new(), Arc::new(Overtaken::default()));
+    let lake = Lake::open(&world.directory.path().join("lake"), clock.clone(), world.runtime.handle().clone()).unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    run(table.sink("job").unwrap().as_mut(), 1, &one_day(1));
+    *clock.removed.lock().unwrap() = Some(table.path().join("data"));
+    *clock.fence.lock().unwrap() = Some(lake.root().join("_fence"));
+    let refused = table.seal(SealScope::All, HOUR).unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.message().contains("taken the lake"), "{refused}");
 }
 
 #[test]

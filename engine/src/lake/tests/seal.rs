@@ -184,6 +184,19 @@ fn a_day_that_cannot_be_sealed_keeps_neither_the_others_nor_the_removal_of_files
 }
 
 #[test]
+fn upkeep_that_somebody_waits_for_begins_no_other_day() {
+    let world = World::new();
+    let lake = world.open().unwrap();
+    let table = lake.create(spec("readings")).unwrap();
+    run(table.sink("job").unwrap().as_mut(), 1, &two_days(1));
+    lake.end_upkeep();
+    assert_eq!(lake.maintain(10 * DAY).unwrap().compacted, []);
+    assert_eq!(table.seal(SealScope::All, 10 * DAY).unwrap(), []);
+    drop((table, lake));
+    assert_eq!(world.open().unwrap().maintain(10 * DAY).unwrap().compacted.len(), 2, "it is done after the next start");
+}
+
+#[test]
 fn a_table_that_was_opened_anew_is_sealed_by_its_new_self_alone() {
     let world = World::new();
     let lake = world.open().unwrap();

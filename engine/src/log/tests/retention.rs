@@ -40,6 +40,33 @@ fn bytes_go_down_to_the_limit_but_not_past_a_pin() {
 }
 
 #[test]
+fn a_limit_is_for_the_stream_however_its_records_lie_in_its_partitions() {
+    let disk = SimDisk::default();
+    let open = |retention_bytes| {
+        let settings = LogConfig { retention_bytes: Some(retention_bytes), partitions_default: 4, ..config(400) };
+        Logs::open(Path::new("log"), Arc::new(disk.clone()), Arc::new(SimClock::default()), settings).unwrap()
+    };
+    let logs = open(u64::MAX);
+    let log = stream(&logs);
+    for number in 0..40 {
+        // All of one device, and so in one partition.
+        let ticket = log.append(&record("d", format!("{number}").as_bytes())).unwrap();
+        assert!(log.wait(ticket.partition, ticket.offset, LONG));
+    }
+    let bytes = log.bytes();
+    logs.close();
+    drop((log, logs));
+    let logs = open(2 * bytes);
+    assert_eq!(logs.upkeep().unwrap(), Retained::default());
+    logs.close();
+    drop(logs);
+    let logs = open(bytes / 2);
+    assert!(logs.upkeep().unwrap().segments > 0);
+    let kept = stream(&logs).bytes();
+    assert!(kept <= bytes / 2 && kept > bytes / 4, "{kept} of {bytes}");
+}
+
+#[test]
 fn a_partition_that_cannot_be_cleaned_up_does_not_keep_the_others_from_it() {
     let (disk, clock) = (SimDisk::default(), Arc::new(SimClock::default()));
     let settings = LogConfig { retention_bytes: Some(1_000), partitions_default: 2, ..config(400) };
