@@ -77,6 +77,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
             seen: position,
             listening: listening[place.scan].clone(),
             heard: environment.clock.monotonic(),
+            timed: environment.clock.monotonic(),
             rest: spec.rest(),
             idle: Idle::No,
         };

@@ -35,6 +35,7 @@ fn worker(bench: &Bench, rest: Duration) -> (Arc<SimClock>, Arc<Shared>, Worker)
         seen: 0,
         listening: listening(&spec.logs[0], &shared),
         heard: Duration::ZERO,
+        timed: Duration::ZERO,
         rest,
         idle: Idle::No,
     };
@@ -90,6 +91,31 @@ fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
     // It is idle, and others go on while its next record is in the log.
     bench.feed(0, "x", &[(55, 2)]);
     assert_eq!(step(Duration::ZERO, 60 * SECOND), Some((55 * SECOND, Idle::No, 0)));
+}
+
+#[test]
+fn records_that_are_rejected_keep_no_partition_from_being_idle() {
+    let bench = Bench::new([1, 1]);
+    let (clock, shared, mut worker) = worker(&bench, Duration::ZERO);
+    shared.input_watermark.fetch_max(20 * SECOND, Ordering::AcqRel);
+    let mut step = |busy: u64| {
+        clock.pass(Duration::from_millis(busy));
+        worker.look();
+        match worker.step().unwrap() {
+            Some(Item::Data { watermark, idle, .. }) => Some((watermark, idle)),
+            Some(_) => panic!("nobody asked for a barrier"),
+            None => None,
+        }
+    };
+    bench.feed_text(0, "x", r#"{"v":7}"#);
+    assert_eq!(step(600), Some((Micros::MIN, Idle::No)));
+    bench.feed_text(0, "x", "no json");
+    assert_eq!(step(600), Some((Micros::MIN, Idle::No)));
+    assert_eq!(step(0), Some((20 * SECOND, Idle::Yes)), "it has told no time for longer than the timeout");
+    bench.feed_text(0, "x", r#"{"v":8}"#);
+    assert_eq!(step(0), Some((20 * SECOND, Idle::Yes)));
+    bench.feed(0, "x", &[(25, 1)]);
+    assert_eq!(step(0), Some((25 * SECOND, Idle::No)));
 }
 
 #[test]
