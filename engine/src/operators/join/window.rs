@@ -90,7 +90,6 @@ impl WindowJoinOperator {
     /// Joins a complete window.
     fn close(&mut self, window: [RowBuffer; 2], out: &mut Vec<Changes>) -> Result<()> {
         let (left, right) = (self.sorted(0, &window[0])?, self.sorted(1, &window[1])?);
-        self.pairing.bound.credit((left.num_rows() + right.num_rows()) as u64);
         let mut closing = Closing::new(&self.plan, &left, &right)?;
         let mut keys = JoinKeys::new(&self.plan.left, &self.plan.right)?;
         let by_key = RightByKey::new(&mut keys, &right)?;
@@ -98,6 +97,7 @@ impl WindowJoinOperator {
         // One pair says enough about a left row that leaves alone.
         let enough = if left_alone(self.plan.kind) && self.pairing.unconditional() { 1 } else { usize::MAX };
         for row in 0..left.num_rows() {
+            self.pairing.bound.credit(1);
             for other in by_key.of(keys.find(&encoded, row)).take(enough) {
                 self.pairing.pair(row as u64, other);
                 if self.pairing.is_full() {
@@ -107,9 +107,18 @@ impl WindowJoinOperator {
             if closing.outer[0] || left_alone(self.plan.kind) {
                 self.pairing.alone(0, row as u64);
             }
+            if self.pairing.is_full() {
+                closing.settle(&mut self.pairing, out)?;
+            }
         }
-        for row in (0..right.num_rows() as u64).filter(|_| closing.outer[1]) {
-            self.pairing.alone(1, row);
+        for row in 0..right.num_rows() as u64 {
+            self.pairing.bound.credit(1);
+            if closing.outer[1] {
+                self.pairing.alone(1, row);
+            }
+            if self.pairing.is_full() {
+                closing.settle(&mut self.pairing, out)?;
+            }
         }
         closing.settle(&mut self.pairing, out)
     }
