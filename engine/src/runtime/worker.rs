@@ -99,7 +99,7 @@ impl Worker {
 
     /// Whether it waits for partitions that are behind in event time.
     pub fn is_held_back(&self) -> bool {
-        is_held_back(&self.shared, self.chain.watermark())
+        is_held_back(&self.shared, self.index, self.chain.watermark())
     }
 
     /// Whether what it has before it may wait for more.
@@ -160,7 +160,7 @@ impl Worker {
 
     /// Lets an idle partition follow the others, so that windows close. None is idle while the log has something for it.
     fn carry_along(&mut self) -> Result<Option<Item>> {
-        let target = self.shared.input_watermark.load(Ordering::Acquire);
+        let target = self.shared.input_watermarks[self.index].load(Ordering::Acquire);
         let is_due = match self.idle_at() {
             Some(at) => self.clock.monotonic() >= at,
             None => target > self.chain.watermark(),
