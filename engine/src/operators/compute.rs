@@ -57,7 +57,9 @@ impl Compute {
         match self.expression.evaluate(rows).and_then(|value| value.into_array(count)) {
             Ok(array) if *array.data_type() == self.data_type => parts.push(array),
             Ok(array) => return Err(Error::internal(format!("{} is {}, not {}", self.what, array.data_type(), self.data_type))),
-            Err(error) if count <= 1 => {
+            // What fails whatever the row is, as `1 / 0` does, fails of none too.
+            Err(_) if count == 0 => parts.push(new_null_array(&self.data_type, 0)),
+            Err(error) if count == 1 => {
                 failures.push((from, format!("{}: {}", self.what, Error::from(error).message())));
                 parts.push(new_null_array(&self.data_type, count));
             }
@@ -126,6 +128,14 @@ mod tests {
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
         let got = Compute::new("c".to_owned(), &constant, &field, &[]).unwrap().evaluate(&rows, &mut Vec::new()).unwrap();
         assert_eq!(got.as_primitive::<Int64Type>().values().as_ref(), [7, 7]);
+        let zero = Arc::new(Literal::new(ScalarValue::Int64(Some(0))));
+        let expression = Arc::new(BinaryExpr::new(constant.expression.clone(), Operator::Divide, zero));
+        let failing = Compute::new("c".to_owned(), &Computed { expression, ..constant.clone() }, &field, &[]).unwrap();
+        for count in [0, 2] {
+            let mut failures = Vec::new();
+            let got = failing.evaluate(&rows.slice(0, count), &mut failures).unwrap();
+            assert_eq!((got.len(), got.null_count(), failures.len()), (count, count, count), "no row fails that is not there");
+        }
         let missing = Computed { inputs: vec![1], ..constant };
         assert!(Compute::new("c".to_owned(), &missing, &field, &[0]).is_err());
     }

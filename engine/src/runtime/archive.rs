@@ -29,12 +29,12 @@ impl ArchiveChain {
 }
 
 impl Chain for ArchiveChain {
-    fn push(&mut self, records: &Records, mut decoded: Decoded, chunks: &mut Vec<Chunk>) -> Result<()> {
+    fn push(&mut self, records: &Records, mut decoded: Decoded, chunks: &mut Vec<Chunk>) -> Result<bool> {
         chunks.push(Chunk::Rows(Target::Main, lake::cold_rows(&self.schema, records, &decoded)?));
         let count = records.entries.len() as u64;
         let mut out = Output::default();
         out.rejects.append(&mut decoded.rejects);
-        self.reader.time(decoded, &mut out)?;
+        let is_timed = self.reader.time(decoded, &mut out)?.is_some();
         if !out.rejects.is_empty() {
             out.rejects.sort_by_key(|r| r.offset);
             chunks.push(Chunk::Rows(Target::Rejects, lake::dlq_rows(records, None, &out.rejects)?));
@@ -42,7 +42,7 @@ impl Chain for ArchiveChain {
         self.counters.consumed += count;
         self.counters.rejected += out.rejects.len() as u64;
         self.counters.passed += count - out.rejects.len() as u64;
-        Ok(())
+        Ok(is_timed)
     }
 
     fn lose(&mut self, records: u64) {

@@ -58,7 +58,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
     let epoch = checkpoint.as_ref().map_or(0, |c| c.epoch);
     shared.epoch_asked.store(epoch, Ordering::Release);
     // How far event time had come in the run before is not how far it has come in this one.
-    shared.input_watermark.store(Micros::MIN, Ordering::Release);
+    shared.input_watermarks.iter().for_each(|reached| reached.store(Micros::MIN, Ordering::Release));
     let worker = |(index, &place): (usize, &Place)| {
         let (chain, position) = open_partition(spec, place, index, checkpoint.as_ref())?;
         let scan = &spec.scans()[place.scan];
@@ -77,6 +77,7 @@ fn run_once(spec: &JobSpec, shared: &Arc<Shared>, environment: &Environment, str
             seen: position,
             listening: listening[place.scan].clone(),
             heard: environment.clock.monotonic(),
+            timed: environment.clock.monotonic(),
             rest: spec.rest(),
             idle: Idle::No,
         };

@@ -31,8 +31,8 @@ pub enum Chunk {
 
 /// The work of one partition.
 pub trait Chain: Send {
-    /// Takes the next records and what they are decoded to; puts what comes of them into `out`.
-    fn push(&mut self, records: &Records, decoded: Decoded, out: &mut Vec<Chunk>) -> Result<()>;
+    /// Takes the next records and what they are decoded to; puts what comes of them into `out`. Whether any of them has an event time.
+    fn push(&mut self, records: &Records, decoded: Decoded, out: &mut Vec<Chunk>) -> Result<bool>;
 
     /// Counts records that the log has lost.
     fn lose(&mut self, records: u64);

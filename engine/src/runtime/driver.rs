@@ -39,6 +39,8 @@ pub struct Driver<'a> {
     sinks: Sinks,
     feeds: Feeds,
     graph: Graph,
+    /// See `Graph::company`.
+    company: Vec<usize>,
     /// What left the graph and is not yet written; empty between two items.
     leaving: Leaving,
     merged: JobCounters,
@@ -95,6 +97,7 @@ impl<'a> Driver<'a> {
             store,
             sinks,
             feeds: Feeds::new(&spec.name, begin.workers, shared.clone(), environment.clock.clone()),
+            company: begin.graph.company(spec.scans().len()),
             graph: begin.graph,
             leaving: Leaving::new(),
             merged: begin.merged,
@@ -243,12 +246,20 @@ impl<'a> Driver<'a> {
         if !self.graph.follows_time() {
             return Ok(());
         }
-        // If all are idle, the one that is behind need not be waited for either.
-        let active = self.feeds.each.iter().filter(|f| f.idle == Idle::No).map(|f| f.watermark).min();
-        if let Some(target) = active.or_else(|| self.feeds.each.iter().map(|f| f.watermark).max()) {
-            self.shared.input_watermark.fetch_max(target, Ordering::AcqRel);
+        let (feeds, company) = (&self.feeds.each, &self.company);
+        let target = |first: usize| {
+            let own = || feeds.iter().filter(move |f| company[f.place.scan] == first);
+            let active = own().filter(|f| f.idle == Idle::No).map(|f| f.watermark).min();
+            // If all are idle, the one that is behind need not be waited for either.
+            active.or_else(|| own().map(|f| f.watermark).max())
+        };
+        let targets: Vec<Option<Micros>> = (0..company.len()).map(target).collect();
+        for (feed, reached) in feeds.iter().zip(&self.shared.input_watermarks) {
+            if let Some(target) = targets[company[feed.place.scan]] {
+                reached.fetch_max(target, Ordering::AcqRel);
+            }
         }
-        let mut reached = vec![Micros::MAX; self.spec.scans().len()];
+        let mut reached = vec![Micros::MAX; company.len()];
         for feed in &self.feeds.each {
             reached[feed.place.scan] = reached[feed.place.scan].min(feed.watermark);
         }

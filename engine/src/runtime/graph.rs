@@ -135,6 +135,26 @@ impl Graph {
         !self.steps.is_empty() || self.inputs.iter().any(|i| i.merge.is_some())
     }
 
+    /// Of each of so many scans the first one whose rows meet its own in a step, itself if there is none: event time of others is nothing
+    /// to it.
+    pub fn company(&self, scans: usize) -> Vec<usize> {
+        let mut first: Vec<usize> = (0..scans).collect();
+        let scan_of = |from: &From| match *from {
+            From::Input(i) => self.inputs[i].scan,
+            From::Step(s) => self.steps[s].scan,
+        };
+        for step in &self.steps {
+            let met: Vec<usize> = step.inputs.iter().map(|from| first[scan_of(from)]).collect();
+            let Some(&least) = met.iter().min() else { continue };
+            for company in &mut first {
+                if met.contains(company) {
+                    *company = least;
+                }
+            }
+        }
+        first
+    }
+
     /// Takes what a partition's chain emitted for an input.
     pub fn take(&mut self, input: usize, partition: Partition, emission: Emission, out: &mut Leaving) -> Result<()> {
         match emission {

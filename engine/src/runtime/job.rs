@@ -207,8 +207,8 @@ impl fmt::Debug for JobSpec {
 pub(super) struct Shared {
     /// The barrier that workers should place.
     pub(super) epoch_asked: AtomicU64,
-    /// Watermark that idle partitions are carried along to.
-    pub(super) input_watermark: AtomicI64,
+    /// Watermark that each partition is carried along to when it is idle.
+    pub(super) input_watermarks: Vec<AtomicI64>,
     /// Someone asked the job to end, with a last checkpoint.
     pub(super) stop: AtomicBool,
     /// Someone asked for a checkpoint now.
@@ -242,7 +242,7 @@ impl Shared {
         let partitions = vec![(0, Micros::MIN, JobCounters::default()); partitions];
         Self {
             epoch_asked: AtomicU64::new(0),
-            input_watermark: AtomicI64::new(Micros::MIN),
+            input_watermarks: partitions.iter().map(|_| AtomicI64::new(Micros::MIN)).collect(),
             stop: AtomicBool::new(false),
             checkpoint: AtomicBool::new(false),
             exit: AtomicBool::new(false),

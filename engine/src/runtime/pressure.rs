@@ -65,10 +65,10 @@ fn size(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / MIB)
 }
 
-/// Whether a partition at this watermark waits for those behind. The one furthest behind never does, and neither do all when one of them
-/// is idle: it is carried along.
-pub(super) fn is_held_back(shared: &Shared, watermark: Micros) -> bool {
-    let reached = shared.input_watermark.load(Ordering::Acquire);
+/// Whether a partition at this watermark waits for those behind; `place` is an index into `JobSpec::places`. The one furthest behind never
+/// does, and neither do all when one of them is idle: it is carried along.
+pub(super) fn is_held_back(shared: &Shared, place: usize, watermark: Micros) -> bool {
+    let reached = shared.input_watermarks[place].load(Ordering::Acquire);
     shared.gauges.crowded.load(Ordering::Relaxed)
         && reached > Micros::MIN
         && watermark.saturating_sub(reached) > STATE_AHEAD_MS_MAX.saturating_mul(MILLISECOND)

@@ -109,11 +109,12 @@ impl Branch {
 }
 
 impl Chain for QueryChain {
-    fn push(&mut self, records: &Records, decoded: Decoded, chunks: &mut Vec<Chunk>) -> Result<()> {
+    fn push(&mut self, records: &Records, decoded: Decoded, chunks: &mut Vec<Chunk>) -> Result<bool> {
         self.counters.consumed += records.entries.len() as u64;
         self.counters.rejected += decoded.rejects.len() as u64;
         let mut out = Output::default();
         let batch = self.reader.time(decoded, &mut out)?;
+        let is_timed = batch.is_some();
         // Decode and time rejects are written once, by the stream's archive; here they are only counted.
         out.rejects.clear();
         let batch = match batch {
@@ -137,7 +138,7 @@ impl Chain for QueryChain {
             chunks.push(Chunk::Rows(Target::Rejects, lake::dlq_rows(records, Some(&self.job), &out.rejects)?));
         }
         self.counters.add(&out.counters);
-        Ok(())
+        Ok(is_timed)
     }
 
     fn lose(&mut self, records: u64) {

@@ -33,7 +33,7 @@ pub enum Item {
 /// Whether a partition holds the watermark of the job back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idle {
-    /// It had records within the idle timeout.
+    /// It had records with an event time within the idle timeout.
     No,
     /// It had none; it is carried along.
     Yes,
@@ -57,6 +57,8 @@ pub struct Worker {
     pub listening: Arc<Listening>,
     /// When it last had records, by the monotonic clock.
     pub heard: Duration,
+    /// When it last had some with an event time: those that are rejected do not move its watermark, and must not hold back that of all.
+    pub timed: Duration,
     /// For how long records gather before it reads again, unless it is behind.
     pub rest: Duration,
     pub idle: Idle,
@@ -70,7 +72,7 @@ impl Worker {
         }
         if self.is_held_back() {
             // It is not idle: others have to come after it.
-            self.heard = self.clock.monotonic();
+            self.timed = self.clock.monotonic();
             return Ok(None);
         }
         if self.is_resting() {
@@ -97,7 +99,7 @@ impl Worker {
 
     /// Whether it waits for partitions that are behind in event time.
     pub fn is_held_back(&self) -> bool {
-        is_held_back(&self.shared, self.chain.watermark())
+        is_held_back(&self.shared, self.index, self.chain.watermark())
     }
 
     /// Whether what it has before it may wait for more.
@@ -121,14 +123,14 @@ impl Worker {
         }
     }
 
-    /// When it becomes idle if nothing comes; `None` if it is.
+    /// When it becomes idle if nothing with an event time comes; `None` if it is.
     fn idle_at(&self) -> Option<Duration> {
-        (self.idle == Idle::No).then(|| self.heard.saturating_add(self.idle_timeout))
+        (self.idle == Idle::No).then(|| self.timed.saturating_add(self.idle_timeout))
     }
 
     /// Reads and pushes once.
     fn batch(&mut self) -> Result<Option<Item>> {
-        let mut chunks = Vec::new();
+        let (mut chunks, mut is_timed) = (Vec::new(), false);
         match self.reader.next(self.position)? {
             None => {
                 self.seen = self.position;
@@ -141,21 +143,24 @@ impl Worker {
                 self.position = lost.end;
             }
             Some(Read::Rows(records, decoded)) => {
-                self.chain.push(&records, *decoded, &mut chunks)?;
+                is_timed = self.chain.push(&records, *decoded, &mut chunks)?;
                 self.position = records.end();
                 if let Some(last) = records.entries.last() {
                     self.shared.gauges.read(self.index, last.received);
                 }
             }
         }
-        (self.heard, self.idle) = (self.clock.monotonic(), Idle::No);
+        self.heard = self.clock.monotonic();
+        if is_timed {
+            (self.timed, self.idle) = (self.heard, Idle::No);
+        }
         self.publish();
-        Ok(Some(Item::Data { chunks, watermark: self.chain.watermark(), idle: Idle::No }))
+        Ok(Some(Item::Data { chunks, watermark: self.chain.watermark(), idle: self.idle }))
     }
 
     /// Lets an idle partition follow the others, so that windows close. None is idle while the log has something for it.
     fn carry_along(&mut self) -> Result<Option<Item>> {
-        let target = self.shared.input_watermark.load(Ordering::Acquire);
+        let target = self.shared.input_watermarks[self.index].load(Ordering::Acquire);
         let is_due = match self.idle_at() {
             Some(at) => self.clock.monotonic() >= at,
             None => target > self.chain.watermark(),

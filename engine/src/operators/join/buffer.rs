@@ -21,17 +21,24 @@ pub struct RowBuffer {
     /// With the number of their first row.
     batches: VecDeque<(u64, RecordBatch)>,
     end: u64,
+    /// Memory of the batches.
+    bytes: usize,
 }
 
 impl RowBuffer {
     /// For rows of `schema`.
     pub fn new(schema: SchemaRef) -> Self {
-        Self { schema, batches: VecDeque::new(), end: 0 }
+        Self { schema, batches: VecDeque::new(), end: 0, bytes: 0 }
     }
 
     /// The number of the next row that comes.
     pub fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Memory that its rows take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes rows.
@@ -48,15 +55,20 @@ impl RowBuffer {
         {
             rows = concat_batches(&self.schema, [last, &rows])?;
             first -= last.num_rows() as u64;
+            self.bytes -= last.get_array_memory_size();
             self.batches.pop_back();
         }
+        self.bytes += rows.get_array_memory_size();
         self.batches.push_back((first, rows));
         Ok(())
     }
 
     /// Gives up rows with numbers below `end`, a whole batch at a time.
     pub fn forget(&mut self, end: u64) {
-        while self.batches.front().is_some_and(|(first, rows)| first + rows.num_rows() as u64 <= end) {
+        while let Some((first, rows)) = self.batches.front()
+            && first + rows.num_rows() as u64 <= end
+        {
+            self.bytes -= rows.get_array_memory_size();
             self.batches.pop_front();
         }
     }
@@ -126,6 +138,8 @@ mod tests {
         }
         assert_eq!(buffer.end(), end);
         assert!(buffer.batches.len() < 8, "{}", buffer.batches.len());
+        let held = |buffer: &RowBuffer| buffer.batches.iter().map(|(_, rows)| rows.get_array_memory_size()).sum::<usize>();
+        assert_eq!(buffer.bytes(), held(&buffer));
         for forgotten in [0, 5, 5_006, 25_012] {
             buffer.forget(forgotten);
             let asked = [end - 1, NONE, forgotten, forgotten + 1, 25_100, NONE, forgotten];
@@ -137,6 +151,6 @@ mod tests {
         }
         assert!(buffer.gather(&[NONE, NONE]).unwrap().iter().all(|c| c.null_count() == 2));
         buffer.forget(end);
-        assert_eq!((buffer.batches.len(), buffer.rows_from(end).unwrap().num_rows()), (0, 0));
+        assert_eq!((buffer.batches.len(), buffer.bytes(), buffer.rows_from(end).unwrap().num_rows()), (0, 0, 0));
     }
 }

@@ -147,6 +147,8 @@ impl IntervalJoinOperator {
                 self.keys.release(key);
             }
             if !settled {
+                // It may have been kept long before this watermark, which began to count anew.
+                self.pairing.bound.credit(1);
                 self.pairing.alone(side, number);
                 if self.pairing.is_full() {
                     self.settle(out)?;

@@ -17,13 +17,15 @@ use super::pairs::{Condition, Pairing, left_alone, outer};
 use super::sides;
 use crate::batch::FailedRow;
 use crate::changes::Changes;
-use crate::contract::Stateful;
-use crate::error::{Error, Result};
-use crate::limits::PANES_OPEN_MAX;
+use crate::contract::{Stateful, Usage};
+use crate::error::Result;
 use crate::operators::reorder::event_times;
 use crate::operators::window::behind;
 use crate::plan::{self, JoinKind, JoinSide};
 use crate::time::{Micros, ahead};
+
+/// What an open window takes of memory beside its rows, in bytes.
+const WINDOW_BYTES: usize = 512;
 
 /// Joins rows of the same window.
 pub struct WindowJoinOperator {
@@ -33,6 +35,8 @@ pub struct WindowJoinOperator {
     contents: [RowConverter; 2],
     /// Rows by the end of their window.
     windows: BTreeMap<Micros, [RowBuffer; 2]>,
+    /// Memory of their rows. It has a bound, and not their number: the side that is read faster may be any number of windows ahead.
+    bytes: usize,
 }
 
 impl WindowJoinOperator {
@@ -45,6 +49,7 @@ impl WindowJoinOperator {
             pairing: Pairing::new(plan.kind, condition, plan.schema.clone()),
             contents: [content(&plan.left)?, content(&plan.right)?],
             windows: BTreeMap::new(),
+            bytes: 0,
             plan,
         })
     }
@@ -54,13 +59,13 @@ impl WindowJoinOperator {
     }
 
     fn add(&mut self, side: usize, end: Micros, rows: &RecordBatch) -> Result<()> {
-        if !self.windows.contains_key(&end) && self.windows.len() >= PANES_OPEN_MAX {
-            return Err(Error::invalid(format!("more than {PANES_OPEN_MAX} windows are open in a join"))
-                .hint("a shorter watermark delay or longer windows keep fewer of them open"));
-        }
         let plan = &self.plan;
         let window = self.windows.entry(end);
-        window.or_insert_with(|| [&plan.left, &plan.right].map(|s| RowBuffer::new(s.schema.clone())))[side].append(rows)
+        let buffer = &mut window.or_insert_with(|| [&plan.left, &plan.right].map(|s| RowBuffer::new(s.schema.clone())))[side];
+        self.bytes -= buffer.bytes();
+        buffer.append(rows)?;
+        self.bytes += buffer.bytes();
+        Ok(())
     }
 
     /// Puts rows where they belong: those of one window next to each other first.
@@ -90,7 +95,6 @@ impl WindowJoinOperator {
     /// Joins a complete window.
     fn close(&mut self, window: [RowBuffer; 2], out: &mut Vec<Changes>) -> Result<()> {
         let (left, right) = (self.sorted(0, &window[0])?, self.sorted(1, &window[1])?);
-        self.pairing.bound.credit((left.num_rows() + right.num_rows()) as u64);
         let mut closing = Closing::new(&self.plan, &left, &right)?;
         let mut keys = JoinKeys::new(&self.plan.left, &self.plan.right)?;
         let by_key = RightByKey::new(&mut keys, &right)?;
@@ -98,6 +102,7 @@ impl WindowJoinOperator {
         // One pair says enough about a left row that leaves alone.
         let enough = if left_alone(self.plan.kind) && self.pairing.unconditional() { 1 } else { usize::MAX };
         for row in 0..left.num_rows() {
+            self.pairing.bound.credit(1);
             for other in by_key.of(keys.find(&encoded, row)).take(enough) {
                 self.pairing.pair(row as u64, other);
                 if self.pairing.is_full() {
@@ -107,9 +112,18 @@ impl WindowJoinOperator {
             if closing.outer[0] || left_alone(self.plan.kind) {
                 self.pairing.alone(0, row as u64);
             }
+            if self.pairing.is_full() {
+                closing.settle(&mut self.pairing, out)?;
+            }
         }
-        for row in (0..right.num_rows() as u64).filter(|_| closing.outer[1]) {
-            self.pairing.alone(1, row);
+        for row in 0..right.num_rows() as u64 {
+            self.pairing.bound.credit(1);
+            if closing.outer[1] {
+                self.pairing.alone(1, row);
+            }
+            if self.pairing.is_full() {
+                closing.settle(&mut self.pairing, out)?;
+            }
         }
         closing.settle(&mut self.pairing, out)
     }
@@ -190,6 +204,7 @@ impl Stateful for WindowJoinOperator {
                 break;
             }
             let window = entry.remove();
+            self.bytes -= window.iter().map(RowBuffer::bytes).sum::<usize>();
             self.close(window, out)?;
         }
         Ok(if watermark == Micros::MAX { watermark } else { behind(over, watermark) })
@@ -201,6 +216,11 @@ impl Stateful for WindowJoinOperator {
 
     fn held(&self) -> u64 {
         self.windows.values().flatten().map(RowBuffer::end).sum()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let windows = self.windows.len();
+        Some(Usage { bytes: (self.bytes + windows * WINDOW_BYTES) as u64, groups: windows as u64 })
     }
 
     fn snapshot_into(&mut self, bytes: &mut Vec<u8>) -> Result<()> {

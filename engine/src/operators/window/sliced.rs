@@ -73,10 +73,6 @@ impl SlicedOperator {
 
     fn add(&mut self, key: (Micros, Micros), columns: &[ArrayRef], rows: usize) -> Result<()> {
         if !self.panes.contains_key(&key) {
-            if self.panes.len() >= PANES_OPEN_MAX {
-                return Err(Error::invalid(format!("more than {PANES_OPEN_MAX} pieces of windows are open in one partition"))
-                    .hint("a shorter watermark delay or longer windows keep fewer of them open"));
-            }
             self.panes.insert(key, Pane::new(&self.window)?);
         }
         let pane = self.panes.get_mut(&key).ok_or_else(|| Error::internal("a pane vanished"))?;
@@ -186,6 +182,11 @@ impl Operator for SlicedOperator {
             let mut pane = entry.remove();
             let partial = pane.take_partial(&self.window)?;
             out.emissions.push(Emission::Pane { start, from, partial, rows: pane.rows });
+        }
+        // Not while rows come: a batch may go through any number of windows that are over behind it.
+        if self.panes.len() > PANES_OPEN_MAX {
+            return Err(Error::invalid(format!("more than {PANES_OPEN_MAX} pieces of windows are open in one partition"))
+                .hint("a shorter watermark delay or longer windows keep fewer of them open"));
         }
         Ok(())
     }

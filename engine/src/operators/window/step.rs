@@ -19,7 +19,7 @@ use crate::batch::{Batch, FailedRow};
 use crate::changes::Changes;
 use crate::contract::{Operator, Output, Stateful, Usage};
 use crate::error::{Error, Result};
-use crate::limits::HELD_ROW_BYTES;
+use crate::limits::{BATCH_ROWS_MAX, HELD_ROW_BYTES};
 use crate::operators::reorder::Reorder;
 use crate::operators::salvage::salvage;
 use crate::plan::{self, WindowSource};
@@ -83,6 +83,21 @@ impl WindowStep {
     }
 }
 
+/// Pushes rows that are in the order of time. Windows that are over before the next piece leave before it comes: few are open, however far
+/// event time has gone on.
+fn push_in_pieces(operator: &mut WindowOperator, rows: &RecordBatch, unit: Micros, given: &mut Output) -> Result<()> {
+    let times = times(rows.column(0))?;
+    for from in (0..rows.num_rows()).step_by(BATCH_ROWS_MAX) {
+        if from > 0 {
+            operator.advance(times[from].saturating_sub(unit), given)?;
+        }
+        let count = BATCH_ROWS_MAX.min(rows.num_rows() - from);
+        let offsets = vec![0; count].into();
+        operator.push(Batch { rows: rows.slice(from, count), offsets, watermarks: None }, given)?;
+    }
+    Ok(())
+}
+
 impl Stateful for WindowStep {
     fn push(&mut self, input: usize, changes: Changes, _out: &mut Vec<Changes>) -> Result<()> {
         if input > 0 || changes.kinds.is_some() {
@@ -102,8 +117,7 @@ impl Stateful for WindowStep {
             Some((operator, merge)) => {
                 let mut given = Output::default();
                 if let Some(rows) = self.waiting.release(watermark)? {
-                    let offsets = vec![0; rows.num_rows()].into();
-                    operator.push(Batch { rows, offsets, watermarks: None }, &mut given)?;
+                    push_in_pieces(operator, &rows, self.unit, &mut given)?;
                 }
                 operator.advance(watermark, &mut given)?;
                 given.emissions.into_iter().try_for_each(|emission| merge.add(0, emission))?;

@@ -225,6 +225,16 @@ fn windows_close_by_their_own_scan_and_before_steps_advance() {
 }
 
 #[test]
+fn scans_whose_rows_meet_in_a_step_go_together() {
+    use plan::From::{Input, Step};
+    let inputs = || vec![input(0), input(1), input(2), input(1)];
+    let company = |steps: Vec<plan::Step>| graph(&plan(inputs(), steps, &[])).0.company(3);
+    assert_eq!(company(vec![]), [0, 1, 2]);
+    assert_eq!(company(vec![union(&[Input(0)]), union(&[Input(2), Input(3)])]), [0, 1, 1]);
+    assert_eq!(company(vec![union(&[Input(1), Input(2)]), union(&[Step(0), Input(0)])]), [0, 0, 0]);
+}
+
+#[test]
 fn a_plan_whose_parts_do_not_fit_is_refused() {
     use plan::From::{Input, Step};
     let wrong =

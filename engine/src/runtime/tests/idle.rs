@@ -35,6 +35,7 @@ fn worker(bench: &Bench, rest: Duration) -> (Arc<SimClock>, Arc<Shared>, Worker)
         seen: 0,
         listening: listening(&spec.logs[0], &shared),
         heard: Duration::ZERO,
+        timed: Duration::ZERO,
         rest,
         idle: Idle::No,
     };
@@ -75,7 +76,7 @@ fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
     // Nobody looks at the log in between: the driver is busy for longer than the idle timeout.
     let mut step = |busy: Duration, others_at: Micros| {
         clock.pass(busy);
-        shared.input_watermark.fetch_max(others_at, Ordering::AcqRel);
+        shared.input_watermarks[0].fetch_max(others_at, Ordering::AcqRel);
         match worker.step().unwrap() {
             Some(Item::Data { watermark, idle, .. }) => Some((watermark, idle, worker.chain.counters().late)),
             Some(_) => panic!("nobody asked for a barrier"),
@@ -90,6 +91,53 @@ fn what_came_while_nobody_looked_is_read_before_its_partition_is_idle() {
     // It is idle, and others go on while its next record is in the log.
     bench.feed(0, "x", &[(55, 2)]);
     assert_eq!(step(Duration::ZERO, 60 * SECOND), Some((55 * SECOND, Idle::No, 0)));
+}
+
+#[test]
+fn records_that_are_rejected_keep_no_partition_from_being_idle() {
+    let bench = Bench::new([1, 1]);
+    let (clock, shared, mut worker) = worker(&bench, Duration::ZERO);
+    shared.input_watermarks[0].fetch_max(20 * SECOND, Ordering::AcqRel);
+    let mut step = |busy: u64| {
+        clock.pass(Duration::from_millis(busy));
+        worker.look();
+        match worker.step().unwrap() {
+            Some(Item::Data { watermark, idle, .. }) => Some((watermark, idle)),
+            Some(_) => panic!("nobody asked for a barrier"),
+            None => None,
+        }
+    };
+    bench.feed_text(0, "x", r#"{"v":7}"#);
+    assert_eq!(step(600), Some((Micros::MIN, Idle::No)));
+    bench.feed_text(0, "x", "no json");
+    assert_eq!(step(600), Some((Micros::MIN, Idle::No)));
+    assert_eq!(step(0), Some((20 * SECOND, Idle::Yes)), "it has told no time for longer than the timeout");
+    bench.feed_text(0, "x", r#"{"v":8}"#);
+    assert_eq!(step(0), Some((20 * SECOND, Idle::Yes)));
+    bench.feed(0, "x", &[(25, 1)]);
+    assert_eq!(step(0), Some((25 * SECOND, Idle::No)));
+}
+
+#[test]
+fn streams_that_do_not_meet_do_not_carry_each_other_along() {
+    let bench = Bench::new([1, 1]);
+    let alone = |number: usize| Step { inputs: vec![From::Input(number)], kind: StepKind::Union, schema: schema() };
+    let timely = Lateness::Row { time: 0 };
+    let apart = JobPlan {
+        inputs: vec![input(0, timely, vec![]), input(1, timely, vec![])],
+        steps: vec![alone(0), alone(1)],
+        outputs: vec![output(From::Step(0)), output(From::Step(1))],
+        ..plan([20 * MILLISECOND; 2])
+    };
+    bench.feed(0, "x", &[(10, 1)]);
+    bench.feed(1, "y", &[(100, 2)]);
+    bench.start(apart, &[0, 1]);
+    bench.until("the first records", |s| s.committed.consumed == 2);
+    // Both are idle meanwhile.
+    std::thread::sleep(Duration::from_millis(200));
+    bench.feed(0, "x", &[(20, 3)]);
+    let c = bench.until("the last record", |s| s.committed.consumed == 3).committed;
+    assert_eq!((c.late, bench.values(0), bench.values(1)), (0, vec![1, 3], vec![2]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of the interval join.
 
 use super::*;
+use crate::limits::BATCH_ROWS_MAX;
 use crate::operators::join::IntervalJoinOperator;
 use crate::plan::IntervalJoin;
 
@@ -116,4 +117,17 @@ fn more_than_may_leave_at_once_ends_the_join() {
         operator.pairing.bound = bound;
         Ok(join_at_once(operator, &rows, &rows)?.len())
     });
+}
+
+#[test]
+fn rows_that_waited_leave_at_once_however_many_they_are() {
+    let rows: Vec<Row> = (0..3 * BATCH_ROWS_MAX as i64).map(|i| row(10, i)).collect();
+    let mut operator = IntervalJoinOperator::new(plan(JoinKind::Left, (0, 5), None)).unwrap();
+    operator.pairing.bound = Bound::of_rows(&output(JoinKind::Left), BATCH_ROWS_MAX as u64);
+    let mut out = Vec::new();
+    operator.push(0, Changes::inserts(batch(&rows)), &mut out).unwrap();
+    operator.advance(10, &mut out).unwrap();
+    assert_eq!((operator.held(), out.len()), (rows.len() as u64, 0));
+    operator.advance(100, &mut out).unwrap();
+    assert_eq!((operator.held(), out.iter().map(Changes::len).sum::<usize>()), (0, rows.len()));
 }

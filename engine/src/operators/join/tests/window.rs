@@ -1,6 +1,8 @@
 //! Tests of the window join.
 
 use super::*;
+use crate::contract::Usage;
+use crate::limits::BATCH_ROWS_MAX;
 use crate::operators::join::WindowJoinOperator;
 use crate::operators::join::pairs::outer;
 use crate::plan::WindowJoin;
@@ -131,4 +133,30 @@ fn more_than_may_leave_at_once_ends_the_join() {
         operator.pairing.bound = bound;
         Ok(join_at_once(operator, &rows, &rows)?.len())
     });
+}
+
+#[test]
+fn rows_that_waited_leave_at_once_however_many_they_are() {
+    let rows: Vec<Row> = (0..3 * BATCH_ROWS_MAX as i64).map(|i| row(10, i)).collect();
+    let mut operator = WindowJoinOperator::new(plan(JoinKind::Left, None)).unwrap();
+    operator.pairing.bound = Bound::of_rows(&output(JoinKind::Left), BATCH_ROWS_MAX as u64);
+    let mut out = Vec::new();
+    operator.push(0, Changes::inserts(batch(&rows)), &mut out).unwrap();
+    operator.advance(8, &mut out).unwrap();
+    assert_eq!((operator.held(), out.len()), (rows.len() as u64, 0));
+    operator.advance(100, &mut out).unwrap();
+    assert_eq!((operator.held(), out.iter().map(Changes::len).sum::<usize>()), (0, rows.len()));
+}
+
+#[test]
+fn one_side_may_be_any_number_of_windows_ahead() {
+    let rows: Vec<Row> = (1..=20_000).map(|i| row(10 * i, i)).collect();
+    let mut operator = WindowJoinOperator::new(plan(JoinKind::Inner, None)).unwrap();
+    let mut out = Vec::new();
+    operator.push(0, Changes::inserts(batch(&rows)), &mut out).unwrap();
+    let usage = operator.usage().unwrap();
+    assert!(operator.held() == 20_000 && usage.groups == 20_000 && usage.bytes > 20_000 * 512, "{usage:?}");
+    operator.push(1, Changes::inserts(batch(&rows)), &mut out).unwrap();
+    operator.advance(Micros::MAX, &mut out).unwrap();
+    assert_eq!((out.iter().map(Changes::len).sum::<usize>(), operator.usage()), (rows.len(), Some(Usage::default())));
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contract::{Emission, Operator, Output};
+use crate::limits::PANES_OPEN_MAX;
 use crate::state::snapshot;
 
 #[test]
@@ -38,6 +39,23 @@ fn a_row_is_aggregated_once_however_many_windows_it_is_in() {
     assert_eq!(panes(parameters("hop", &[2 * SECOND, 9 * SECOND], 0)), 10);
     assert_eq!(panes(parameters("hop", &[5 * SECOND, 10_001 * MILLISECOND], 0)), 4);
     assert_eq!(panes(parameters("cumulate", &[SECOND, 1_000 * SECOND], 0)), 10);
+}
+
+#[test]
+fn a_batch_goes_through_more_windows_than_may_stay_open() {
+    let plan = plan(parameters("tumble", &[SECOND], 0), 0);
+    let rows: Vec<Row> = (0..=PANES_OPEN_MAX as i64).map(|i| Row { time: i * SECOND, key: None, value: None }).collect();
+    let rows = crate::batch::Batch { rows: batch(&rows), offsets: vec![0; rows.len()].into(), watermarks: None };
+    let rows = WindowInputs::new(&plan, &input()).unwrap().push(rows, &mut Output::default()).unwrap().unwrap();
+    let reach = |watermark: i64| {
+        let (mut operator, mut out) = (WindowOperator::new(plan.clone(), MILLISECOND).unwrap(), Output::default());
+        operator.push(rows.clone(), &mut out).unwrap();
+        operator.advance(watermark, &mut out).map(|()| out.emissions.len())
+    };
+    assert_eq!(reach(i64::MAX).unwrap(), PANES_OPEN_MAX + 1);
+    assert_eq!(reach(SECOND).unwrap(), 1);
+    let error = reach(0).unwrap_err();
+    assert!(error.message().contains("pieces of windows are open"), "{error}");
 }
 
 #[test]

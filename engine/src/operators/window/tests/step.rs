@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::changes::{Changes, RowKind};
 use crate::contract::Stateful;
+use crate::limits::{BATCH_ROWS_MAX, PANES_OPEN_MAX};
 use crate::plan::WindowSource;
 
 /// Pushes rows in batches of these sizes. After each, the watermark goes as far as the rows to come allow; `drag` holds it back a little.
@@ -174,6 +175,23 @@ fn chained(
         }
     }
     (results, between)
+}
+
+#[test]
+fn event_time_goes_on_through_any_number_of_windows_at_once() {
+    let count = (BATCH_ROWS_MAX + PANES_OPEN_MAX) as i64;
+    let rows: Vec<Row> = (0..count).map(|i| Row { time: i * SECOND, key: None, value: Some(i as f64) }).collect();
+    for parameters in [
+        parameters("tumble", &[SECOND], 0),
+        parameters("hop", &[2 * SECOND, 7 * SECOND], 0),
+        parameters("session", &[SECOND], 0),
+        parameters("session", &[MILLISECOND], 0),
+    ] {
+        let given = |sizes: &[usize]| all(&run(&mut timed(&parameters, 0, MILLISECOND), &rows, sizes, 0, |_| ()), 0);
+        let at_once = given(&[]);
+        assert!(at_once == given(&[5_000; 5]), "{parameters:?}");
+        assert!(at_once.iter().map(|g| g.count).sum::<i64>() >= count, "{parameters:?}");
+    }
 }
 
 #[test]
