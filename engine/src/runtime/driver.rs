@@ -183,6 +183,8 @@ impl<'a> Driver<'a> {
     fn last_checkpoint(&mut self) -> Result<()> {
         self.begin_barrier();
         while self.aligning {
+            // A look that is due would not let it sleep.
+            self.look_at_disk()?;
             self.turn()?;
         }
         Ok(())
