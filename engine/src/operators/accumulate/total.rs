@@ -12,6 +12,7 @@ use datafusion_expr_common::accumulator::Accumulator;
 use super::bag::Bag;
 use super::call::{Call, Keeping};
 use crate::error::{Error, Result};
+use crate::operators::keys::canonical;
 
 /// Rows after which an accumulator that holds on to them is resumed.
 const HOARD_ROWS: usize = 256;
@@ -50,7 +51,7 @@ impl Call {
         let Some(values) = arguments.first().filter(|a| !a.is_empty()) else { return Ok(()) };
         total.changed = true;
         let Some(converter) = &self.converter else { return self.feed(total, arguments) };
-        let rows = converter.convert_columns(arguments)?;
+        let rows = converter.convert_columns(&canonical(arguments))?;
         let first: BooleanArray = rows.iter().map(|row| Some(total.bag.add(row.data()))).collect();
         match first.true_count() {
             _ if self.keeping == Keeping::Values => Ok(()),
@@ -93,7 +94,7 @@ impl Call {
         }
         total.changed = true;
         let Some(converter) = &self.converter else { return Self::take_back(total, arguments) };
-        let rows = converter.convert_columns(arguments)?;
+        let rows = converter.convert_columns(&canonical(arguments))?;
         let last: BooleanArray = rows.iter().map(|row| Some(total.bag.remove(row.data()) == Some(true))).collect();
         if self.keeping == Keeping::Values { Ok(()) } else { Self::take_back(total, &chosen(arguments, &last)?) }
     }
@@ -202,7 +203,7 @@ impl Call {
         let (Some(converter), [owners, counts, values @ ..]) = (&self.converter, columns) else { return Ok(()) };
         let owners = owners.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?;
         let counts = counts.as_primitive_opt::<UInt64Type>().ok_or_else(damaged)?;
-        for (i, row) in converter.convert_columns(values)?.iter().enumerate() {
+        for (i, row) in converter.convert_columns(&canonical(values))?.iter().enumerate() {
             totals.get_mut(owners.value(i) as usize).ok_or_else(damaged)?.bag.put(row.data(), counts.value(i));
         }
         Ok(())
