@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, Expr, Function, FunctionArgumentList, FunctionArguments, Interval,
-    Query, Spanned, TypedString, Value, VisitMut, VisitorMut,
+    CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, Expr, Function, FunctionArgumentList, FunctionArguments,
+    Interval, Query, Spanned, TypedString, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Location;
 
@@ -132,6 +132,9 @@ impl Expressions<'_> {
             return Err(Unsupported::CLOCK.named(name, at));
         }
         self.calls_on_stream(kind, function, list, at)?;
+        if let Some(WindowType::NamedWindow(window) | WindowType::WindowSpec(WindowSpec { window_name: Some(window), .. })) = over {
+            return Err(Unsupported::NAMED_WINDOW.at(start_or(window, at)));
+        }
         let decorated = filter.is_some() || null_treatment.is_some() || over.is_some() || !within_group.is_empty();
         let inside = list.is_some_and(|l| l.duplicate_treatment.is_some() || !l.clauses.is_empty());
         let distinct = list.is_some_and(|l| l.duplicate_treatment == Some(DuplicateTreatment::Distinct));

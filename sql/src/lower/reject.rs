@@ -110,6 +110,10 @@ impl Unsupported {
         "FILTER and DISTINCT are not supported where one row of OVER is taken",
         "leave the other rows out in a subquery: FROM (SELECT * FROM t WHERE …)",
     );
+    pub(crate) const NAMED_WINDOW: Self = Self::new(
+        "only the items of SELECT and QUALIFY know the windows of WINDOW",
+        "write the window out: OVER (PARTITION BY … ORDER BY …)",
+    );
     pub(crate) const FRAME: Self = Self::new(
         "a frame ends at the current row and begins before it",
         "write ROWS BETWEEN 9 PRECEDING AND CURRENT ROW, or RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW",
