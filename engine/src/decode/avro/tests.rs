@@ -137,6 +137,17 @@ fn single_objects_are_read_if_they_are_of_the_schema() {
 }
 
 #[test]
+fn uuids_of_fixed_bytes_are_bytes_by_any_name() {
+    let text = r#"{"type":"record","name":"R","fields":[
+        {"name":"id","type":{"type":"fixed","name":"Id","size":16,"logicalType":"uuid"}}, {"name":"parent","type":"Id"}, {"name":"n","type":"int"}]}"#;
+    let columns = vec![column("id", DataType::Binary, true), column("parent", DataType::Binary, true), column("n", DataType::Int32, true)];
+    let payload = [[1_u8; 16].as_slice(), &[0xff; 16], &[14]].concat();
+    let decoded = super::super::open("avro", schema(columns, text)).unwrap().decode(&records("pump-1", &[payload])).unwrap();
+    assert_eq!(decoded.rejects, []);
+    assert_eq!(lines(&decoded.rows), [format!(r#"{{"id":"{}","parent":"{}","n":7}}"#, "01".repeat(16), "ff".repeat(16))]);
+}
+
+#[test]
 fn bad_records_are_rejected_with_the_reason() {
     let good = datum(item(Some(21.5), 1, vec![], false));
     let mut cut = good.clone();
