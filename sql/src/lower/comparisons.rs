@@ -1,14 +1,17 @@
-//! Comparisons before types are coerced. Invariant: a time meets a date as a time: DataFusion would count both in nanoseconds since 1970,
-//! which end in 2262.
+//! Comparisons before types are coerced. Invariant: a time meets a date as a time, and a distance of times an interval as a distance:
+//! DataFusion would count the one in nanoseconds since 1970, which end in 2262, and say of the other that 25 hours are less than a day.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
-use thalweg_engine::time::timestamp_type;
+use thalweg_engine::time::{DAY, timestamp_type};
 
 use super::check::input_schema;
+
+/// Days of a month, where its length must be known.
+const MONTH_DAYS: i128 = 30;
 
 const COMPARISONS: [Operator; 8] = [
     Operator::Eq,
@@ -51,10 +54,15 @@ fn sides(expression: &mut Expr) -> Vec<&mut Expr> {
 fn meet(sides: Vec<&mut Expr>, schema: &DFSchema) -> bool {
     let types: Vec<Option<DataType>> = sides.iter().map(|e| e.get_type(schema).ok()).collect();
     let is_of_times = types.contains(&Some(timestamp_type()));
+    let distance = types.iter().flatten().find_map(|t| match t {
+        DataType::Duration(unit) => Some(*unit),
+        _ => None,
+    });
     let mut changed = false;
     for (side, own) in sides.into_iter().zip(&types) {
-        let met = match own {
-            Some(DataType::Date32) if is_of_times => Some(cast(side.clone(), timestamp_type())),
+        let met = match (own, distance) {
+            (Some(DataType::Date32), _) if is_of_times => Some(cast(side.clone(), timestamp_type())),
+            (Some(DataType::Interval(_)), Some(unit)) => nanoseconds(side).and_then(|n| duration(n, unit)),
             _ => None,
         };
         if let Some(met) = met {
@@ -63,4 +71,28 @@ fn meet(sides: Vec<&mut Expr>, schema: &DFSchema) -> bool {
         }
     }
     changed
+}
+
+/// The length of an interval that is a literal.
+fn nanoseconds(interval: &Expr) -> Option<i128> {
+    match interval {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(i)), _) => {
+            let days = i128::from(i.months) * MONTH_DAYS + i128::from(i.days);
+            Some(days * i128::from(DAY) * 1_000 + i128::from(i.nanoseconds))
+        }
+        Expr::Negative(inner) => Some(-nanoseconds(inner)?),
+        _ => None,
+    }
+}
+
+/// A distance of so many nanoseconds; `None` if that is no whole number of `unit`, or too many of them.
+fn duration(nanoseconds: i128, unit: TimeUnit) -> Option<Expr> {
+    let (length, make): (i128, fn(Option<i64>) -> ScalarValue) = match unit {
+        TimeUnit::Second => (1_000_000_000, ScalarValue::DurationSecond),
+        TimeUnit::Millisecond => (1_000_000, ScalarValue::DurationMillisecond),
+        TimeUnit::Microsecond => (1_000, ScalarValue::DurationMicrosecond),
+        TimeUnit::Nanosecond => (1, ScalarValue::DurationNanosecond),
+    };
+    let count = i64::try_from(nanoseconds / length).ok()?;
+    (nanoseconds % length == 0).then(|| Expr::Literal(make(Some(count)), None))
 }
