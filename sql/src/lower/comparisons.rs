@@ -4,6 +4,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use thalweg_engine::time::{DAY, timestamp_type};
@@ -46,6 +47,7 @@ fn sides(expression: &mut Expr) -> Vec<&mut Expr> {
     match expression {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if COMPARISONS.contains(&*op) => vec![&mut **left, &mut **right],
         Expr::Between(Between { expr, low, high, .. }) => vec![&mut **expr, &mut **low, &mut **high],
+        Expr::InList(InList { expr, list, .. }) => std::iter::once(&mut **expr).chain(list).collect(),
         _ => Vec::new(),
     }
 }
