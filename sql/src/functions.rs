@@ -8,6 +8,7 @@ mod average;
 mod base64;
 mod date_format;
 mod date_parts;
+mod date_trunc;
 mod decimals;
 mod digest;
 mod floats;
@@ -302,6 +303,9 @@ impl Functions {
         let mut scalars = SessionStateDefaults::default_scalar_functions();
         for f in scalars.iter_mut().filter(|f| f.name() == "to_timestamp") {
             *f = to_timestamp::to_timestamp(f.clone());
+        }
+        for f in scalars.iter_mut().filter(|f| f.name() == "date_trunc") {
+            *f = date_trunc::date_trunc(f.clone());
         }
         // Behind DataFusion's, so that they win where it has the name for something else.
         scalars.extend(flink());

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArgumentList, FunctionArguments, Interval, Query, Spanned,
-    TypedString, Value, VisitMut, VisitorMut,
+    CastKind, CeilFloorKind, DataType, DateTimeField, DuplicateTreatment, Expr, Function, FunctionArgumentList, FunctionArguments,
+    Interval, Query, Spanned, TypedString, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Location;
 
@@ -31,6 +31,9 @@ const LEGACY_WINDOWS: [&str; 12] = [
     "tumble_rowtime",
     "tumble_start",
 ];
+
+/// Aggregates that with OVER take the value of one row, as LAG and LEAD do.
+const OF_ONE_ROW: [&str; 3] = ["first_value", "last_value", "nth_value"];
 
 /// Checks all expressions of a query, and rewrites casts to a time with fewer digits so that they cut the rest off.
 pub(super) fn check(query: &mut Query, tokens: &Tokens, functions: &Functions, mode: Mode) -> Result<()> {
@@ -129,8 +132,13 @@ impl Expressions<'_> {
             return Err(Unsupported::CLOCK.named(name, at));
         }
         self.calls_on_stream(kind, function, list, at)?;
+        if let Some(WindowType::NamedWindow(window) | WindowType::WindowSpec(WindowSpec { window_name: Some(window), .. })) = over {
+            return Err(Unsupported::NAMED_WINDOW.at(start_or(window, at)));
+        }
         let decorated = filter.is_some() || null_treatment.is_some() || over.is_some() || !within_group.is_empty();
         let inside = list.is_some_and(|l| l.duplicate_treatment.is_some() || !l.clauses.is_empty());
+        let distinct = list.is_some_and(|l| l.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+        let of_one_row = kind == Kind::Window || over.is_some() && OF_ONE_ROW.contains(&lower.as_str());
         match kind {
             Kind::Scalar { .. } if decorated || inside => {
                 Err(Unsupported::clause("DISTINCT, FILTER, OVER or ORDER BY with this function").named(name, at))
@@ -138,6 +146,7 @@ impl Expressions<'_> {
             Kind::Window if over.is_none() => {
                 Err(Problem::new(at, format!("function '{name}' needs OVER (…)")).hint("write OVER (ORDER BY …)"))
             }
+            _ if of_one_row && (filter.is_some() || distinct) => Err(Unsupported::ONE_ROW.named(name, at)),
             _ => Ok(()),
         }
     }

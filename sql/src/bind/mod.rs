@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! relations   each table factor -> what it means, and a plain name in its place; views -> their queries
+//! overs       each OVER that names a window -> the window in full
 //! size        nothing that doubles with each step
 //! clauses     each clause of each SELECT -> known, or refused
 //! expressions each function, type and literal -> known, or refused
@@ -21,6 +22,7 @@ mod joins;
 mod json;
 mod legacy;
 mod names;
+mod overs;
 mod patterns;
 mod proctime;
 mod relations;
@@ -78,6 +80,7 @@ pub(crate) fn bind(text: QueryText, catalog: &Catalog, functions: &Functions) ->
     if let (Mode::Batch, Some(window)) = (mode, windows.first()) {
         return Err(Unsupported::WINDOW_OVER_TABLE.at(window.at));
     }
+    overs::resolve(&mut query)?;
     size::check(&query, &tokens)?;
     proctime::resolve(&mut query, &mut relations)?;
     clauses::check(&query, &tokens)?;

@@ -42,7 +42,7 @@ pub(super) fn respell(expression: &mut Expr) {
             }
         }
         Expr::Cast {
-            kind: CastKind::Cast | CastKind::TryCast | CastKind::SafeCast,
+            kind: CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast,
             expr,
             data_type: DataType::Decimal(_) | DataType::Numeric(_) | DataType::Dec(_),
             ..

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use arrow::error::ArrowError;
-use chrono::{DateTime, Datelike, Months, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, Utc};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use thalweg_engine::time::{DAY, MILLISECOND, Micros, SECOND};
 
@@ -20,6 +20,8 @@ pub(crate) enum Unit {
     Months(i64),
 }
 
+const WEEK: Unit = Unit::Fixed(7 * DAY);
+
 /// Every unit by its name.
 const UNITS: [(&str, Unit); 8] = [
     ("DAY", Unit::Fixed(DAY)),
@@ -28,7 +30,7 @@ const UNITS: [(&str, Unit); 8] = [
     ("MONTH", Unit::Months(1)),
     ("QUARTER", Unit::Months(3)),
     ("SECOND", Unit::Fixed(SECOND)),
-    ("WEEK", Unit::Fixed(7 * DAY)),
+    ("WEEK", WEEK),
     ("YEAR", Unit::Months(12)),
 ];
 
@@ -64,6 +66,21 @@ impl Unit {
             Self::Months(months) => moved(DateTime::from_timestamp_micros(time)?, count.checked_mul(months)?)?.timestamp_micros(),
         };
         TIMES.contains(&moved).then_some(moved)
+    }
+
+    /// The first time of the unit that `time` lies in; weeks begin on Monday. `None` if it is farther away than dates go.
+    pub(super) fn begin(self, time: Micros) -> Option<Micros> {
+        match self {
+            // 1970 began on a Thursday.
+            WEEK => time.checked_sub(time.checked_add(3 * DAY)?.rem_euclid(7 * DAY)),
+            Self::Fixed(length) => time.checked_sub(time.rem_euclid(length)),
+            Self::Months(months) => {
+                let date = DateTime::from_timestamp_micros(time)?;
+                let month = i64::from(date.month0()) / months * months + 1;
+                let first = NaiveDate::from_ymd_opt(date.year(), u32::try_from(month).ok()?, 1)?;
+                Some(first.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
+            }
+        }
     }
 
     /// How many whole units lie between two times cut to milliseconds, less than 0 if `to` is the earlier one. `None` if one of them is
@@ -142,6 +159,23 @@ mod tests {
         let seconds = |from: &str, to: &str| Unit::Fixed(SECOND).between(at(from), at(to)).unwrap();
         assert_eq!(seconds("1970-01-01 00:00:00.000900", "1970-01-01 00:00:01.000100"), 1, "both are cut to milliseconds");
         assert_eq!(seconds("1970-01-01 00:00:00.500", "1970-01-01 00:00:01.499"), 0);
+    }
+
+    #[test]
+    fn units_begin_before_their_times() {
+        let begin = |unit: &str, time: &str| format(Unit::named(unit).unwrap().begin(at(time)).unwrap());
+        assert_eq!(begin("SECOND", "1969-12-31 23:59:59.999001"), "1969-12-31T23:59:59Z");
+        assert_eq!(begin("WEEK", "1970-01-01 00:00:00"), "1969-12-29T00:00:00Z");
+        assert_eq!(begin("WEEK", "2024-03-03 23:59:59"), "2024-02-26T00:00:00Z");
+        assert_eq!(begin("WEEK", "2024-03-04 00:00:00"), "2024-03-04T00:00:00Z");
+        let last = [("HOUR", "12-31T23"), ("DAY", "12-31T00"), ("MONTH", "12-01T00"), ("QUARTER", "10-01T00"), ("YEAR", "01-01T00")];
+        for (unit, begun) in last {
+            for year in ["0001", "1600", "2024", "9999"] {
+                assert_eq!(begin(unit, &format!("{year}-12-31 23:59:59.999999")), format!("{year}-{begun}:00:00Z"));
+            }
+        }
+        assert_eq!(Unit::Months(1).begin(i64::MAX), None);
+        assert_eq!(WEEK.begin(i64::MIN), None);
     }
 
     #[test]

@@ -68,8 +68,10 @@ const MEANINGS: &[Meaning] = &[
         "it is NULL if one part is NULL, here such a part is left out",
         "write a || b, which is NULL in both",
     ),
+    ("first_value", ALWAYS, "it is the first value that is not NULL, here NULL is one too", NULLS_HINT),
     ("from_unixtime", ALWAYS, "it is a text in the time zone of the session, here a time", "write TO_TIMESTAMP_LTZ(x, 0)"),
     ("greatest", ALWAYS, "it is NULL if one argument is NULL, here that one is left out", "write COALESCE around what may be NULL"),
+    ("last_value", ALWAYS, "it is the last value that is not NULL, here NULL is one too", NULLS_HINT),
     ("least", ALWAYS, "it is NULL if one argument is NULL, here that one is left out", "write COALESCE around what may be NULL"),
     (
         "left",
@@ -142,6 +144,7 @@ const MEANINGS: &[Meaning] = &[
 
 const CLASSES: &str = "\\d, \\w and \\s are ASCII, here they know the letters and digits of all scripts";
 const CLASSES_HINT: &str = "write [0-9], or [A-Za-z0-9_]";
+const NULLS_HINT: &str = "leave rows without a value out: in WHERE, or without OVER by FILTER (WHERE x IS NOT NULL)";
 const PATTERN_HINT: &str = "write the pattern as a literal";
 
 /// Aggregates whose result has the type of their argument there, and is a DOUBLE here.

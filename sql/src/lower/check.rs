@@ -43,7 +43,7 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
 }
 
 /// The columns that the expressions of a node see.
-fn input_schema(node: &LogicalPlan) -> DFSchema {
+pub(super) fn input_schema(node: &LogicalPlan) -> DFSchema {
     let mut inputs = node.inputs().into_iter();
     let mut schema = inputs.next().map_or_else(DFSchema::empty, |i| i.schema().as_ref().clone());
     inputs.for_each(|i| schema.merge(i.schema()));

@@ -8,6 +8,7 @@
 mod aggregate;
 mod bounds;
 mod check;
+mod comparisons;
 mod computed;
 mod early;
 mod grouping;

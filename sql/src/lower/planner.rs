@@ -14,8 +14,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, Scalar
 use datafusion::sql::planner::{ContextProvider, SqlToRel};
 use sqlparser::ast::{DataType as SqlType, Query, Statement};
 
-use super::markers;
-use super::{size, unnest};
+use super::{comparisons, markers, size, unnest};
 use crate::bind::{Relation, RelationKind};
 use crate::diagnostics::Result;
 use crate::tables::Marker;
@@ -59,6 +58,7 @@ impl<'a> Planner<'a> {
 
     /// The same plan with types coerced.
     pub(crate) fn coerce(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let plan = comparisons::align(plan)?;
         Ok(self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?)
     }
 

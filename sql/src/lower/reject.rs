@@ -106,6 +106,14 @@ impl Unsupported {
         Self::new("the second argument of LAG and LEAD is a whole number", "write LAG(x, 1), or LEAD(x, 1) for the other direction");
     pub(crate) const LEAD_ROWS: Self =
         Self::new("LEAD would hold back too many rows of each partition", "look fewer rows ahead, or write LAG and look back");
+    pub(crate) const ONE_ROW: Self = Self::new(
+        "FILTER and DISTINCT are not supported where one row of OVER is taken",
+        "leave the other rows out in a subquery: FROM (SELECT * FROM t WHERE …)",
+    );
+    pub(crate) const NAMED_WINDOW: Self = Self::new(
+        "only the items of SELECT and QUALIFY know the windows of WINDOW",
+        "write the window out: OVER (PARTITION BY … ORDER BY …)",
+    );
     pub(crate) const FRAME: Self = Self::new(
         "a frame ends at the current row and begins before it",
         "write ROWS BETWEEN 9 PRECEDING AND CURRENT ROW, or RANGE BETWEEN INTERVAL '10' SECOND PRECEDING AND CURRENT ROW",

@@ -21,6 +21,7 @@ mod wire;
 use apache_avro::Schema as AvroSchema;
 use apache_avro::rabin::Rabin;
 use arrow::datatypes::FieldRef;
+use serde_json::Value;
 
 use super::Format;
 use super::rows::{self, Reader, Row};
@@ -70,9 +71,26 @@ fn open(schema: DecodeSchema) -> Result<Box<dyn Decoder>> {
 fn parse(text: &str) -> Result<(AvroSchema, Nodes)> {
     let wrong =
         |what: String| Error::invalid(format!("option '{SCHEMA}': {what}")).hint("give the schema that devices write with, as JSON");
-    let parsed = AvroSchema::parse_str(text).map_err(|e| wrong(e.to_string()))?;
+    let mut json: Value = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+    forget_fixed_uuids(&mut json);
+    let parsed = AvroSchema::parse(&json).map_err(|e| wrong(e.to_string()))?;
     let nodes = Nodes::new(&parsed).map_err(wrong)?;
     Ok((parsed, nodes))
+}
+
+/// Takes away that 16 fixed bytes are a UUID: the library would take them for a text, and forget their name.
+fn forget_fixed_uuids(schema: &mut Value) {
+    match schema {
+        Value::Array(parts) => parts.iter_mut().for_each(forget_fixed_uuids),
+        Value::Object(parts) => {
+            let says = |key: &str, word: &str| parts.get(key).and_then(Value::as_str) == Some(word);
+            if says("type", "fixed") && says("logicalType", "uuid") {
+                parts.remove("logicalType");
+            }
+            parts.values_mut().for_each(forget_fixed_uuids);
+        }
+        _ => {}
+    }
 }
 
 /// The record in a payload, and whether it had a header of another schema, or bytes that look so.

@@ -144,9 +144,15 @@ impl NodesBuilder {
         let scale = scale.ok_or_else(|| format!("a decimal has more than {SCALE_MAX} digits after the point"))?;
         let digits = u8::try_from(decimal.precision).map_or(DIGITS_MAX, |digits| digits.min(DIGITS_MAX));
         let inner = self.add(&decimal.inner, space)?;
-        match self.table[inner] {
-            Node::Fixed(size) => Ok(Node::Decimal { size: Some(size), digits, scale }),
-            _ => Ok(Node::Decimal { size: None, digits, scale }),
+        let size = match self.table[inner] {
+            Node::Fixed(size) => Some(size),
+            _ => None,
+        };
+        let node = Node::Decimal { size, digits, scale };
+        // Whoever says the name of the fixed bytes means the decimal.
+        if matches!(*decimal.inner, Schema::Fixed(_)) {
+            self.table[inner] = node.clone();
         }
+        Ok(node)
     }
 }

@@ -138,6 +138,29 @@ fn single_objects_are_read_if_they_are_of_the_schema() {
 }
 
 #[test]
+fn uuids_of_fixed_bytes_are_bytes_by_any_name() {
+    let text = r#"{"type":"record","name":"R","fields":[
+        {"name":"id","type":{"type":"fixed","name":"Id","size":16,"logicalType":"uuid"}}, {"name":"parent","type":"Id"}, {"name":"n","type":"int"}]}"#;
+    let columns = vec![column("id", DataType::Binary, true), column("parent", DataType::Binary, true), column("n", DataType::Int32, true)];
+    let payload = [[1_u8; 16].as_slice(), &[0xff; 16], &[14]].concat();
+    let decoded = super::super::open("avro", schema(columns, text)).unwrap().decode(&records("pump-1", &[payload])).unwrap();
+    assert_eq!(decoded.rejects, []);
+    assert_eq!(lines(&decoded.rows), [format!(r#"{{"id":"{}","parent":"{}","n":7}}"#, "01".repeat(16), "ff".repeat(16))]);
+}
+
+#[test]
+fn a_decimal_of_fixed_bytes_is_one_by_its_name_too() {
+    let text = r#"{"type":"record","name":"R","fields":[
+        {"name":"price","type":{"type":"fixed","name":"Money","size":8,"logicalType":"decimal","precision":8,"scale":2}},
+        {"name":"cost","type":"Money"}]}"#;
+    let columns = vec![column("price", DataType::Decimal128(8, 2), true), column("cost", DataType::Decimal128(8, 2), true)];
+    let payload = [123_i64.to_be_bytes(), (-5_i64).to_be_bytes()].concat();
+    let decoded = super::super::open("avro", schema(columns, text)).unwrap().decode(&records("pump-1", &[payload])).unwrap();
+    assert_eq!(decoded.rejects, []);
+    assert_eq!(lines(&decoded.rows), [r#"{"price":1.23,"cost":-0.05}"#]);
+}
+
+#[test]
 fn bad_records_are_rejected_with_the_reason() {
     let good = datum(item(Some(21.5), 1, vec![], false));
     let mut cut = good.clone();
