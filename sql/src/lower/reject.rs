@@ -178,6 +178,8 @@ impl Unsupported {
         "use the event time, or a METADATA column such as received_at",
     );
     pub(crate) const TABLE_ARGUMENT: Self = Self::new("TABLE is only allowed in TUMBLE", "leave it out");
+    pub(crate) const ALIAS_TYPE: Self =
+        Self::new("names of columns have no types here", "write AS t (a, b), and CAST(a AS INT) where the column is read");
     pub(crate) const PLACEHOLDER: Self = Self::new("parameters are not supported", "write the value itself");
     pub(crate) const INTERVAL_FORM: Self =
         Self::new("intervals with two units or a precision are not supported", "write INTERVAL '10' SECOND");
