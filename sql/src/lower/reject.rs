@@ -64,6 +64,10 @@ impl Unsupported {
         Self::new("a join with a reference table needs rows that do not change", "join before grouping");
     pub(crate) const UNNEST_FIRST: Self =
         Self::new("UNNEST needs a table whose lists it takes", "write FROM stream AS t CROSS JOIN UNNEST(t.list) AS u (element)");
+    pub(crate) const UNNEST_EARLIER: Self = Self::new(
+        "behind a comma UNNEST takes lists of the table right before it",
+        "write FROM b, a, UNNEST(a.list) AS u (element), or a JOIN b ON … CROSS JOIN UNNEST(a.list) AS u (element)",
+    );
     pub(crate) const UNNEST_ONE: Self =
         Self::new("UNNEST takes one list", "write CROSS JOIN UNNEST(t.a) AS u (x) CROSS JOIN UNNEST(t.b) AS v (y)");
     pub(crate) const UNNEST_NAMES: Self = Self::new(
