@@ -99,7 +99,8 @@ impl Dialect {
         }
         let text = std::str::from_utf8(payload).map_err(|e| format!("payload is not UTF-8 at byte {}", e.valid_up_to()))?;
         let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-        let mut rest = line;
+        // Some writers begin UTF-8 with the mark of a byte order.
+        let mut rest = line.strip_prefix('\u{feff}').unwrap_or(line);
         for position in 0.. {
             let quoted = rest.strip_prefix(self.quote).map(|inside| self.quoted(inside));
             let (cell, behind) = match quoted {

@@ -9,7 +9,7 @@ mod columns;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType, FieldRef};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value as Item};
@@ -137,12 +137,51 @@ fn message((pool, own): (DescriptorPool, Vec<MessageDescriptor>), name: Option<&
     }
 }
 
+/// The field of a column. Errors: `Invalid` if there is none, or none for a field of a ROW in it.
 fn field(message: &MessageDescriptor, column: &FieldRef) -> Result<FieldDescriptor> {
     let name = column.name();
-    message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name)).ok_or_else(|| {
-        let error = Error::invalid(format!("column {name}: message {} has no such field", message.full_name()));
+    let absent = |path: &str, name: &str, message: &MessageDescriptor| {
+        let error = Error::invalid(format!("column {path}: message {} has no such field", message.full_name()));
         let nearest = message.fields().min_by_key(|f| distance(f.name(), name));
         error.hint(nearest.map_or_else(|| "it has none".to_owned(), |f| format!("is it {}?", f.name())))
+    };
+    let found = message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name));
+    let found = found.ok_or_else(|| absent(name, name, message))?;
+    match lacking(&found, column.data_type()) {
+        Some((path, lacked, inside)) => Err(absent(&format!("{name}{path}"), &lacked, &inside)),
+        None => Ok(found),
+    }
+}
+
+/// A field of a ROW in `data_type` that no value of a field has: its path from there, its name, and the message that lacks it. A map may
+/// have any.
+fn lacking(field: &FieldDescriptor, data_type: &DataType) -> Option<(String, String, MessageDescriptor)> {
+    let kind = field.kind();
+    match (&kind, data_type) {
+        (Kind::Message(entry), DataType::Map(entries, _)) if field.is_map() => match entries.data_type() {
+            DataType::Struct(pair) => lacking(&entry.map_entry_value_field(), pair.get(1)?.data_type()),
+            _ => None,
+        },
+        (Kind::Message(message), DataType::List(item)) if field.is_list() => lacking_in(message, item.data_type()),
+        (Kind::Message(message), _) if !field.is_map() && !field.is_list() => lacking_in(message, data_type),
+        _ => None,
+    }
+}
+
+fn lacking_in(message: &MessageDescriptor, data_type: &DataType) -> Option<(String, String, MessageDescriptor)> {
+    let DataType::Struct(wanted) = data_type else { return None };
+    if message.full_name() == TIMESTAMP || is_wrapper(message.full_name()) {
+        return None;
+    }
+    wanted.iter().find_map(|field| {
+        let name = field.name();
+        match message.get_field_by_name(name) {
+            Some(known) => {
+                let (path, lacked, inside) = lacking(&known, field.data_type())?;
+                Some((format!(".{name}{path}"), lacked, inside))
+            }
+            None => Some((format!(".{name}"), name.clone(), message.clone())),
+        }
     })
 }
 

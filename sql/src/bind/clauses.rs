@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableWithJoins, Visit, Visitor,
-    WildcardAdditionalOptions,
+    GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor,
+    TableWithJoins, Visit, Visitor, WildcardAdditionalOptions,
 };
 use sqlparser::tokenizer::Location;
 
@@ -36,7 +36,19 @@ impl Visitor for Clauses<'_> {
     type Break = Box<Problem>;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        let names = query.with.iter().flat_map(|with| &with.cte_tables).map(|table| &table.alias);
+        untyped(names)?;
         self.refuse(&self.query(query))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        match factor {
+            TableFactor::Table { alias, .. }
+            | TableFactor::Derived { alias, .. }
+            | TableFactor::UNNEST { alias, .. }
+            | TableFactor::NestedJoin { alias, .. } => untyped(alias),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
@@ -128,6 +140,14 @@ impl Clauses<'_> {
             (value_table_mode.is_some(), "SELECT AS", "AS"),
             (*flavor != SelectFlavor::Standard, "FROM before SELECT", "FROM"),
         ]
+    }
+}
+
+/// Refuses types behind the names of columns, which no planner looks at.
+fn untyped<'a>(aliases: impl IntoIterator<Item = &'a TableAlias>) -> ControlFlow<Box<Problem>> {
+    match aliases.into_iter().flat_map(|alias| &alias.columns).find(|column| column.data_type.is_some()) {
+        Some(typed) => ControlFlow::Break(Box::new(Unsupported::ALIAS_TYPE.at(typed.name.span.start))),
+        None => ControlFlow::Continue(()),
     }
 }
 

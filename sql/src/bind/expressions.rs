@@ -53,7 +53,9 @@ impl VisitorMut for Expressions<'_> {
     type Break = Box<Problem>;
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        spelling::respell(expression);
+        if let Err(problem) = spelling::respell(expression) {
+            return ControlFlow::Break(Box::new(problem.or_at(self.tokens.find("SELECT"))));
+        }
         json::resolve(expression);
         let at = self.place(expression);
         let resolved = units::resolve(expression, at)

@@ -139,6 +139,8 @@ fn set(chars: &mut Peekable<Chars<'_>>, escape: Option<char>, regex: &mut String
                 regex.push_str(known.ok_or("between [: and :] stands ALPHA, UPPER, LOWER, DIGIT, ALNUM, SPACE or WHITESPACE")?.1);
             }
             '^' => return Err("in [ ] a ^ is the first character"),
+            // Regular expressions would take the second set away from the first.
+            '-' if chars.peek() == Some(&'-') => return Err("in [ ] no - follows another"),
             '-' => regex.push('-'),
             c => literal(c, regex),
         }
@@ -179,6 +181,7 @@ mod tests {
         {
             assert!(!fits(pattern, text), "{pattern} {text}");
         }
+        assert!(fits("[+-!-]", ",") && fits("[a!--z]+", "-z") && fits("[a-]", "-"));
         assert!(fits("[[:ALPHA:]_]+", "Ab_") && fits("[!]!^]+", "]^") && fits("[a&&b]", "&"));
     }
 
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!([why("[]"), why("[^]]")], ["a [ ] is empty"; 2]);
         assert_eq!(why("a!"), "it ends with its escape character");
         assert_eq!(why("[a^b]"), "in [ ] a ^ is the first character");
+        assert_eq!([why("[a--z]"), why("[a-z--m]")], ["in [ ] no - follows another"; 2]);
         assert!(why("[[:XX:]]").contains("ALPHA"));
         for pattern in ["(", "a)|(b", "(?i)a", "*", "a{2"] {
             assert!(similar(pattern, None).is_ok_and(|regex| Regex::new(&regex).is_err()), "{pattern}");

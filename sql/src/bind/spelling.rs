@@ -21,11 +21,13 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::{Location, Span};
 
-use crate::diagnostics::start;
+use crate::diagnostics::{Result, start};
 use crate::functions::json;
+use crate::lower::reject::Unsupported;
 
-/// Writes an expression as DataFusion knows it; what is inside is left alone.
-pub(super) fn respell(expression: &mut Expr) {
+/// Writes an expression as DataFusion knows it; what is inside is left alone. Errors: it is a call with more than arguments, which another
+/// form has no place for.
+pub(super) fn respell(expression: &mut Expr) -> Result<()> {
     match expression {
         Expr::BinaryOp { left, op: op @ (BinaryOperator::Arrow | BinaryOperator::LongArrow), right } => {
             let name = if *op == BinaryOperator::Arrow { json::GET } else { json::GET_TEXT };
@@ -55,16 +57,29 @@ pub(super) fn respell(expression: &mut Expr) {
         Expr::Function(function) => {
             listagg(function);
             if let Some(other) = function_as(function) {
+                if is_decorated(function) {
+                    let what = Unsupported::clause("DISTINCT, FILTER, OVER or ORDER BY with this function");
+                    return Err(what.named(&function.name, start(&function.name)));
+                }
                 *expression = other;
             }
         }
         _ => {}
     }
+    Ok(())
 }
 
-fn function_as(function: &mut Function) -> Option<Expr> {
+/// Whether a call says more than its arguments.
+fn is_decorated(function: &Function) -> bool {
+    let Function { name: _, uses_odbc_syntax: _, parameters, args, filter, null_treatment, over, within_group } = function;
+    let distinct = matches!(args, FunctionArguments::List(list) if list.duplicate_treatment.is_some());
+    let behind = filter.is_some() || null_treatment.is_some() || over.is_some() || !within_group.is_empty();
+    distinct || behind || *parameters != FunctionArguments::None
+}
+
+fn function_as(function: &Function) -> Option<Expr> {
     let lower = function.name.to_string().to_lowercase();
-    let Function { args: FunctionArguments::List(list), over: None, .. } = function else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
     let plain = |a: &FunctionArg| match a {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
         _ => None,

@@ -107,7 +107,9 @@ impl VisitorMut for Unnests<'_> {
 
     /// After the queries inside of it: a list is planned over what stands to its left.
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        comma_is_cross_join(&mut select.from);
+        if let Err(problem) = comma_is_cross_join(&mut select.from, self.at) {
+            return ControlFlow::Break(Box::new(problem));
+        }
         for from in &mut select.from {
             if matches!(from.relation, TableFactor::UNNEST { .. }) {
                 return ControlFlow::Break(Box::new(Unsupported::UNNEST_FIRST.at(self.at)));
@@ -170,10 +172,17 @@ impl Unnests<'_> {
     }
 }
 
-/// `FROM a, UNNEST(a.l) AS t (e)` is `FROM a CROSS JOIN UNNEST(a.l) AS t (e)`.
-fn comma_is_cross_join(from: &mut Vec<TableWithJoins>) {
+/// `FROM a, UNNEST(a.l) AS t (e)` is `FROM a CROSS JOIN UNNEST(a.l) AS t (e)`. Errors: `Invalid` if the list is not of what stands between
+/// the last two commas.
+fn comma_is_cross_join(from: &mut Vec<TableWithJoins>, at: Location) -> Result<()> {
     let mut merged: Vec<TableWithJoins> = Vec::new();
     for table in std::mem::take(from) {
+        if let TableFactor::UNNEST { array_exprs, .. } = &table.relation
+            && let Some((_, earlier)) = merged.split_last()
+            && let Some(at) = array_exprs.iter().find_map(|list| column_of(list, earlier, at))
+        {
+            return Err(Unsupported::UNNEST_EARLIER.at(at));
+        }
         match (merged.last_mut(), &table.relation) {
             (Some(before), TableFactor::UNNEST { .. }) => {
                 let join_operator = JoinOperator::CrossJoin(JoinConstraint::None);
@@ -184,6 +193,31 @@ fn comma_is_cross_join(from: &mut Vec<TableWithJoins>) {
         }
     }
     *from = merged;
+    Ok(())
+}
+
+/// Where an expression names a column of one of the tables.
+fn column_of(expression: &Expr, tables: &[TableWithJoins], at: Location) -> Option<Location> {
+    let factors = || tables.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|join| &join.relation)));
+    let is_table = |name: &str| factors().any(|factor| visible(factor) == Some(name));
+    let found = visit_expressions(expression, |part| match part {
+        Expr::CompoundIdentifier(parts) if parts.first().is_some_and(|table| is_table(&table.value)) => {
+            ControlFlow::Break(start_or(part, at))
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    if let ControlFlow::Break(at) = found { Some(at) } else { None }
+}
+
+/// The name that columns of a table are qualified with.
+fn visible(factor: &TableFactor) -> Option<&str> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. } => Some(alias.name.value.as_str()),
+        TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str()),
+        _ => None,
+    }
 }
 
 fn is_true(on: &Expr) -> bool {

@@ -12,7 +12,7 @@ use crate::diagnostics::{Problem, Result};
 use crate::types;
 
 /// Functions that give one of their arguments.
-const CHOICES: [&str; 2] = ["coalesce", "nvl"];
+const CHOICES: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "nvl"];
 
 /// Checks every expression of the plan of a stream.
 pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
@@ -84,6 +84,10 @@ fn check_expression(expression: &Expr, schema: &DFSchema) -> Result<()> {
         Expr::InList(list) => {
             let of = type_of(&list.expr);
             list.list.iter().try_for_each(|e| comparable(of.clone(), type_of(e), is_literal(e), expression))
+        }
+        Expr::InSubquery(of) => {
+            let found = of.subquery.subquery.schema().fields().first().map(|f| f.data_type().clone());
+            comparable(type_of(&of.expr), found, is_literal(&of.expr), expression)
         }
         Expr::Case(case) => {
             let results = case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref());

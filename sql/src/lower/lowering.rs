@@ -84,7 +84,7 @@ impl<'a> Lowering<'a> {
                 let inputs = node.inputs.iter().map(|i| self.lower(i)).collect::<Result<Vec<_>>>()?;
                 self.union(inputs, &node.schema)
             }
-            other => Err(refused(other)),
+            other => Err(self.refused(other)),
         }
     }
 
@@ -191,6 +191,24 @@ impl<'a> Lowering<'a> {
         found.ok_or_else(|| Error::internal(format!("'{}' is not among the tables of the query", node.table_name)).into())
     }
 
+    /// The refusal of a node that no step does.
+    fn refused(&self, plan: &LogicalPlan) -> Problem {
+        let hint = "leave it out, or number rows: ROW_NUMBER() OVER (…) <= n";
+        match plan {
+            LogicalPlan::Sort(_) => Unsupported::on_stream("ORDER BY", hint).at(self.tokens.clause_inside("ORDER BY")),
+            LogicalPlan::Limit(limit) => {
+                let words = if limit.fetch.is_some() { "LIMIT" } else { "OFFSET" };
+                Unsupported::on_stream("LIMIT", hint).at(self.tokens.clause_inside(words))
+            }
+            _ => {
+                let text = plan.display().to_string();
+                let node = text.split([':', ' ']).next().unwrap_or_default().to_owned();
+                Problem::new(Location { line: 0, column: 0 }, format!("this form of query is not supported on a stream ({node})"))
+                    .hint("docs/sql.md lists what is")
+            }
+        }
+    }
+
     /// Where a clause stands, or the SELECT.
     pub(super) fn place(&self, words: &str) -> Location {
         match self.tokens.find(words) {
@@ -250,17 +268,4 @@ pub(super) fn wanted(plan: &LogicalPlan, relations: &[Relation]) -> Result<BTree
 /// Conjuncts of a condition that say nothing are left out.
 pub(super) fn is_true(expression: &Expr) -> bool {
     matches!(expression, Expr::Literal(datafusion::common::ScalarValue::Boolean(Some(true)), _))
-}
-
-fn refused(plan: &LogicalPlan) -> Problem {
-    let nowhere = Location { line: 0, column: 0 };
-    let text = plan.display().to_string();
-    match plan {
-        LogicalPlan::Sort(_) => Unsupported::on_stream("ORDER BY", "leave it out, or number rows: ROW_NUMBER() OVER (…) <= n").at(nowhere),
-        LogicalPlan::Limit(_) => Unsupported::on_stream("LIMIT", "leave it out, or number rows: ROW_NUMBER() OVER (…) <= n").at(nowhere),
-        _ => {
-            let node = text.split([':', ' ']).next().unwrap_or_default().to_owned();
-            Problem::new(nowhere, format!("this form of query is not supported on a stream ({node})")).hint("docs/sql.md lists what is")
-        }
-    }
 }

@@ -64,6 +64,10 @@ impl Unsupported {
         Self::new("a join with a reference table needs rows that do not change", "join before grouping");
     pub(crate) const UNNEST_FIRST: Self =
         Self::new("UNNEST needs a table whose lists it takes", "write FROM stream AS t CROSS JOIN UNNEST(t.list) AS u (element)");
+    pub(crate) const UNNEST_EARLIER: Self = Self::new(
+        "behind a comma UNNEST takes lists of the table right before it",
+        "write FROM b, a, UNNEST(a.list) AS u (element), or a JOIN b ON … CROSS JOIN UNNEST(a.list) AS u (element)",
+    );
     pub(crate) const UNNEST_ONE: Self =
         Self::new("UNNEST takes one list", "write CROSS JOIN UNNEST(t.a) AS u (x) CROSS JOIN UNNEST(t.b) AS v (y)");
     pub(crate) const UNNEST_NAMES: Self = Self::new(
@@ -178,6 +182,8 @@ impl Unsupported {
         "use the event time, or a METADATA column such as received_at",
     );
     pub(crate) const TABLE_ARGUMENT: Self = Self::new("TABLE is only allowed in TUMBLE", "leave it out");
+    pub(crate) const ALIAS_TYPE: Self =
+        Self::new("names of columns have no types here", "write AS t (a, b), and CAST(a AS INT) where the column is read");
     pub(crate) const PLACEHOLDER: Self = Self::new("parameters are not supported", "write the value itself");
     pub(crate) const INTERVAL_FORM: Self =
         Self::new("intervals with two units or a precision are not supported", "write INTERVAL '10' SECOND");

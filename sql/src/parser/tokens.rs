@@ -80,6 +80,25 @@ impl Tokens {
         inside
     }
 
+    /// Where a clause of a query in parentheses stands, and not one of OVER or of a call; line 0 if nowhere.
+    pub(crate) fn clause_inside(&self, words: &str) -> Location {
+        let words: Vec<&str> = words.split(' ').collect();
+        let is = |at: usize, word: &str| self.0.get(at).is_some_and(|t| is_word(&t.token, word));
+        // Of each parenthesis around the token: whether a query is in it.
+        let mut around: Vec<bool> = Vec::new();
+        for (i, token) in self.0.iter().enumerate() {
+            match token.token {
+                Token::LParen => around.push(is(i + 1, "SELECT") || is(i + 1, "WITH")),
+                Token::RParen => {
+                    around.pop();
+                }
+                _ if around.last() == Some(&true) && words.iter().enumerate().all(|(n, word)| is(i + n, word)) => return token.span.start,
+                _ => {}
+            }
+        }
+        Location { line: 0, column: 0 }
+    }
+
     /// Where the first call of a function begins; line 0 if nowhere.
     pub(crate) fn call(&self, name: &str) -> Location {
         let is_call = |two: &&[TokenWithSpan]| matches!(two, [word, open] if is_word(&word.token, name) && open.token == Token::LParen);
@@ -160,6 +179,13 @@ mod tests {
         let tokens = Tokens::new("SELECT sum(x) OVER (ORDER BY y)\nFROM t\nORDER BY z").unwrap();
         assert_eq!(tokens.find("ORDER BY"), Location { line: 3, column: 1 });
         assert_eq!(tokens.find("LIMIT").line, 0);
+    }
+
+    #[test]
+    fn clauses_of_queries_in_parentheses_are_told_from_those_of_calls() {
+        let tokens = Tokens::new("SELECT max(x) OVER (ORDER BY y) FROM (SELECT sum(x ORDER BY y) FROM (t)\nORDER BY z) LIMIT 1").unwrap();
+        assert_eq!(tokens.clause_inside("ORDER BY"), Location { line: 2, column: 1 });
+        assert_eq!(tokens.clause_inside("LIMIT").line, 0);
     }
 
     #[test]

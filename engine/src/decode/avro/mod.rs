@@ -112,14 +112,18 @@ struct AvroReader {
 }
 
 impl AvroReader {
-    /// Errors: `Invalid` if the schema is none, is no record, or lacks a column.
+    /// Errors: `Invalid` if the schema is none, is no record, or lacks a column or a field of one.
     fn new(text: &str, columns: &[FieldRef]) -> Result<Self> {
         let (parsed, nodes) = parse(text)?;
         let names: Vec<&str> = nodes.fields().iter().map(|(name, _)| name.as_str()).collect();
         for column in columns {
-            if !names.contains(&column.name().as_str()) {
-                let error = Error::invalid(format!("column {}: the Avro schema has no such field", column.name()));
-                let nearest = names.iter().min_by_key(|n| distance(n, column.name()));
+            let lacking = match nodes.fields().iter().find(|(name, _)| name == column.name()) {
+                Some((_, node)) => nodes.lacking(*node, column.data_type()),
+                None => Some((String::new(), column.name().clone(), names.clone())),
+            };
+            if let Some((path, name, known)) = lacking {
+                let error = Error::invalid(format!("column {}{path}: the Avro schema has no such field", column.name()));
+                let nearest = known.iter().min_by_key(|n| distance(n, &name));
                 return Err(error.hint(nearest.map_or_else(|| "it has none".to_owned(), |n| format!("is it {n}?"))));
             }
         }

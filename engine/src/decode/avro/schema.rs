@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use apache_avro::Schema;
 use apache_avro::schema::{DecimalSchema, Name, Namespace};
+use arrow::datatypes::DataType;
 
 /// Digits after the point of a decimal that can be held.
 const SCALE_MAX: usize = 38;
@@ -69,6 +70,36 @@ impl Nodes {
         match self.table.first() {
             Some(Node::Record(fields)) => fields,
             _ => &[],
+        }
+    }
+
+    /// A field of a ROW in `data_type` that no value of a node has: its path from there, its name, and what fields there are. A map
+    /// may have any, and so may a union of several types.
+    pub(super) fn lacking(&self, id: NodeId, data_type: &DataType) -> Option<(String, String, Vec<&str>)> {
+        match (self.get(id), data_type) {
+            (Node::Union(branches), _) => {
+                let mut values = branches.iter().filter(|branch| *self.get(**branch) != Node::Null);
+                match (values.next(), values.next()) {
+                    (Some(only), None) => self.lacking(*only, data_type),
+                    _ => None,
+                }
+            }
+            (Node::List(item), DataType::List(element)) => self.lacking(*item, element.data_type()),
+            (Node::Map(value), DataType::Map(entries, _)) => match entries.data_type() {
+                DataType::Struct(pair) => self.lacking(*value, pair.get(1)?.data_type()),
+                _ => None,
+            },
+            (Node::Record(fields), DataType::Struct(wanted)) => wanted.iter().find_map(|field| {
+                let name = field.name();
+                match fields.iter().find(|(known, _)| known == name) {
+                    Some((_, id)) => {
+                        let (path, lacked, known) = self.lacking(*id, field.data_type())?;
+                        Some((format!(".{name}{path}"), lacked, known))
+                    }
+                    None => Some((format!(".{name}"), name.clone(), fields.iter().map(|(known, _)| known.as_str()).collect())),
+                }
+            }),
+            _ => None,
         }
     }
 

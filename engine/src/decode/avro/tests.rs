@@ -209,6 +209,25 @@ fn schemas_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn fields_of_rows_that_the_schema_lacks_are_refused() {
+    let room = r#"{"type":"record","name":"Room","fields":[{"name":"number","type":"int"}]}"#;
+    let opened = |field: &str, data_type: DataType| {
+        let text = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"x","type":{field}}}]}}"#);
+        super::super::open("avro", schema(vec![column("x", data_type, true)], &text)).map(drop).map_err(|e| e.to_string())
+    };
+    let row = |name: &str, t: DataType| DataType::Struct(vec![Field::new(name, t, true)].into());
+    let list = |t: DataType| DataType::List(Arc::new(Field::new_list_field(t, true)));
+    let absent = |path: &str| Err(format!("column x{path}: the Avro schema has no such field (hint: is it number?)"));
+    assert_eq!(opened(room, row("number", DataType::Int32)), Ok(()));
+    assert_eq!(opened(room, row("numbr", DataType::Int32)), absent(".numbr"));
+    assert_eq!(opened(&format!("[\"null\",{room}]"), row("numbr", DataType::Int32)), absent(".numbr"));
+    let rooms = format!(r#"{{"type":"record","name":"House","fields":[{{"name":"rooms","type":{{"type":"array","items":{room}}}}}]}}"#);
+    assert_eq!(opened(&rooms, row("rooms", list(row("numbr", DataType::Int32)))), absent(".rooms.numbr"));
+    assert_eq!(opened(r#"{"type":"map","values":"int"}"#, row("any", DataType::Int32)), Ok(()));
+    assert_eq!(opened(&format!("[{room},{{\"type\":\"map\",\"values\":\"int\"}}]"), row("any", DataType::Int32)), Ok(()));
+}
+
+#[test]
 fn columns_follow_from_the_schema() {
     let of = |text: &str| crate::decode::declared("avro", &[("avro.schema".to_owned(), text.to_owned())].into());
     let inferred = of(r#"{"type": "record", "name": "R", "fields": [

@@ -69,6 +69,15 @@ fn bad_lines_are_rejected_with_the_reason() {
 }
 
 #[test]
+fn the_mark_of_a_byte_order_is_no_part_of_a_cell() {
+    let decoded = decode(&[], &["\u{feff}pump,1", "\u{feff}\"a, b\",2\r\n", "\u{feff}\"a", "a,,,,,\u{feff}"]);
+    assert_eq!(decoded.rejects.len(), 1);
+    assert_eq!(decoded.rejects[0].reason, "broken CSV at byte 3: the quote is not closed");
+    let wanted = [r#"{"device":"pump","offset":0,"t":1.0}"#, r#"{"device":"a, b","offset":1,"t":2.0}"#, r#"{"device":"a","offset":3}"#];
+    assert_eq!(lines(&decoded.rows), wanted);
+}
+
+#[test]
 fn options_change_the_characters() {
     let options = [("csv.field-delimiter", "\\t"), ("csv.quote-character", "'"), ("csv.null-literal", "n/a")];
     let decoded = decode(&options, &["'it''s'\t1.5\tn/a", "'n/a'\tn/a", "\"x\"\t2"]);

@@ -155,6 +155,9 @@ impl Attributes {
     /// The same for any attribute and white space; none if the object ends, then behind its closing brace.
     fn any(&mut self, scan: &mut Scan<'_>, position: usize) -> Result<Option<Option<usize>>, Fault> {
         let first = position == 0;
+        if first {
+            scan.skip_mark();
+        }
         let next = scan.skip_space();
         if first {
             scan.expect(b'{', Syntax::Object)?;

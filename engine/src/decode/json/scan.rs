@@ -13,6 +13,9 @@ use crate::limits::JSON_DEPTH_MAX;
 /// The lowest bit of each byte.
 pub(super) const ONES: u64 = 0x0101_0101_0101_0101;
 
+/// The mark of a byte order that some writers begin UTF-8 with: RFC 8259 lets readers ignore it.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A position in a payload.
 pub(super) struct Scan<'a> {
     /// The payload.
@@ -52,6 +55,13 @@ impl<'a> Scan<'a> {
         }
         let last = u64::from_le_bytes(*self.bytes.last_chunk()?);
         last.checked_shr((at + 8 - self.bytes.len()) as u32 * 8)
+    }
+
+    /// Moves over the mark of a byte order at the beginning of a payload.
+    pub(super) fn skip_mark(&mut self) {
+        if self.at == 0 && self.bytes.starts_with(MARK) {
+            self.at = MARK.len();
+        }
     }
 
     /// Moves over white space; returns the next byte.

@@ -15,6 +15,7 @@ use crate::limits::JSON_DEPTH_MAX;
 pub(super) fn attributes<'a>(_: &BTreeMap<String, String>, payload: &'a [u8]) -> Result<Attributes<'a>, String> {
     let mut scan = Scan::new(payload);
     let mut read = || {
+        scan.skip_mark();
         if scan.skip_space() != b'{' {
             return Err(scan.broken(Syntax::Object));
         }

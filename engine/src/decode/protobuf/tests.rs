@@ -219,6 +219,37 @@ fn schemas_that_do_not_fit_are_refused() {
     assert_eq!(other, "column device: message A has no such field (hint: is it devise?)");
 }
 
+#[test]
+fn fields_of_rows_that_the_message_lacks_are_refused() {
+    let text = r#"
+        syntax = "proto3";
+        import "google/protobuf/timestamp.proto";
+        message House {
+          Room room = 1;
+          repeated Room rooms = 2;
+          map<string, Room> named = 3;
+          google.protobuf.Timestamp ts = 4;
+          message Room { int32 number = 1; }
+        }"#;
+    let opened = |name: &str, data_type: DataType| {
+        let options = [("protobuf.schema", text), ("protobuf.message", "House")];
+        open_with(&options, vec![column(name, data_type, true)]).map(drop).map_err(|e| e.to_string())
+    };
+    let row = |name: &str| DataType::Struct(vec![Field::new(name, DataType::Int32, true)].into());
+    let list = |t: DataType| DataType::List(Arc::new(Field::new_list_field(t, true)));
+    let map = |t: DataType| {
+        let pair = Fields::from(vec![Field::new("key", DataType::Utf8View, false), Field::new("value", t, true)]);
+        DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false)
+    };
+    let absent = |path: &str| Err(format!("column {path}: message House.Room has no such field (hint: is it number?)"));
+    assert_eq!(opened("room", row("number")), Ok(()));
+    assert_eq!(opened("room", row("numbr")), absent("room.numbr"));
+    assert_eq!(opened("rooms", list(row("numbr"))), absent("rooms.numbr"));
+    assert_eq!(opened("named", map(row("numbr"))), absent("named.numbr"));
+    assert_eq!(opened("named", row("any")), Ok(()), "a map may have any");
+    assert_eq!(opened("ts", crate::time::timestamp_type()), Ok(()));
+}
+
 proptest! {
     #[test]
     fn any_bytes_become_a_row_or_a_reject(place in any::<prop::sample::Index>(), byte in any::<u8>(), noise in proptest::collection::vec(any::<u8>(), 0..20)) {

@@ -114,6 +114,19 @@ fn the_last_of_equal_attributes_counts_and_names_may_be_escaped() {
 }
 
 #[test]
+fn one_mark_of_a_byte_order_is_skipped() {
+    let payloads =
+        ["\u{feff}{\"int\":1}", "{\"int\":2}", "\u{feff} {\"int\":3,\"text\":\"a text that is longer than a view\"}", "\u{feff}[]"];
+    let decoded = decode(&schema(), &payloads);
+    let reason = "broken JSON at byte 3: expected an object, found '['".to_owned();
+    assert_eq!(decoded.rejects, [Reject { offset: 3, reason }]);
+    let ints: Vec<_> = decoded.rows.column(3).as_primitive::<arrow::datatypes::Int32Type>().iter().collect();
+    assert_eq!(ints, [Some(1), Some(2), Some(3)]);
+    assert_eq!(decoded.rows.column(7).as_string_view().value(2), "a text that is longer than a view");
+    assert_eq!(decode(&schema(), &["\u{feff}\u{feff}{}", " \u{feff}{}"]).rejects.len(), 2);
+}
+
+#[test]
 fn a_rejected_record_leaves_nothing_behind() {
     let schema = DecodeSchema {
         columns: vec![
