@@ -206,7 +206,10 @@ impl App {
     /// Opens everything and listens. Errors: those of `Core::open`; `Unavailable` if an address is taken.
     pub async fn start(config: Config) -> Result<Self> {
         if let Some(files) = raise_open_files().filter(|files| *files < OPEN_FILES_MIN) {
-            tracing::warn!(files, "fewer files may be open than connections; when they run out the server ends: see ulimit -n, LimitNOFILE");
+            tracing::warn!(
+                files,
+                "fewer files may be open than connections; when they run out the server ends: see ulimit -n, LimitNOFILE"
+            );
         }
         let http = bind(config.http, "HTTP", "--http").await?;
         let mqtt = bind(config.mqtt, "MQTT", "--mqtt").await?;

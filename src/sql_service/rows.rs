@@ -169,7 +169,7 @@ pub(super) fn savepoints(list: &[Savepoint]) -> Result<SqlOutcome> {
         ("taken_at", Arc::new(at) as ArrayRef),
         ("records", number(&|s| s.consumed)),
         ("bytes", number(&|s| s.bytes)),
-        ("statement", text(&|s| without_settings(&s.sql).1.to_owned())),
+        ("statement", text(&|s| without_secrets(without_settings(&s.sql).1))),
     ])?))
 }
 
