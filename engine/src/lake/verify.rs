@@ -130,7 +130,13 @@ fn verify_table(lake: &Lake, table: &LakeTable, now: Micros, report: &mut Verify
         }
     }
     match table.orphans(now, &[]) {
-        Ok(orphans) => orphans.iter().for_each(|path| found(Problem::Orphan, path, "no commit names it; leave it to the server, which removes it if no checkpoint does either".to_owned())),
+        Ok(orphans) => orphans.iter().for_each(|path| {
+            found(
+                Problem::Orphan,
+                path,
+                "no commit names it; leave it to the server, which removes it if no checkpoint does either".to_owned(),
+            )
+        }),
         Err(e) if damaged => tracing::debug!(error = %e, "orphans cannot be told from others while the log is damaged"),
         Err(e) => return Err(e),
     }
