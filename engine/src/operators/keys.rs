@@ -69,11 +69,6 @@ impl KeyInterner {
         }
     }
 
-    /// Whether no number was given.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
         let table = |capacity: usize| capacity * (size_of::<(u64, usize)>() + 1);

@@ -103,11 +103,6 @@ impl Reorder {
         self.len
     }
 
-    /// Whether no row waits.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The rows that wait, as one batch: run after run, because they are put in order anyway when they leave.
     pub fn snapshot(&mut self) -> Result<RecordBatch> {
         self.runs.values_mut().try_for_each(Run::trim)?;
