@@ -8,9 +8,8 @@ use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
-use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, GroupsAccumulator, Operator};
+use datafusion::logical_expr::{AggregateUDF, EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
-use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use sqlparser::tokenizer::Location;
 use thalweg_engine::error::Error;
@@ -59,10 +58,7 @@ fn parts<'e>(call: &'e Expr, rel: &Rel<'_>) -> Result<Call<'e>> {
 /// Lowers a call over the rows of a window.
 pub(super) fn windowed(call: &Expr, rel: &Rel<'_>) -> Result<Aggregate> {
     let at = place(call);
-    let Call { function, params, name, mut arguments, filter } = parts(call, rel)?;
-    if params.distinct {
-        arguments = arguments.into_iter().map(|a| with_one_zero(a, rel)).collect::<Result<_>>()?;
-    }
+    let Call { function, params, name, arguments, filter } = parts(call, rel)?;
     let call = AggregateExprBuilder::new(function.clone(), arguments.clone()).schema(rel.schema()).alias(&name);
     let call = call.with_distinct(params.distinct).build()?;
     takes(&call, &arguments, rel, at)?;
@@ -72,16 +68,6 @@ pub(super) fn windowed(call: &Expr, rel: &Rel<'_>) -> Result<Aggregate> {
     try_out(&call, &arguments, rel, &state, &result)?;
     let accumulator = Arc::new(move || groups(&call));
     Ok(Aggregate { name, arguments, filter, accumulator, state, result })
-}
-
-/// An argument of DISTINCT in which -0.0 is 0.0: accumulators tell values apart by their bits.
-fn with_one_zero(argument: Arc<dyn PhysicalExpr>, rel: &Rel<'_>) -> Result<Arc<dyn PhysicalExpr>> {
-    let data_type = argument.data_type(&rel.schema())?;
-    if !data_type.is_floating() {
-        return Ok(argument);
-    }
-    let zero = Arc::new(Literal::new(ScalarValue::new_zero(&data_type)?));
-    Ok(Arc::new(BinaryExpr::new(argument, Operator::Plus, zero)))
 }
 
 /// An accumulator of many groups: the function's own, or one of one group for each.
