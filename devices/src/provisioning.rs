@@ -183,7 +183,8 @@ impl Devices {
     }
 
     /// Issues another key and returns it, shown this once; keys from before end after `overlap`. If they end at once, so do the device's
-    /// connections: who has one of these keys may have opened them. Activates the device if it was not active. Errors: `NotFound`; `Conflict` if it is revoked or has too many keys.
+    /// connections: who has one of these keys may have opened them. Activates the device if it was not active. Errors: `NotFound`;
+    /// `Conflict` if it is revoked or has too many keys.
     pub fn issue_key(&self, actor: &Actor, device: &DeviceId, overlap: Duration) -> Result<Secret> {
         let now = self.clock.now();
         let end = now.saturating_add(i64::try_from(overlap.as_micros()).unwrap_or(i64::MAX));

@@ -174,8 +174,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Lets this process have as many files open as its user may, connections among them: systems allow 1,024 unless they are asked. Returns how
-/// many that are; `None` if there is no end of them.
+/// Lets this process have as many files open as its user may, connections among them: systems allow 1,024 unless they are asked. Returns
+/// how many that are; `None` if there is no end of them.
 pub fn raise_open_files() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -214,8 +214,8 @@ impl LakeTable {
         Ok((sources, damaged))
     }
 
-    /// After a merge that failed, merges the files without those of `read` that cannot be read, if there are any: pages may be damaged behind a
-    /// good footer.
+    /// After a merge that failed, merges the files without those of `read` that cannot be read, if there are any: pages may be damaged
+    /// behind a good footer.
     fn merge_others(&self, date: &str, files: &[&TableFile], read: &[&Source<'_>]) -> Result<()> {
         let damaged = read.iter().filter(|source| in_background(|| source.check()).is_err());
         let damaged: Vec<&str> = damaged.map(|source| source.file().relative.as_str()).collect();

@@ -84,8 +84,8 @@ pub(super) struct Policy {
     pub(super) pinned_from: Offset,
 }
 
-/// Bytes that each partition of a stream may keep, so that all keep `bytes` at most; `sizes` are what they have. One that has less than its part
-/// leaves the rest to the others: the devices of a stream may all be in one partition.
+/// Bytes that each partition of a stream may keep, so that all keep `bytes` at most; `sizes` are what they have. One that has less than
+/// its part leaves the rest to the others: the devices of a stream may all be in one partition.
 pub(super) fn share(sizes: &[u64], bytes: u64) -> u64 {
     let (mut sizes, mut left) = (sizes.to_vec(), bytes);
     sizes.sort_unstable();

@@ -280,6 +280,8 @@ pub struct Aggregate {
     pub name: String,
     /// Arguments over the window's input.
     pub arguments: Vec<Arc<dyn PhysicalExpr>>,
+    /// Whether equal arguments count once; the accumulator sees to it, and tells them apart by their bits.
+    pub distinct: bool,
     /// `FILTER (WHERE …)`.
     pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// Makes its accumulator.

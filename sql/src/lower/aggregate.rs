@@ -67,7 +67,7 @@ pub(super) fn windowed(call: &Expr, rel: &Rel<'_>) -> Result<Aggregate> {
     let call = Arc::new(call);
     try_out(&call, &arguments, rel, &state, &result)?;
     let accumulator = Arc::new(move || groups(&call));
-    Ok(Aggregate { name, arguments, filter, accumulator, state, result })
+    Ok(Aggregate { name, arguments, distinct: params.distinct, filter, accumulator, state, result })
 }
 
 /// An accumulator of many groups: the function's own, or one of one group for each.

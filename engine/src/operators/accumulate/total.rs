@@ -1,6 +1,7 @@
 //! The total of one call over the rows of one group. Invariant: what it gives depends on the rows that are in it, and where rows
 //! never leave on their order, alone.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, UInt64Array};
@@ -51,13 +52,18 @@ impl Call {
         let Some(values) = arguments.first().filter(|a| !a.is_empty()) else { return Ok(()) };
         total.changed = true;
         let Some(converter) = &self.converter else { return self.feed(total, arguments) };
-        let rows = converter.convert_columns(&canonical(arguments))?;
+        let rows = converter.convert_columns(&self.told_apart(arguments))?;
         let first: BooleanArray = rows.iter().map(|row| Some(total.bag.add(row.data()))).collect();
         match first.true_count() {
             _ if self.keeping == Keeping::Values => Ok(()),
             count if count == values.len() => self.feed(total, arguments),
             _ => self.feed(total, &chosen(arguments, &first)?),
         }
+    }
+
+    /// What values are told apart by: for DISTINCT 0.0 and -0.0 are one number. Others are given back as they came.
+    fn told_apart<'a>(&self, values: &'a [ArrayRef]) -> Cow<'a, [ArrayRef]> {
+        if self.distinct() { canonical(values) } else { Cow::Borrowed(values) }
     }
 
     fn feed(&self, total: &mut Total, arguments: &[ArrayRef]) -> Result<()> {
@@ -94,7 +100,7 @@ impl Call {
         }
         total.changed = true;
         let Some(converter) = &self.converter else { return Self::take_back(total, arguments) };
-        let rows = converter.convert_columns(&canonical(arguments))?;
+        let rows = converter.convert_columns(&self.told_apart(arguments))?;
         let last: BooleanArray = rows.iter().map(|row| Some(total.bag.remove(row.data()) == Some(true))).collect();
         if self.keeping == Keeping::Values { Ok(()) } else { Self::take_back(total, &chosen(arguments, &last)?) }
     }
@@ -203,7 +209,7 @@ impl Call {
         let (Some(converter), [owners, counts, values @ ..]) = (&self.converter, columns) else { return Ok(()) };
         let owners = owners.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?;
         let counts = counts.as_primitive_opt::<UInt64Type>().ok_or_else(damaged)?;
-        for (i, row) in converter.convert_columns(&canonical(values))?.iter().enumerate() {
+        for (i, row) in converter.convert_columns(&self.told_apart(values))?.iter().enumerate() {
             totals.get_mut(owners.value(i) as usize).ok_or_else(damaged)?.bag.put(row.data(), counts.value(i));
         }
         Ok(())

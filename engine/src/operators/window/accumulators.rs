@@ -1,10 +1,13 @@
 //! The accumulators of a window's aggregates. Invariant: after `state` or `evaluate` they are as new, and merging a state into an empty
 //! group gives that state, bit by bit. COUNT, SUM, AVG, MIN and MAX keep to it; a variance does not, because its merge rounds.
 
+use std::borrow::Cow;
+
 use arrow::array::{ArrayRef, AsArray};
 use datafusion_expr_common::groups_accumulator::{EmitTo, GroupsAccumulator};
 
 use crate::error::{Error, Result};
+use crate::operators::keys::canonical;
 use crate::plan;
 
 /// One accumulator an aggregate, each with a state a group.
@@ -29,7 +32,8 @@ impl Accumulators {
                 }
                 None => (None, after),
             };
-            accumulator.update_batch(arguments, groups, filter, total)?;
+            let arguments = if aggregate.distinct { canonical(arguments) } else { Cow::Borrowed(arguments) };
+            accumulator.update_batch(&arguments, groups, filter, total)?;
             rest = after;
         }
         Ok(())

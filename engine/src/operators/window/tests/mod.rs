@@ -97,6 +97,7 @@ fn plan_over(schema: &SchemaRef, parameters: WindowParameters, keys: usize) -> W
         Aggregate {
             name: name.to_owned(),
             arguments: vec![column(argument)],
+            distinct: false,
             filter,
             state: call.state_fields().unwrap(),
             result: call.field(),

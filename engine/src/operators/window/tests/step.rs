@@ -126,6 +126,7 @@ fn attached(parameters: &WindowParameters, keys: usize, unit: i64) -> WindowStep
         Aggregate {
             name: name.to_owned(),
             arguments: vec![argument],
+            distinct: false,
             filter: None,
             state: call.state_fields().unwrap(),
             result: call.field(),
