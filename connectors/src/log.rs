@@ -7,7 +7,7 @@ pub(crate) const IDLE_TIMEOUT: OptionSpec = OptionSpec {
     name: "scan.watermark.idle-timeout",
     required: false,
     default: Some("5s"),
-    about: "a partition without records for this long no longer holds the watermark back",
+    about: "a partition without records that have an event time for this long no longer holds the watermark back",
 };
 
 /// See [`IDLE_TIMEOUT`].

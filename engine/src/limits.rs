@@ -210,7 +210,7 @@ pub const REFERENCE_FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Rows ahead of their receive time by more than this are rejected, in milliseconds.
 pub const FUTURE_TOLERANCE_MS_DEFAULT: i64 = 300_000;
-/// A partition without records for this long no longer holds the watermark back, in milliseconds.
+/// A partition without records that have an event time for this long no longer holds the watermark back, in milliseconds.
 pub const IDLE_TIMEOUT_MS_DEFAULT: i64 = 5_000;
 /// Time between checkpoints, in milliseconds.
 pub const CHECKPOINT_INTERVAL_MS_DEFAULT: u64 = 10_000;

@@ -143,7 +143,7 @@ pub struct Scan {
     pub watermark: Option<Computed>,
     /// Rows ahead of their receive time by more than this are rejected, in microseconds.
     pub future_tolerance: Micros,
-    /// A partition without records for this long no longer holds the watermark back, in microseconds.
+    /// A partition without records that have an event time for this long no longer holds the watermark back, in microseconds.
     pub idle_timeout: Micros,
     /// Where it begins; `None` leaves that to the kind of job.
     pub start: Option<StartAt>,

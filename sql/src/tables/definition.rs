@@ -94,7 +94,7 @@ pub struct StreamInput {
     pub format: String,
     /// The format's own options.
     pub format_options: BTreeMap<String, String>,
-    /// A partition without records for this long no longer holds the watermark back, in microseconds.
+    /// A partition without records that have an event time for this long no longer holds the watermark back, in microseconds.
     pub idle_timeout: Micros,
     /// Rows ahead of their receive time by more than this are rejected, in microseconds.
     pub future_tolerance: Micros,
