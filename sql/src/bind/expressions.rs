@@ -135,7 +135,7 @@ impl Expressions<'_> {
         }
         self.calls_on_stream(kind, function, list, at)?;
         if let Some(WindowType::NamedWindow(window) | WindowType::WindowSpec(WindowSpec { window_name: Some(window), .. })) = over {
-            return Err(Unsupported::NAMED_WINDOW.at(start_or(window, at)));
+            return Err(Unsupported::NAMED_WINDOW.at(window.span.start));
         }
         let decorated = filter.is_some() || null_treatment.is_some() || over.is_some() || !within_group.is_empty();
         let inside = list.is_some_and(|l| l.duplicate_treatment.is_some() || !l.clauses.is_empty());
