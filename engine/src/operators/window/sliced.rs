@@ -6,6 +6,7 @@
 //! evaluates an expression.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
@@ -72,10 +73,10 @@ impl SlicedOperator {
     }
 
     fn add(&mut self, key: (Micros, Micros), columns: &[ArrayRef], rows: usize) -> Result<()> {
-        if !self.panes.contains_key(&key) {
-            self.panes.insert(key, Pane::new(&self.window)?);
-        }
-        let pane = self.panes.get_mut(&key).ok_or_else(|| Error::internal("a pane vanished"))?;
+        let pane = match self.panes.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Pane::new(&self.window)?),
+        };
         pane.update(&self.window, columns, rows)
     }
 
